@@ -1,0 +1,372 @@
+"""What the sync and the async adapter share: identity, paths, and every decision of every method.
+
+Each method of the protocol is written once, here, as a *plan*: a generator that yields the I/O it wants done as
+[Step][idfkit_fs.adapter.Step] objects, gets the outcome sent (or the translated error thrown) back in, and returns
+the method's result. The twins only differ in how they perform a step, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import re
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from pathlib import PureWindowsPath
+from typing import Any, Self, TypeVar
+
+from fsspec.spec import AbstractFileSystem
+
+from idfkit_fs.backends import (
+    cached_filesystem,
+    is_local,
+    is_object_store,
+    make_filesystem,
+    options_of,
+    protocols,
+    tuned,
+    url_protocols,
+)
+from idfkit_fs.errors import LocationError, StorageOptionsError, redact, secrets_of, translate
+from idfkit_fs.location import Root, StrPath, chain_protocols, is_url, parse_glob, repair, to_text
+
+__all__ = ["Adapter", "Plan", "Step"]
+
+T = TypeVar("T")
+_TEMPORARY = re.compile(r"\.idfkit-fs-[0-9a-f]{32}\.tmp")
+
+
+class Step:
+    """One piece of I/O: a method of the fsspec filesystem by name, or a function of the local machine.
+
+    ``about`` is the key that an error should name; the first argument unless given.
+    """
+
+    __slots__ = ("about", "args", "call", "kwargs")
+
+    def __init__(self, call: str | Callable[..., Any], *args: Any, about: str = "", **kwargs: Any) -> None:
+        self.call = call
+        self.args = args
+        self.kwargs = kwargs
+        self.about = about or args[0]
+
+
+Plan = Generator[Step, Any, T]
+
+
+class Adapter:
+    """An fsspec filesystem and a root in it; the base of both adapters.
+
+    Args:
+        fs: Any fsspec filesystem. It is borrowed: never closed, its options never changed.
+        root: The place in it that paths are relative to, such as ``"bucket/study-001"``; a full URL does too.
+
+    Raises:
+        LocationError: If *root* names no place (empty, or only slashes), or is a URL of another filesystem.
+        TypeError: If *fs* is no fsspec filesystem.
+    """
+
+    def __init__(self, fs: AbstractFileSystem, root: StrPath) -> None:
+        if not isinstance(fs, AbstractFileSystem):
+            msg = f"fs must be an fsspec filesystem, not {type(fs).__name__}; from_url() takes a URL"
+            raise TypeError(msg)
+        text = repair(root)
+        if is_url(text) and chain_protocols(text)[-1] not in url_protocols(fs):
+            msg = f"{redact(text)!r} is no URL of {type(fs).__name__} ({', '.join(url_protocols(fs))})"
+            raise LocationError(msg)
+        self._bind(fs, text, None, options_of(fs))
+
+    def _bind(self, fs: AbstractFileSystem, root: str, url: str | None, options: dict[str, Any]) -> None:
+        key = _root_key(fs, root)
+        self._fs = fs
+        self._pid = os.getpid()
+        self._storage_options = options
+        self._secrets = secrets_of(options)
+        self._is_local = is_local(fs)
+        self._makes_directories = not is_object_store(fs)
+        self._given_url = url
+        self._root = Root(
+            key, url or _url_of(fs, key), url_protocols(fs), fs._strip_protocol, self._is_local
+        )
+
+    @classmethod
+    def from_url(cls, url: StrPath, **storage_options: Any) -> Self:
+        """Route a URL to its store, as fsspec does.
+
+        Args:
+            url: Such as ``"s3://bucket/study-001"``, ``"simplecache::gs://bucket/x"``, ``"memory://x"``, or a plain
+                local path. A URL that ``pathlib`` collapsed (``s3:/bucket``) is repaired. A ``UPath`` does too.
+            **storage_options: What the store's fsspec class takes. For a chained URL, a dictionary for each protocol.
+
+        Returns:
+            An adapter of this class.
+
+        Raises:
+            LocationError: If the URL names no bucket or directory.
+            MissingExtraError: If the protocol's package is not installed.
+            StorageOptionsError: If an option is unknown to the store.
+
+        Examples:
+            >>> FsspecFileSystem.from_url("memory://study-001")
+            FsspecFileSystem('memory://study-001')
+        """
+        if hasattr(url, "storage_options"):
+            if storage_options:
+                msg = "a UPath carries its own storage options; give them to it"
+                raise StorageOptionsError(msg)
+            return cls.from_upath(url)
+        text = repair(url)
+        fs, key, effective = make_filesystem(text, storage_options)
+        adapter = cls.__new__(cls)
+        adapter._bind(fs, key, text.rstrip("/") if is_url(text) else None, effective)
+        return adapter
+
+    @classmethod
+    def from_upath(cls, path: Any) -> Self:
+        """Take filesystem, path and options from a `UPath` (universal-pathlib).
+
+        Args:
+            path: A ``upath.UPath``.
+
+        Returns:
+            An adapter of this class, with the path as its root.
+        """
+        adapter = cls.__new__(cls)
+        adapter._bind(path.fs, path.path, None, dict(path.storage_options) or dict(path.fs.storage_options))
+        return adapter
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The fsspec filesystem underneath."""
+        if os.getpid() != self._pid:
+            # A forked child must not use its parent's connections; unpickling makes fsspec build its own.
+            self._fs = pickle.loads(pickle.dumps(self._fs))
+            self._pid = os.getpid()
+        return self._fs
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """The options that reach this store, for pandas, xarray or dask beside ``url()``. They may hold secrets."""
+        return _copied(self._storage_options)
+
+    def url(self, path: StrPath = "") -> str:
+        """The full URL of a path, for pandas, xarray or dask beside ``storage_options``.
+
+        Args:
+            path: Relative to the root, or a full URL below it.
+
+        Returns:
+            The URL, chained as the filesystem's own was.
+
+        Raises:
+            LocationError: If the path leaves the root.
+
+        Examples:
+            >>> FsspecFileSystem.from_url("memory://study-001").url("case-42/eplus.sql")
+            'memory://study-001/case-42/eplus.sql'
+        """
+        return self._root.to_url(path)
+
+    def at(self, path: StrPath) -> Self:
+        """The same store with its root further down.
+
+        Args:
+            path: The new root, relative to this one, or a full URL below it.
+
+        Returns:
+            An adapter of this class.
+
+        Examples:
+            >>> FsspecFileSystem.from_url("memory://study-001").at("case-42")
+            FsspecFileSystem('memory://study-001/case-42')
+        """
+        adapter = type(self).__new__(type(self))
+        adapter._bind(self.fs, self._root.to_key(path), self.url(path), self._storage_options)
+        return adapter
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({redact(self._root.url, self._secrets)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Adapter) or type(self) is not type(other):
+            return NotImplemented
+        return self.fs == other.fs and self._root.key == other._root.key
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._root.key))
+
+    def __reduce__(self) -> Any:
+        return _restore, (type(self), self._fs, self._root.key, self._given_url, self._storage_options)
+
+    def _translated(self, exc: Exception, step: Step) -> Exception:
+        url = redact(f"{self._root.url}/{self._root.relative(step.about)}".rstrip("/"), self._secrets)
+        return translate(exc, url, bucket=self._root.bucket, secrets=self._secrets)
+
+    # The plans, one for each method of the protocol.
+
+    def _read_bytes(self, path: StrPath) -> Plan[bytes]:
+        data: bytes = yield Step("cat_file", self._root.to_file_key(path), **tuned(self._fs, "cat_file"))
+        return data
+
+    def _write_bytes(self, path: StrPath, data: bytes) -> Plan[None]:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            msg = f"data must be bytes, not {type(data).__name__}; write_text() takes text"
+            raise TypeError(msg)
+        yield from self._place(self._root.to_file_key(path), lambda key: Step("pipe_file", key, bytes(data)))
+
+    def _put_file(self, local: str, path: StrPath, **kwargs: Any) -> Plan[None]:
+        """Upload a local file."""
+        kwargs = {**tuned(self._fs, "put_file"), **kwargs}
+        yield from self._place(self._root.to_file_key(path), lambda key: Step("put_file", local, key, about=key, **kwargs))
+
+    def _exists(self, path: StrPath) -> Plan[bool]:
+        try:
+            yield from self._info(self._root.to_key(path))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _makedirs(self, path: StrPath, exist_ok: bool) -> Plan[None]:
+        key = self._root.to_key(path)
+        if self._makes_directories:
+            yield Step("makedirs", key, exist_ok=exist_ok)
+            # Not every filesystem looks whether it is a directory that is there already.
+            if exist_ok and (yield from self._info(key))["type"] != "directory":
+                raise FileExistsError(errno.EEXIST, "makedirs() found a file there", self.url(path))
+
+    def _copy(self, src: StrPath, dst: StrPath) -> Plan[None]:
+        source, target = self._root.to_file_key(src), self._root.to_file_key(dst)
+        info = yield from self._info(source)
+        if info["type"] == "directory":
+            raise IsADirectoryError(errno.EISDIR, "copy() takes a file, not a directory", self.url(src))
+        if source == target:
+            return
+        try:
+            yield from self._place(target, lambda key: Step("cp_file", source, key))
+        except NotImplementedError:
+            data = yield Step("cat_file", source)
+            yield from self._place(target, lambda key: Step("pipe_file", key, data))
+
+    def _glob(self, path: StrPath, pattern: str) -> Plan[list[str]]:
+        parsed = parse_glob(pattern)
+        base = self._root.to_key(path)
+        shown = self._root.clean(path).rstrip("/")
+        start = "/".join([base.rstrip("/"), *parsed.below])
+        found: list[str] = []
+        for key in (yield from self._files_below(start, parsed.recursive)):
+            relative = key.removeprefix(start).strip("/")
+            name = relative.rpartition("/")[2]
+            if parsed.matches(relative) and not _TEMPORARY.fullmatch(name):
+                found.append("/".join([*filter(None, [shown]), *parsed.below, relative]))
+        return sorted(found)
+
+    def _remove(self, path: StrPath) -> Plan[None]:
+        key = self._root.to_file_key(path)
+        info = yield from self._info(key)
+        if info["type"] == "directory":
+            raise IsADirectoryError(errno.EISDIR, "remove() takes a file, not a directory", self.url(path))
+        yield Step("rm_file", key)
+
+    # What the plans have in common.
+
+    def _info(self, key: str) -> Plan[dict[str, Any]]:
+        """What the store itself says about a key now, never an old listing."""
+        self._forget(key)
+        info: dict[str, Any] = yield Step("info", key)
+        return info
+
+    def _forget(self, key: str) -> None:
+        fs = self.fs
+        fs.invalidate_cache(key)
+        fs.invalidate_cache(fs._parent(key))
+
+    def _place(self, key: str, write: Callable[[str], Step]) -> Plan[None]:
+        """Write so that a reader sees the old bytes or the new: object stores do so, local files need a rename."""
+        parent = key.rpartition("/")[0]
+        if self._is_local:
+            yield Step("makedirs", parent, exist_ok=True)
+            temporary = f"{parent}/.idfkit-fs-{uuid.uuid4().hex}.tmp"
+            try:
+                yield write(temporary)
+                yield Step(os.replace, temporary, key, about=key)
+            except BaseException:
+                _unlink(temporary)
+                raise
+            return
+        try:
+            yield write(key)
+        except FileNotFoundError:
+            if not self._makes_directories:
+                raise
+            yield Step("makedirs", parent, exist_ok=True)
+            yield write(key)
+
+    def _files_below(self, start: str, recursive: bool) -> Plan[list[str]]:
+        """Keys of the files below a directory; none if it is not there, an error if it cannot be seen."""
+        self._forget(start)
+        if recursive and not self._makes_directories:
+            listing = yield Step("find", start, detail=True)
+            return [key for key, info in listing.items() if _is_file(info) and key.startswith(f"{start}/")]
+        found: list[str] = []
+        directories = [start]
+        while directories:
+            directory = directories.pop()
+            try:
+                entries = yield Step("ls", directory, detail=True)
+            except FileNotFoundError:
+                continue
+            inside = [entry for entry in entries if entry["name"].startswith(f"{directory}/")]
+            found += [entry["name"] for entry in inside if _is_file(entry)]
+            if recursive:
+                directories += [entry["name"] for entry in inside if entry["type"] == "directory"]
+        return found
+
+
+def _is_file(info: Mapping[str, Any]) -> bool:
+    if info["type"] == "other":
+        return os.path.isfile(info["name"])
+    return bool(info["type"] == "file") and not info["name"].endswith("/")
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def _root_key(fs: AbstractFileSystem, root: str) -> str:
+    """The root in the filesystem's own form, normalised."""
+    if is_local(fs):
+        key = os.path.abspath(fs._strip_protocol(root)).replace("\\", "/")
+    else:
+        key = fs._strip_protocol(root) if is_url(root) else root
+    protocol, separator, rest = key.rpartition("://")
+    rooted = fs.root_marker == "/" or (rest.startswith("/") and not is_object_store(fs))
+    segments = [part for part in rest.split("/") if part not in ("", ".")]
+    if not segments or ".." in segments or not root.strip("/"):
+        msg = f"root {redact(root)!r} names no place; give a bucket or directory, such as 's3://bucket/study'"
+        raise LocationError(msg)
+    anchor = "/" if rooted and not PureWindowsPath(key).drive else ""
+    return protocol + separator + anchor + "/".join(segments)
+
+
+def _copied(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy down to the values, which may be objects (sessions, credentials) that cannot be copied."""
+    return {name: _copied(value) if isinstance(value, dict) else value for name, value in options.items()}
+
+
+def _url_of(fs: AbstractFileSystem, key: str) -> str:
+    """The URL of a key in a filesystem that was handed to us, with the caches it came in."""
+    cached = cached_filesystem(fs)
+    if cached is not None:
+        return f"{protocols(fs)[0]}::{_url_of(cached, key)}"
+    url: str = fs.unstrip_protocol(key.lstrip("/") if fs.root_marker == "/" and not is_local(fs) else key)
+    return repair(url)
+
+
+def _restore(cls: type[Adapter], fs: AbstractFileSystem, key: str, url: str | None, options: dict[str, Any]) -> Adapter:
+    adapter = cls.__new__(cls)
+    adapter._bind(fs, key, url, options)
+    return adapter

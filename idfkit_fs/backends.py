@@ -1,0 +1,219 @@
+"""What single fsspec backends need to be told, kept in one place.
+
+The rest of the package treats every fsspec filesystem alike; a fact that holds for one store only belongs here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.spec import AbstractFileSystem
+
+from idfkit_fs.errors import MissingExtraError, StorageOptionsError
+from idfkit_fs.location import chain_protocols
+
+__all__ = [
+    "cached_filesystem",
+    "is_local",
+    "is_object_store",
+    "make_filesystem",
+    "options_of",
+    "protocols",
+    "tuned",
+    "url_protocols",
+]
+
+_S3 = ("s3", "s3a")
+# Stores without directories: nothing to create before a write, and listing a whole tree is one request a thousand keys.
+_OBJECT_STORES = frozenset({*_S3, "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "http", "https"})
+
+_CACHES = frozenset({"simplecache", "filecache", "blockcache", "cached"})
+
+_MIB = 2**20
+# s3fs holds `chunksize * max_concurrency` bytes, and asks the size (one HEAD) before a `cat_file` that may be split.
+_TUNED_S3FS: dict[str, dict[str, Any]] = {
+    "cat_file": {"max_concurrency": 1},
+    "put_file": {"chunksize": 8 * _MIB, "max_concurrency": 4},
+    "get_file": {"chunksize": 8 * _MIB, "max_concurrency": 4},
+}
+
+_INSTALL = {
+    "s3": "idfkit-fs[s3]",
+    "s3a": "idfkit-fs[s3]",
+    "gs": "idfkit-fs[gcs]",
+    "gcs": "idfkit-fs[gcs]",
+    "az": "idfkit-fs[azure]",
+    "abfs": "idfkit-fs[azure]",
+    "abfss": "idfkit-fs[azure]",
+    "adl": "idfkit-fs[azure]",
+    "http": "fsspec[http]",
+    "https": "fsspec[http]",
+    "sftp": "fsspec[ssh]",
+    "ssh": "fsspec[ssh]",
+    "smb": "fsspec[smb]",
+}
+# Constructors of these packages end in **kwargs and drop what they do not know, so their signature is the whole truth.
+_CHECKED_PACKAGES = frozenset({"fsspec", "s3fs", "gcsfs", "adlfs"})
+# What their **kwargs do take: fsspec's own options, and aiobotocore's session for s3fs.
+_BASE_OPTIONS = frozenset({
+    "asynchronous",
+    "batch_size",
+    "listings_expiry_time",
+    "loop",
+    "max_paths",
+    "skip_instance_cache",
+    "use_listings_cache",
+})
+_EXTRA_OPTIONS = {
+    "s3fs": frozenset({"profile", "target_options", "target_protocol"}),
+    "gcsfs": frozenset({"experimental_zb_hns_support"}),
+}
+
+
+def protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
+    """A filesystem's own protocols."""
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def cached_filesystem(fs: AbstractFileSystem) -> AbstractFileSystem | None:
+    """The filesystem behind one of fsspec's caches, which share its keys; None for anything else."""
+    inner: AbstractFileSystem | None = vars(fs).get("fs") if _CACHES.intersection(protocols(fs)) else None
+    return inner
+
+
+def url_protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
+    """Every protocol that a URL to this filesystem may name."""
+    cached = cached_filesystem(fs)
+    return protocols(fs) if cached is None else url_protocols(cached)
+
+
+def is_local(fs: AbstractFileSystem) -> bool:
+    """Whether the filesystem's keys are this machine's own paths."""
+    return "file" in protocols(fs)
+
+
+def is_object_store(fs: AbstractFileSystem) -> bool:
+    """Whether the store is known to have keys only, and no directories."""
+    inner = vars(fs).get("fs")
+    if isinstance(inner, AbstractFileSystem):
+        return is_object_store(inner)
+    return not _OBJECT_STORES.isdisjoint(protocols(fs))
+
+
+def options_of(fs: AbstractFileSystem) -> dict[str, Any]:
+    """The storage options that would route a URL to a filesystem like this one."""
+    cached = cached_filesystem(fs)
+    if cached is None:
+        return dict(fs.storage_options)
+    target = {"fo", "fs", "target_options", "target_protocol"}
+    own = {name: value for name, value in vars(fs)["storage_options"].items() if name not in target}
+    return {protocols(fs)[0]: own, protocols(cached)[0]: options_of(cached)}
+
+
+def tuned(fs: AbstractFileSystem, method: str) -> Mapping[str, Any]:
+    """Keyword arguments that keep one of fsspec's methods within few requests and little memory on this backend."""
+    is_s3fs = any(cls.__module__.startswith("s3fs.") for cls in type(fs).__mro__)
+    return _TUNED_S3FS.get(method, {}) if is_s3fs else {}
+
+
+def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem, str, dict[str, Any]]:
+    """Route a URL to an fsspec filesystem, with defaults that suit results.
+
+    Args:
+        url: A URL (repaired), possibly chained, or a plain local path.
+        options: Storage options, as fsspec takes them.
+
+    Returns:
+        The filesystem, the URL's key in it, and the options that were used.
+
+    Raises:
+        MissingExtraError: If the protocol's package is not installed.
+        StorageOptionsError: If an option is unknown and would be ignored.
+        ValueError: If fsspec knows no such protocol.
+    """
+    chain = chain_protocols(url)
+    effective = _with_defaults(chain, options)
+    for index, protocol in enumerate(chain):
+        own = {name: value for name, value in effective.items() if name not in chain} if index == 0 else {}
+        _check_options(_filesystem_class(protocol), protocol, {**own, **effective.get(protocol, {})}, len(chain) > 1)
+    if chain[0] in _S3:
+        from idfkit_fs._s3 import QuickS3FileSystem
+
+        flat = {**effective.pop(chain[0], {}), **effective}
+        fs: AbstractFileSystem = QuickS3FileSystem(**flat)
+        return fs, fs._strip_protocol(url), flat
+    fs, key = url_to_fs(url, **effective)
+    return fs, key, effective
+
+
+def _filesystem_class(protocol: str) -> type[AbstractFileSystem]:
+    try:
+        cls: type[AbstractFileSystem] = fsspec.get_filesystem_class(protocol)
+    except ImportError as exc:
+        package = _INSTALL.get(protocol)
+        remedy = f"pip install '{package}'" if package else str(exc)
+        msg = f"{protocol}:// needs a package that is not installed: {remedy}"
+        raise MissingExtraError(msg) from exc
+    return cls
+
+
+def _with_defaults(chain: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller's options, and what they left open where a backend's default would hurt."""
+    effective = dict(options)
+    store = chain[-1]
+    if store not in _OBJECT_STORES or store in ("http", "https"):
+        return effective
+    nested = len(chain) > 1 or store in effective
+    own = dict(effective.get(store, {})) if nested else effective
+    # A cached listing hides what other machines wrote.
+    own.setdefault("use_listings_cache", False)
+    if store in _S3:
+        own["config_kwargs"] = _s3_config(own)
+    if nested:
+        effective[store] = own
+    return effective
+
+
+def _s3_config(options: Mapping[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = {"max_pool_connections": 50}
+    client = options.get("client_kwargs") or {}
+    environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if options.get("endpoint_url") or client.get("endpoint_url") or environment:
+        # botocore's newer checksum trailers break several S3-compatible services; AWS itself is asked as usual.
+        config["request_checksum_calculation"] = "when_required"
+        config["response_checksum_validation"] = "when_required"
+    return {**config, **(options.get("config_kwargs") or {})}
+
+
+def _check_options(cls: type[AbstractFileSystem], protocol: str, options: Mapping[str, Any], chained: bool) -> None:
+    package = cls.__module__.partition(".")[0]
+    if package not in _CHECKED_PACKAGES:
+        return
+    known = _BASE_OPTIONS | _EXTRA_OPTIONS.get(package, frozenset()) | _parameters(cls)
+    for name in options:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        remedy = f"; did you mean {near[0]!r}?" if near else ""
+        if chained:
+            remedy += f" Options of one part of a chained URL go under its protocol: {protocol}={{...}}."
+        msg = f"{protocol}:// knows no storage option {name!r}{remedy}"
+        raise StorageOptionsError(msg)
+
+
+def _parameters(cls: type) -> frozenset[str]:
+    named: set[str] = set()
+    for base in cls.__mro__:
+        if base is AbstractFileSystem or "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        named |= {parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD}
+    return frozenset(named - {"self", "args", "storage_options"})
+
+

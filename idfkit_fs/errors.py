@@ -1,0 +1,282 @@
+"""The errors of idfkit-fs, and the one translator that every I/O call goes through.
+
+Each class is an [IdfkitFsError][idfkit_fs.errors.IdfkitFsError] and the built-in
+exception that Python programs already catch, so ``except FileNotFoundError`` and
+``except IdfkitFsError`` both work, whichever store answered.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = [
+    "DamagedRunError",
+    "IdfkitFsError",
+    "LocationError",
+    "MissingExtraError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PublishError",
+    "RecordError",
+    "RunExistsError",
+    "RunNotFoundError",
+    "StorageOptionsError",
+    "StoreError",
+    "UnreachableError",
+    "redact",
+    "secrets_of",
+    "translate",
+]
+
+
+class IdfkitFsError(Exception):
+    """Base class of every error that idfkit-fs raises on purpose."""
+
+
+class LocationError(IdfkitFsError, ValueError):
+    """A path or URL that cannot belong to the filesystem's root; raised before any I/O."""
+
+
+class StorageOptionsError(IdfkitFsError, TypeError):
+    """A storage option that the filesystem does not know, and would have ignored."""
+
+
+class MissingExtraError(IdfkitFsError, ImportError):
+    """A package that the URL's protocol needs is not installed; the message says what to install."""
+
+
+class StoreError(IdfkitFsError, OSError):
+    """The store refused or failed in a way that no narrower class describes."""
+
+
+class NotFoundError(StoreError, FileNotFoundError):
+    """The file, or the bucket it should be in, does not exist."""
+
+
+class PermissionDeniedError(StoreError, PermissionError):
+    """The store refused the credentials, or they do not allow the operation."""
+
+
+class UnreachableError(StoreError, ConnectionError):
+    """The store did not answer, broke off, or said that it cannot serve now (HTTP 429, 5xx)."""
+
+
+class RunNotFoundError(NotFoundError):
+    """No run's record stands at the URL."""
+
+
+class RunExistsError(StoreError, FileExistsError):
+    """A complete run already stands at the URL, and ``overwrite=True`` was not given."""
+
+
+class RecordError(IdfkitFsError, ValueError):
+    """A ``run.json`` that cannot be used: not a record, unsafe, or of a newer format."""
+
+
+class DamagedRunError(StoreError):
+    """A file of a run differs in size or hash from what the run's record says."""
+
+
+class PublishError(StoreError):
+    """Publishing broke off; the run is still whole in a local directory.
+
+    Attributes:
+        local_dir: The local directory that holds the run. Hand it to
+            [publish][idfkit_fs.publish] to finish.
+        url: The URL that the run was on its way to.
+    """
+
+    local_dir: str
+    url: str
+
+
+# Class names rather than classes: naming the classes would import every SDK.
+_UNREACHABLE = frozenset({
+    "ClientConnectionError",
+    "ClientConnectorError",
+    "ClientOSError",
+    "ClientPayloadError",
+    "ConnectTimeoutError",
+    "ConnectionClosedError",
+    "EndpointConnectionError",
+    "HTTPClientError",
+    "IncompleteReadError",
+    "ReadTimeoutError",
+    "RequestException",
+    "ResponseStreamingError",
+    "ServerDisconnectedError",
+    "ServiceRequestError",
+    "ServiceResponseError",
+    "TransportError",
+})
+_DENIED = frozenset({
+    "ClientAuthenticationError",
+    "CredentialRetrievalError",
+    "DefaultCredentialsError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "RefreshError",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+})
+_DENIED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
+_SDK_PACKAGES = frozenset({"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore"})
+
+_SECRET_OPTION = re.compile(r"secret|token|password|passphrase|credential|sas|account_key|connection_string|private", re.I)
+_SECRET_TEXT = re.compile(
+    r"(?P<keep>://[^/@\s:]*:|\b(?:sig|signature|X-Amz-Signature|X-Amz-Security-Token|X-Goog-Signature|AccountKey"
+    r"|SharedAccessSignature|access_token|password)=)[^&;/@\s'\"]+",
+    re.I,
+)
+
+
+def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:
+    """The values in storage options that must never be shown, found by the options' names.
+
+    Args:
+        options: Storage options, nested as fsspec nests them for chained URLs.
+
+    Returns:
+        Every secret string of at least four characters.
+    """
+    found: set[str] = set()
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            found |= secrets_of(value)
+        elif isinstance(value, str) and len(value) >= 4 and _SECRET_OPTION.search(str(name)):
+            found.add(value)
+    return frozenset(found)
+
+
+def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
+    """Take passwords, signatures and known secret values out of a text.
+
+    Args:
+        text: Any text, such as a URL or an SDK's error message.
+        secrets: Values to take out wherever they stand.
+
+    Returns:
+        The text with ``***`` in each secret's place.
+
+    Examples:
+        >>> redact("sftp://me:pass@host/x")
+        'sftp://me:***@host/x'
+    """
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return _SECRET_TEXT.sub(r"\g<keep>***", text)
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = exc
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+
+
+def _http_status(exc: BaseException) -> int | None:
+    response = getattr(exc, "response", None)
+    if isinstance(response, Mapping):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        status = getattr(exc, "status_code", None) or getattr(exc, "status", None) or getattr(exc, "code", None)
+    try:
+        return int(status)  # type: ignore[arg-type]  # anything that is no number ends in the except
+    except (TypeError, ValueError):
+        return None
+
+
+def _service_code(exc: BaseException) -> str:
+    response = getattr(exc, "response", None)
+    if isinstance(response, Mapping):
+        return str(response.get("Error", {}).get("Code", ""))
+    return str(getattr(exc, "error_code", "") or "")
+
+
+def _is_sdk(exc: BaseException) -> bool:
+    return any(cls.__module__.partition(".")[0] in _SDK_PACKAGES for cls in type(exc).__mro__)
+
+
+def _class_for(exc: BaseException) -> type[StoreError] | None:
+    """The narrowest class for one exception of a chain, or None if it does not tell."""
+    names = {cls.__name__ for cls in type(exc).__mro__}
+    status = _http_status(exc) if _is_sdk(exc) else None
+    if _service_code(exc) in _DENIED_CODES or names & _DENIED or status in (401, 403):
+        return PermissionDeniedError
+    if isinstance(exc, (FileNotFoundError, NotADirectoryError)) or status == 404:
+        return NotFoundError
+    if isinstance(exc, PermissionError) or (isinstance(exc, OSError) and str(exc).startswith("Forbidden:")):
+        return PermissionDeniedError
+    if isinstance(exc, (ConnectionError, TimeoutError)) or names & _UNREACHABLE:
+        return UnreachableError
+    if status is not None and (status in (408, 429) or status >= 500):
+        return UnreachableError
+    return None
+
+
+_ERRNO: dict[type[StoreError], int] = {
+    NotFoundError: errno.ENOENT,
+    PermissionDeniedError: errno.EACCES,
+    UnreachableError: errno.ECONNREFUSED,
+    StoreError: errno.EIO,
+}
+
+
+def _bucket_is_missing(chain: list[BaseException]) -> bool:
+    return any(
+        _service_code(exc) in ("NoSuchBucket", "ContainerNotFound") or "bucket does not exist" in str(exc).lower()
+        for exc in chain
+    )
+
+
+def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, secrets: frozenset[str]) -> str:
+    first = chain[0]
+    said = redact(str(getattr(first, "strerror", None) or first), secrets).strip().splitlines()
+    detail = f"{type(first).__name__}: {said[0][:300]}" if said else type(first).__name__
+    if kind is NotFoundError:
+        if bucket and _bucket_is_missing(chain):
+            return f"No bucket or container named {bucket!r}: create it, or check the name"
+        return "A file stands where a directory should be" if isinstance(first, NotADirectoryError) else "No such file"
+    if kind is PermissionDeniedError:
+        return f"The store refused access; check that the credentials are right, not expired, and allow this ({detail})"
+    if kind is UnreachableError:
+        return f"The store did not answer; check the endpoint and the network, then try again ({detail})"
+    if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
+        return f"The store called the request bad; an expired token or a wrong region is the usual cause ({detail})"
+    return f"The store failed ({detail})"
+
+
+def translate(exc: Exception, url: str, *, bucket: str = "", secrets: frozenset[str] = frozenset()) -> Exception:
+    """Turn whatever a store or its SDK raised into this package's errors.
+
+    Errors that say the caller is wrong (``TypeError``, ``ValueError`` from Python itself and the like) and errors that
+    are already translated come back as they are.
+
+    Args:
+        exc: The exception that an I/O call raised.
+        url: The URL that the call was about; becomes ``filename``.
+        bucket: Bucket or container, for the message when it is missing.
+        secrets: Values to keep out of the message.
+
+    Returns:
+        The exception to raise. Its ``__cause__`` is *exc*, unless that shows a secret.
+    """
+    if isinstance(exc, IdfkitFsError):
+        return exc
+    chain = list(_causes(exc))
+    kind = next((found for found in map(_class_for, chain) if found is not None), None)
+    if kind is None:
+        plain = isinstance(exc, (FileExistsError, IsADirectoryError))
+        if plain or not (isinstance(exc, OSError) or any(map(_is_sdk, chain))):
+            return exc
+        kind = StoreError
+    translated = kind(_ERRNO[kind], _explain(kind, chain, bucket, secrets), url)
+    leaks = any(secret in str(cause) or secret in repr(cause) for cause in chain for secret in secrets)
+    translated.__cause__ = None if leaks else exc
+    translated.__suppress_context__ = True
+    return translated

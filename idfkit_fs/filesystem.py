@@ -1,0 +1,359 @@
+"""The sync adapter: any fsspec filesystem as idfkit's ``FileSystem``."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from fsspec.callbacks import Callback
+from fsspec.spec import AbstractFileSystem
+
+from idfkit_fs.adapter import Adapter, Plan, Step
+from idfkit_fs.backends import tuned
+from idfkit_fs.location import StrPath
+
+__all__ = ["FsspecFileSystem"]
+
+T = TypeVar("T")
+
+
+class FsspecFileSystem(Adapter):
+    """Any fsspec filesystem as [idfkit's FileSystem][idfkit.simulation.fs.FileSystem].
+
+    Paths are relative to the root, or full URLs below it; ``pathlib`` objects and the URLs that ``pathlib`` collapsed
+    do too. Instances can be pickled, compared, and shared by threads and processes.
+
+    Args:
+        fs: Any fsspec filesystem. It is borrowed: never closed, its options never changed.
+        root: The place in it that paths are relative to, such as ``"bucket/study-001"``.
+
+    Raises:
+        LocationError: If *root* names no place.
+        ValueError: If *fs* was made with ``asynchronous=True``; that is for
+            [AsyncFsspecFileSystem][idfkit_fs.AsyncFsspecFileSystem].
+
+    Examples:
+        >>> fs = FsspecFileSystem.from_url("memory://study-001")
+        >>> fs.write_text("case-42/notes.txt", "south facade glazed")
+        >>> fs.glob("case-42", "*.txt")
+        ['case-42/notes.txt']
+    """
+
+    def _bind(self, fs: AbstractFileSystem, root: str, url: str | None, options: dict[str, Any]) -> None:
+        if getattr(fs, "asynchronous", False):
+            msg = "this filesystem was made with asynchronous=True; give it to AsyncFsspecFileSystem"
+            raise ValueError(msg)
+        super()._bind(fs, root, url, options)
+
+    def _run(self, plan: Plan[T]) -> T:
+        fs = self.fs
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    outcome = getattr(fs, step.call)(*step.args, **step.kwargs) if isinstance(step.call, str) else (
+                        step.call(*step.args, **step.kwargs)
+                    )
+                except Exception as exc:
+                    step = plan.throw(self._translated(exc, step))
+                else:
+                    step = plan.send(outcome)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def read_bytes(self, path: StrPath) -> bytes:
+        """Read a whole file.
+
+        Args:
+            path: Path to the file.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            FileNotFoundError: If there is none; ``filename`` holds the URL.
+            PermissionError: If the store refuses access.
+            ConnectionError: If the store does not answer.
+            ValueError: If the path leaves the root; before any I/O.
+        """
+        return self._run(self._read_bytes(path))
+
+    def write_bytes(self, path: StrPath, data: bytes) -> None:
+        """Write a file whole: a reader sees the old bytes or the new.
+
+        Args:
+            path: Path to the file. Its parent directories appear where the store has such.
+            data: The bytes.
+
+        Raises:
+            FileNotFoundError: If the bucket does not exist.
+            PermissionError: If the store refuses access.
+            ConnectionError: If the store does not answer.
+            ValueError: If the path leaves the root; before any I/O.
+        """
+        self._run(self._write_bytes(path, data))
+
+    def read_text(self, path: StrPath, encoding: str = "utf-8") -> str:
+        """Read a whole file as text; raises as [read_bytes][idfkit_fs.FsspecFileSystem.read_bytes] does.
+
+        Args:
+            path: Path to the file.
+            encoding: The text's encoding. EnergyPlus itself writes Latin-1 in places.
+
+        Returns:
+            The text, its line ends as they are in the file.
+        """
+        return self.read_bytes(path).decode(encoding)
+
+    def write_text(self, path: StrPath, text: str, encoding: str = "utf-8") -> None:
+        """Write a file of text; raises as [write_bytes][idfkit_fs.FsspecFileSystem.write_bytes] does.
+
+        Args:
+            path: Path to the file.
+            text: The text; its line ends are kept.
+            encoding: The encoding to write.
+        """
+        self.write_bytes(path, text.encode(encoding))
+
+    def exists(self, path: StrPath) -> bool:
+        """Whether a file, or a directory with something in it, is there now.
+
+        Args:
+            path: Path to check.
+
+        Returns:
+            False only if the store says that there is nothing.
+
+        Raises:
+            PermissionError: If the store refuses access: that is no answer.
+            ConnectionError: If the store does not answer.
+            ValueError: If the path leaves the root; before any I/O.
+        """
+        return self._run(self._exists(path))
+
+    def makedirs(self, path: StrPath, *, exist_ok: bool = False) -> None:
+        """Create a directory and its parents where the store has directories; elsewhere there is nothing to do.
+
+        Args:
+            path: The directory.
+            exist_ok: Whether it may be there already.
+
+        Raises:
+            FileExistsError: If it is there, *exist_ok* is False, and the store has directories.
+        """
+        self._run(self._makedirs(path, exist_ok))
+
+    def copy(self, src: StrPath, dst: StrPath) -> None:
+        """Copy a file, within the store where the store can.
+
+        Args:
+            src: The file.
+            dst: Where to; an existing file is replaced.
+
+        Raises:
+            FileNotFoundError: If *src* is missing.
+        """
+        self._run(self._copy(src, dst))
+
+    def glob(self, path: StrPath, pattern: str) -> list[str]:
+        """Files below a directory that match a pattern.
+
+        Args:
+            path: The directory, taken literally.
+            pattern: As in ``pathlib``: ``*`` stays in a segment, ``**`` does not.
+
+        Returns:
+            Sorted paths that begin with *path* as it was given, each fit for any method. No directories. Empty if the
+            directory is missing.
+
+        Raises:
+            PermissionError: If the store refuses to list.
+            ValueError: If the pattern is empty, absolute, or has ``..``.
+        """
+        return self._run(self._glob(path, pattern))
+
+    def remove(self, path: StrPath) -> None:
+        """Remove a file.
+
+        Args:
+            path: The file.
+
+        Raises:
+            FileNotFoundError: If there is none, on every store.
+            IsADirectoryError: If it is a directory.
+        """
+        self._run(self._remove(path))
+
+    def open(self, path: StrPath, mode: str = "rb", **kwargs: Any) -> IO[Any]:
+        """Open a file for reading by ranges, or for writing.
+
+        What is written goes to a local temporary file and to the store when the file is closed. If the ``with`` block
+        raises, nothing is stored, and the old file stays.
+
+        Args:
+            path: Path to the file.
+            mode: ``"rb"``, ``"r"``, ``"wb"`` or ``"w"``.
+            **kwargs: ``encoding``, ``errors`` and ``newline`` for text; others go to fsspec's ``open`` when reading
+                (``block_size`` in bytes, ``cache_type``).
+
+        Returns:
+            A file object.
+
+        Raises:
+            FileNotFoundError: If it is to be read and there is none.
+            ValueError: For any other mode.
+
+        Examples:
+            >>> fs = FsspecFileSystem.from_url("memory://study-001")
+            >>> with fs.open("case-42/a.csv", "w") as file:
+            ...     _ = file.write("hour,degC")
+            >>> fs.open("case-42/a.csv", "r").read()
+            'hour,degC'
+        """
+        text = {name: kwargs.pop(name) for name in ("encoding", "errors", "newline") if name in kwargs}
+        kind = mode.replace("b", "").replace("t", "")
+        if kind not in ("r", "w") or ("b" in mode and ("t" in mode or text)):
+            msg = f"mode must be 'rb', 'r', 'wb' or 'w' (encoding with text only), not {mode!r}"
+            raise ValueError(msg)
+        key = self._root.to_file_key(path)
+        if kind == "r":
+            binary: Any = io.BufferedReader(_Reader(self, key, kwargs))
+        elif kwargs:
+            msg = f"open() takes no {', '.join(kwargs)} when writing"
+            raise TypeError(msg)
+        else:
+            binary = _Writer(self, key)
+        if "b" in mode:
+            return binary  # type: ignore[no-any-return]
+        wrapper = io.TextIOWrapper if kind == "r" else _TextWriter
+        return wrapper(binary, **{"encoding": "utf-8", **text})
+
+    def local_path(self, path: StrPath) -> Path:
+        """A local copy of a file, for libraries that need one, such as ``sqlite3``.
+
+        The copy is kept in the user's cache directory by the store's version of the file, so asking again downloads
+        nothing, and a file that changed is fetched anew. A local filesystem answers with the file itself.
+
+        Args:
+            path: Path to the file.
+
+        Returns:
+            The path of a complete local file. Do not write to it.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        return self._run(self._local_path(path))
+
+    def upload(self, local: StrPath, path: StrPath, *, callback: Callback | None = None) -> None:
+        """Store a local file, in bounded memory; raises as [write_bytes][idfkit_fs.FsspecFileSystem.write_bytes] does.
+
+        Args:
+            local: The local file.
+            path: Where to.
+            callback: Told the bytes as they go, where the store's fsspec class does so.
+        """
+        self._run(self._put_file(os.fspath(local), path, **({} if callback is None else {"callback": callback})))
+
+    def _local_path(self, path: StrPath) -> Plan[Path]:
+        key = self._root.to_file_key(path)
+        info = yield from self._info(key)
+        if info["type"] == "directory":
+            raise IsADirectoryError(21, "local_path() takes a file, not a directory", self.url(path))
+        if self._is_local:
+            return Path(key)
+        version = hashlib.sha256(repr((self._root.to_url(path), sorted(info.items(), key=str))).encode()).hexdigest()
+        directory = _cache_directory() / version[:2]
+        kept = directory / f"{version}{Path(key).suffix}"
+        if not kept.exists():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary = directory / f".{uuid.uuid4().hex}.tmp"
+            try:
+                yield Step("get_file", key, str(temporary), **tuned(self._fs, "get_file"))
+                os.replace(temporary, kept)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return kept
+
+
+def _cache_directory() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("idfkit-fs", appauthor=False, ensure_exists=False) / "files"
+
+
+class _Reader(io.RawIOBase):
+    """A file of an fsspec filesystem, whose errors while reading are translated too."""
+
+    def __init__(self, owner: FsspecFileSystem, key: str, kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self._owner = owner
+        self._key = key
+        self._file = owner._run(self._step("open", key, "rb", **kwargs))
+        self.name = owner.url(owner._root.relative(key))
+
+    def _step(self, call: Any, *args: Any, **kwargs: Any) -> Plan[Any]:
+        return (yield Step(call, *args, **kwargs))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._owner._run(self._step(lambda _key: self._file.read(len(buffer)), self._key))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        position: int = self._file.seek(offset, whence)
+        return self._file.tell() if position is None else position
+
+    def tell(self) -> int:
+        position: int = self._file.tell()
+        return position
+
+    def close(self) -> None:
+        if not self.closed and hasattr(self, "_file"):
+            self._file.close()
+        super().close()
+
+
+class _Writer(io.BufferedWriter):
+    """A local temporary file that becomes the stored one when it is closed, unless its ``with`` block raised."""
+
+    def __init__(self, owner: FsspecFileSystem, key: str) -> None:
+        handle, self._temporary = tempfile.mkstemp(prefix="idfkit-fs-")
+        super().__init__(io.FileIO(handle, "w"))
+        self._owner = owner
+        self._path = owner._root.relative(key)
+        self.abandoned = False
+
+    def __exit__(self, exc_type: Any, *_exc: Any) -> None:
+        self.abandoned = exc_type is not None
+        self.close()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            super().close()
+            if not self.abandoned:
+                self._owner.upload(self._temporary, self._path)
+        finally:
+            os.unlink(self._temporary)
+
+
+class _TextWriter(io.TextIOWrapper):
+    """Text on a [_Writer][], which must learn that the ``with`` block raised before it is closed."""
+
+    def __exit__(self, exc_type: Any, *_exc: Any) -> None:
+        self.buffer.abandoned = exc_type is not None  # type: ignore[attr-defined]  # always a _Writer
+        self.close()

@@ -1,0 +1,1 @@
+"""One simulation at a URL: its record, publishing it, running it, opening it."""

@@ -1,0 +1,162 @@
+"""The record of a run, ``run.json``: written last, so a run is complete if and only if its record stands."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from pathlib import PureWindowsPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from idfkit_fs.errors import RecordError
+from idfkit_fs.location import is_url
+
+__all__ = ["RECORD_NAME", "RecordedFile", "RunRecord"]
+
+RECORD_NAME = "run.json"
+_FORMAT = "idfkit-fs run"
+_VERSION = 1
+_TEXT_LIMIT = 64 * 1024
+
+
+def _safe_name(name: str) -> str:
+    """Refuse a name that would lead out of the run's directory, for it may come from anybody's bucket."""
+    unsafe = any(part in ("", ".", "..") for part in name.split("/"))
+    if unsafe or "\\" in name or "\0" in name or PureWindowsPath(name).drive or is_url(name):
+        msg = f"{name!r} is no file name within a run"
+        raise ValueError(msg)
+    return name
+
+
+def _bounded(text: object) -> object:
+    if not isinstance(text, str) or len(text) <= _TEXT_LIMIT:
+        return text
+    half = _TEXT_LIMIT // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
+
+
+_BoundedText = Annotated[str, BeforeValidator(_bounded)]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RecordedFile(BaseModel):
+    """One file of a run.
+
+    Attributes:
+        name: Path within the run, with forward slashes.
+        size: Size in bytes.
+        sha256: SHA-256 of its bytes, in hexadecimal.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Annotated[str, AfterValidator(_safe_name)]
+    size: int = Field(ge=0)
+    sha256: _Sha256
+
+
+class RunRecord(BaseModel):
+    """What is known of a run: how it ended, what it was made from, and which files it left.
+
+    Attributes:
+        format: Always ``"idfkit-fs run"``.
+        version: Version of the record's format. A later version may add fields to 1; others are refused.
+        id: Unique to this run.
+        success: Whether EnergyPlus ended without a fatal error.
+        exit_code: Exit code of EnergyPlus; None if it is not known.
+        runtime_seconds: Wall-clock time of EnergyPlus.
+        stdout: What EnergyPlus printed; the middle is left out beyond 64 Ki characters.
+        stderr: Likewise.
+        output_prefix: Prefix of the output files' names.
+        energyplus_version: Such as ``"25.2.0"``; None if it is not known.
+        idfkit_version: Version of idfkit that ran it.
+        idfkit_fs_version: Version of idfkit-fs that published it.
+        model_sha256: SHA-256 of the model as IDF text; None if it is not known.
+        weather_sha256: SHA-256 of the weather file; None for a run without one.
+        flags: Keyword arguments of the simulation that shape its results.
+        finished: When the simulation ended (UTC).
+        files: The run's files, without the record itself.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["idfkit-fs run"] = _FORMAT
+    version: int = _VERSION
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    success: bool
+    exit_code: int | None
+    runtime_seconds: float = Field(ge=0, allow_inf_nan=False)
+    stdout: _BoundedText = ""
+    stderr: _BoundedText = ""
+    output_prefix: str = "eplus"
+    energyplus_version: str | None = None
+    idfkit_version: str
+    idfkit_fs_version: str
+    model_sha256: _Sha256 | None = None
+    weather_sha256: _Sha256 | None = None
+    flags: dict[str, Any] = Field(default_factory=dict)
+    finished: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    files: tuple[RecordedFile, ...] = ()
+
+    def file(self, name: str) -> RecordedFile | None:
+        """The entry of a file by its name within the run, or None."""
+        return next((entry for entry in self.files if entry.name == name), None)
+
+    def output(self, suffix: str) -> str | None:
+        """The name of the output file with a suffix, as EnergyPlus names it.
+
+        Args:
+            suffix: Such as ``".sql"``, ``".err"`` or ``"Table.htm"``.
+
+        Returns:
+            ``{prefix}out{suffix}`` or ``{prefix}{suffix}`` where the run has it. HTML tables have a name of their own
+            for each output suffix, so of these the first is taken. Else None: ``eplusZsz.csv`` is not the run's CSV.
+        """
+        names = [entry.name for entry in self.files]
+        usual = [f"{self.output_prefix}out{suffix}", f"{self.output_prefix}{suffix}"]
+        others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
+        return next((name for name in (*usual, *others) if name in names), None)
+
+    def to_json(self) -> bytes:
+        """The record as the bytes of ``run.json``."""
+        return self.model_dump_json(indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, url: str) -> RunRecord:
+        """Read a record, which anybody may have written.
+
+        Args:
+            data: The bytes of ``run.json``.
+            url: Where it was found, for messages.
+
+        Returns:
+            The record.
+
+        Raises:
+            RecordError: If it is no record, of a newer format, or names a file outside its run.
+        """
+        try:
+            content = json.loads(data)
+        except ValueError as exc:
+            msg = f"{url} is not the record of a run: it is no JSON ({exc})"
+            raise RecordError(msg) from exc
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            msg = f"{url} is not the record of a run: its format is not {_FORMAT!r}"
+            raise RecordError(msg)
+        version = content.get("version")
+        if isinstance(version, int) and version > _VERSION:
+            msg = (
+                f"{url} was written in format {version} by a newer idfkit-fs "
+                f"({content.get('idfkit_fs_version', 'unknown')}); this one reads up to {_VERSION}: "
+                "pip install --upgrade idfkit-fs"
+            )
+            raise RecordError(msg)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            msg = f"{url} is a damaged record: {field}: {first['msg']}"
+            raise RecordError(msg) from exc

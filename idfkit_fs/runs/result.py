@@ -1,0 +1,238 @@
+"""Open a run at a URL, from any machine, and read of it only what is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from idfkit.simulation import SimulationResult, SQLResult
+
+from idfkit_fs.errors import DamagedRunError, RunNotFoundError, redact
+from idfkit_fs.filesystem import FsspecFileSystem
+from idfkit_fs.location import StrPath
+from idfkit_fs.runs.record import RECORD_NAME, RunRecord
+
+if TYPE_CHECKING:
+    from idfkit.simulation import CSVResult, ErrorReport, ESOResult, HTMLResult, OutputVariableIndex
+
+__all__ = ["RunFileSystem", "RunResult", "open_result", "read_record", "result_of"]
+
+_COMPLETED = b"EnergyPlus Completed Successfully"
+_OUTPUT_SUFFIXES = (".err", ".end", ".sql", ".eso")
+
+
+class RunFileSystem(FsspecFileSystem):
+    """The files of one run, checked against its record when they are read whole."""
+
+    record: RunRecord | None = None
+
+    def __reduce__(self) -> Any:
+        return _restore_run, (super().__reduce__(), self.record)
+
+    def read_bytes(self, path: StrPath) -> bytes:
+        """Read a whole file.
+
+        Raises:
+            DamagedRunError: If it differs from the run's record.
+        """
+        data = super().read_bytes(path)
+        self._check(path, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    def local_path(self, path: StrPath) -> Path:
+        """A local copy of a file.
+
+        Raises:
+            DamagedRunError: If it differs from the run's record.
+        """
+        local = super().local_path(path)
+        with local.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._check(path, local.stat().st_size, digest)
+        return local
+
+    def _check(self, path: StrPath, size: int, sha256: str) -> None:
+        entry = self.record.file(self._root.relative(self._root.to_key(path))) if self.record else None
+        if entry is not None and (entry.size, entry.sha256) != (size, sha256):
+            message = (
+                f"The file is not the one that the run's record names ({size} bytes instead of {entry.size}); "
+                "another run may have been published over it: open the result again, or run it again"
+            )
+            raise DamagedRunError(5, message, redact(self.url(path)))
+
+
+def _restore_run(reduced: Any, record: RunRecord | None) -> RunFileSystem:
+    restore, arguments = reduced
+    fs: RunFileSystem = restore(*arguments)
+    fs.record = record
+    return fs
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class RunResult(SimulationResult):
+    """A [SimulationResult][idfkit.simulation.result.SimulationResult] at a URL.
+
+    Its lazy properties (``sql``, ``errors``, ``csv``, ``html``, ``eso``, ``mtr``, ``variables``) and their ``async_``
+    twins fetch just the file that they need. ``sql`` opens a local copy that is kept for the next time.
+
+    Attributes:
+        record: The run's record; None if it was opened without one.
+    """
+
+    record: RunRecord | None = None
+
+    @property
+    def url(self) -> str:
+        """The run's URL."""
+        return self._files.url()
+
+    @property
+    def _files(self) -> RunFileSystem:
+        assert isinstance(self.fs, RunFileSystem)
+        return self.fs
+
+    def __repr__(self) -> str:
+        files = f", {len(self.record.files)} files" if self.record else ""
+        return f"RunResult({redact(self.url)!r}, success={self.success}{files})"
+
+    def __reduce__(self) -> Any:
+        return result_of, (self._files, self.record, None if self.record else self.success, self.output_prefix)
+
+    def _find_output_file(self, suffix: str) -> Path | None:
+        if self.record is None:
+            # No super(): a class with slots is made anew by the decorator.
+            return SimulationResult._find_output_file(self, suffix)
+        name = self.record.output(suffix)
+        return None if name is None else self.run_dir / name
+
+    @property
+    def sql(self) -> SQLResult | None:
+        """The SQLite output, opened read-only in a local copy; None if the run has none."""
+        if not isinstance(self._cached_sql, SQLResult | None):
+            self._cached_sql = _opened(self._local_sql())
+        opened: SQLResult | None = self._cached_sql
+        return opened
+
+    async def async_sql(self) -> SQLResult | None:
+        """As ``sql``, fetched in a thread; it is opened in the caller's, for SQLite keeps to one."""
+        if not isinstance(self._cached_sql, SQLResult | None):
+            self._cached_sql = _opened(await asyncio.to_thread(self._local_sql))
+        return self.sql
+
+    def _local_sql(self) -> Path | None:
+        path = self.sql_path
+        return None if path is None else self._files.local_path(path)
+
+    async def async_errors(self) -> ErrorReport:
+        """As ``errors``, fetched in a thread."""
+        return await asyncio.to_thread(lambda: self.errors)
+
+    async def async_csv(self) -> CSVResult | None:
+        """As ``csv``, fetched in a thread."""
+        return await asyncio.to_thread(lambda: self.csv)
+
+    async def async_html(self) -> HTMLResult | None:
+        """As ``html``, fetched in a thread."""
+        return await asyncio.to_thread(lambda: self.html)
+
+    async def async_eso(self) -> ESOResult | None:
+        """As ``eso``, fetched in a thread."""
+        return await asyncio.to_thread(lambda: self.eso)
+
+    async def async_mtr(self) -> ESOResult | None:
+        """As ``mtr``, fetched in a thread."""
+        return await asyncio.to_thread(lambda: self.mtr)
+
+    async def async_variables(self) -> OutputVariableIndex | None:
+        """As ``variables``, fetched in a thread."""
+        return await asyncio.to_thread(lambda: self.variables)
+
+
+def _opened(local: Path | None) -> SQLResult | None:
+    # idfkit puts the path into a file: URI as it is.
+    return None if local is None else SQLResult(quote(local.as_posix(), safe="/:"))
+
+
+def open_result(
+    url: StrPath, *, storage_options: dict[str, Any] | None = None, require_record: bool = True
+) -> RunResult:
+    """Open the run that was published at a URL.
+
+    Args:
+        url: The run's URL, a plain path, or a ``UPath``.
+        storage_options: What the store's fsspec class takes.
+        require_record: False to open a run without a record too, such as plain idfkit writes; its ``success`` is then
+            read from what EnergyPlus says in its ``.end`` file, and ``exit_code`` is None.
+
+    Returns:
+        The result. Only the record was read; files are fetched when they are asked for.
+
+    Raises:
+        FileNotFoundError: If no run is there; the message says what is.
+        RecordError: If the record is damaged, unsafe, or of a newer format.
+        PermissionError: If the store refuses access.
+        ConnectionError: If the store does not answer.
+
+    Examples:
+        >>> open_result("s3://bucket/study-001/case-42").sql.get_timeseries(  # doctest: +SKIP
+        ...     "Zone Mean Air Temperature", "OFFICE")
+    """
+    fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
+    record = read_record(fs)
+    if record is not None:
+        return result_of(fs, record)
+    outputs = [name for name in fs.glob("", "*") if name.endswith(_OUTPUT_SUFFIXES)]
+    if require_record or not outputs:
+        raise RunNotFoundError(2, _what_is_there(fs, outputs), redact(fs.url()))
+    return result_of(fs, None, *_how_it_ended(fs, outputs))
+
+
+def read_record(fs: FsspecFileSystem) -> RunRecord | None:
+    """The record of the run at a filesystem's root, or None if there is none."""
+    try:
+        data = fs.read_bytes(RECORD_NAME)
+    except FileNotFoundError:
+        return None
+    return RunRecord.from_json(data, redact(fs.url(RECORD_NAME)))
+
+
+def _how_it_ended(fs: FsspecFileSystem, outputs: list[str]) -> tuple[bool, str]:
+    """Success and output prefix of a run without record, from EnergyPlus's own ``.end`` file."""
+    ends = [name for name in outputs if name.endswith(".end")]
+    first = min(ends or outputs, key=len)
+    prefix = Path(first).stem
+    return any(_COMPLETED in fs.read_bytes(name) for name in ends), prefix.removesuffix("out") or prefix
+
+
+def _what_is_there(fs: FsspecFileSystem, outputs: list[str]) -> str:
+    if outputs:
+        return (
+            "EnergyPlus outputs stand here without a run's record: plain idfkit wrote them, or publishing has not "
+            "finished; open_result(..., require_record=False) opens them all the same"
+        )
+    if fs.exists(""):
+        return "This directory holds no run; give the URL of the run itself, such as .../case-42"
+    return "Nothing stands here; check the URL"
+
+
+def result_of(
+    fs: FsspecFileSystem, record: RunRecord | None, success: bool | None = None, output_prefix: str = "eplus"
+) -> RunResult:
+    files = RunFileSystem.__new__(RunFileSystem)
+    files._bind(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
+    files.record = record
+    return RunResult(
+        run_dir=Path(files.url()),
+        success=bool(success) if record is None else record.success,
+        exit_code=None if record is None else record.exit_code,
+        stdout="" if record is None else record.stdout,
+        stderr="" if record is None else record.stderr,
+        runtime_seconds=0.0 if record is None else record.runtime_seconds,
+        output_prefix=output_prefix if record is None else record.output_prefix,
+        fs=files,
+        record=record,
+    )

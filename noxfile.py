@@ -1,0 +1,99 @@
+"""The project's tasks. ``nox -s demo`` shows the product, ``nox -s tests`` tests it; CI runs ``.ci/run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+AZURITE = "azurite@3.35.0"
+# Where the sources lie beside the tests, only this tells that what is tested is the wheel.
+FROM_WHEEL = "import idfkit_fs, sysconfig; assert idfkit_fs.__file__.startswith(sysconfig.get_path('purelib')), idfkit_fs"
+
+
+def groups(*names: str) -> list[str]:
+    return list(nox.project.dependency_groups(PROJECT, *names))
+
+
+def install_wheel(session: nox.Session, extras: str, *others: str) -> None:
+    """Build the wheel and install it, anew even where the version is the same."""
+    target = f".[{extras}]" if extras else "."
+    session.install(target, *others)
+    session.install("--force-reinstall", "--no-deps", ".")
+    session.run("python", "-P", "-c", FROM_WHEEL)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Test the built wheel against real servers and with EnergyPlus; arguments go to pytest."""
+    install_wheel(session, "all", *groups("test"))
+    session.run("pytest", "-m", "not azurite", *session.posargs)
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Test against the server that needs node: Azurite, for Azure Blob Storage."""
+    install_wheel(session, "all", *groups("test"))
+    modules = Path(session.create_tmp()).resolve()
+    executable = modules / "node_modules" / ".bin" / "azurite-blob"
+    if not executable.exists():
+        session.run("npm", "install", "--no-save", "--no-audit", "--no-fund", f"--prefix={modules}", AZURITE, external=True)
+    session.run("pytest", "-m", "azurite", *session.posargs, env={"AZURITE_BIN": str(executable)})
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Test the lowest versions that the project declares."""
+    session.install("uv")
+    requirements = [".[s3,progress,energyplus]", *groups("lowest")]
+    session.run("uv", "pip", "install", f"--python={session.virtualenv.location}", "--resolution=lowest-direct", *requirements)
+    session.run("python", "-P", "-c", FROM_WHEEL)
+    session.run("pytest", "-m", "not azurite", "-k", LOWEST, *session.posargs)
+
+
+LOWEST = "local or memory or moto or runs"
+
+
+@nox.session
+@nox.parametrize("extra", ["", *EXTRAS])
+def extras(session: nox.Session, extra: str) -> None:
+    """Install each extra alone, and none, and try what it is for."""
+    install_wheel(session, extra, "pytest")
+    session.run("python", "-P", str(ROOT / "tests" / "smoke_extras.py"), extra)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*groups("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly, over package and examples."""
+    session.install(".[all]", *groups("types"))
+    session.run("mypy", "idfkit_fs", "examples")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure beside idfkit's own classes and raw fsspec, and print ratios."""
+    install_wheel(session, "all", *groups("test"))
+    session.run("python", "-P", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Simulate an office, publish it, and read it from another process: ``nox -s demo [-- s3://my-bucket/prefix]``."""
+    install_wheel(session, "s3,energyplus,progress", *groups("demo"))
+    session.run("python", "-P", "examples/demo.py", *session.posargs)

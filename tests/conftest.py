@@ -1,0 +1,102 @@
+"""Fixtures that every test may use, and an environment in which no test can meet a developer's own account."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def _isolate_environment() -> None:
+    """Take credentials away and name what the SDKs must not look for; before any of them is imported."""
+    for name in list(os.environ):
+        # AZURITE_BIN stays: it says where a test server is.
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "GCSFS_", "FSSPEC_", "MOTO_")) or name in _OTHER:
+            del os.environ[name]
+    nowhere = Path(__file__).parent / "no-such-directory"
+    os.environ.update(
+        {
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": str(nowhere / "aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(nowhere / "aws-credentials"),
+            "FSSPEC_CONFIG_DIR": str(nowhere / "fsspec"),
+            # Otherwise gcsfs asks Google over gRPC what kind of bucket this is, and each call stalls for a minute.
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+            "NO_GCE_CHECK": "true",
+            # A proxy that the machine needs for the internet must not be asked for the loopback.
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+    )
+
+
+_OTHER = {"BOTO_CONFIG", "CLOUDSDK_CONFIG", "GCLOUD_PROJECT", "STORAGE_EMULATOR_HOST", "INITIAL_NO_AUTH_ACTION_COUNT"}
+_isolate_environment()
+
+# Only after the environment is set: these imports may read it.
+from support import servers
+from support.servers import Store
+
+
+@contextmanager
+def _started(server: AbstractContextManager[Store]) -> Iterator[Store]:
+    """Run a server; one that will not start fails the test in CI, and skips it on a desk."""
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(server)
+        except (servers.ServerError, ImportError) as exc:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(exc))
+        yield store
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Store]:
+    """Moto, which takes any credentials."""
+    with _started(servers.moto_server()) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def moto_auth() -> Iterator[Store]:
+    """Moto in a process of its own, which checks credentials."""
+    with _started(servers.moto_server(check_auth=True)) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[Store]:
+    """SeaweedFS, a real S3 store."""
+    with _started(servers.seaweedfs()) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def rclone_s3() -> Iterator[Store]:
+    """`rclone serve s3`, the odd dialect."""
+    with _started(servers.rclone()) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[Store]:
+    """fake-gcs-server."""
+    with _started(servers.fake_gcs()) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def azurite_blob() -> Iterator[Store]:
+    """Azurite; mark the tests that use it with `pytest.mark.azurite`."""
+    with _started(servers.azurite()) as store:
+        yield store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Local copies of results go to a directory of this session, never to the user's own cache."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))

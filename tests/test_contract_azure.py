@@ -1,0 +1,24 @@
+"""The contract on Azure Blob Storage."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.places import Async, OnServer, Sync
+from support.servers import AZURE_KEY
+
+pytestmark = pytest.mark.azurite
+
+
+class Azure(OnServer):
+    server = "azurite_blob"
+    has_markers = True
+    secrets = (AZURE_KEY,)
+
+
+class TestAzure(Azure, Sync):
+    pass
+
+
+class TestAzureAsync(Azure, Async):
+    pass
