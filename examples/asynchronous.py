@@ -45,5 +45,5 @@ async def main(study: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
+        sys.exit(__doc__)
     asyncio.run(main(sys.argv[1].rstrip("/")))

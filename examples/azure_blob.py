@@ -29,7 +29,7 @@ def azure_options() -> dict[str, str | bool]:
         return {"connection_string": text}
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
-        raise SystemExit(__doc__)
+        sys.exit(__doc__)
     return {"account_name": account, "anon": False}  # anon=False: ask Azure's chain where no key is given
 
 
@@ -51,5 +51,5 @@ def main(url: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
+        sys.exit(__doc__)
     main(sys.argv[1])

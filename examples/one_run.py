@@ -4,8 +4,8 @@
     python one_run.py gs://my-bucket/study-001/case-42
     python one_run.py results/case-42
 
-Needs `pip install "idfkit-fs[energyplus,progress]"` and the extra of your store: `s3`, `gcs` or `azure`. Credentials are
-found where the store's own tools find them; for S3 these are `AWS_PROFILE`, `AWS_ACCESS_KEY_ID` and so on, and
+Needs `pip install "idfkit-fs[energyplus,progress]"` and the extra of your store: `s3`, `gcs` or `azure`. Credentials
+are found where the store's own tools find them; for S3 these are `AWS_PROFILE`, `AWS_ACCESS_KEY_ID` and so on, and
 `AWS_ENDPOINT_URL` names a store other than Amazon's.
 """
 
@@ -32,7 +32,7 @@ def main(url: str) -> None:
     # From here on the URL is all there is: this could be another machine, next year.
     result = idfkit_fs.open_result(url)
     if not result.success or result.sql is None:
-        raise SystemExit(result.errors.summary())
+        sys.exit(result.errors.summary())
     print(f"{result.url}: {result.runtime_seconds:.1f} s in EnergyPlus\n")
 
     print("Energy use of the year")
@@ -49,5 +49,5 @@ def main(url: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
+        sys.exit(__doc__)
     main(sys.argv[1])

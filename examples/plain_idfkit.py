@@ -37,7 +37,7 @@ def main(url: str) -> None:
 
     for name, case in zip(ratios, batch, strict=True):
         if case.sql is None:
-            raise SystemExit(f"{name} left no database: {case.stderr}")
+            sys.exit(f"{name} left no database: {case.stderr}")
         report = "AnnualBuildingUtilityPerformanceSummary"
         cooling = case.sql.get_tabular_value(report, "End Uses", "Cooling", "District Cooling")
         print(f"{name}: cooling {float(cooling) / 0.0036:,.0f} kWh")
@@ -47,5 +47,5 @@ def main(url: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
+        sys.exit(__doc__)
     main(sys.argv[1])

@@ -7,6 +7,7 @@ the method's result. The twins only differ in how they perform a step, so they c
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
@@ -20,20 +21,24 @@ from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs.backends import (
     cached_filesystem,
+    found_files,
+    is_file,
     is_local,
     is_object_store,
     make_filesystem,
     options_of,
     protocols,
+    stripper,
     tuned,
     url_protocols,
 )
-from idfkit_fs.errors import LocationError, StorageOptionsError, redact, secrets_of, translate
-from idfkit_fs.location import Root, StrPath, chain_protocols, is_url, parse_glob, repair, to_text
+from idfkit_fs.errors import BucketNotFoundError, LocationError, StorageOptionsError, redact, secrets_of, translate
+from idfkit_fs.location import Location, Root, StrPath, UPathLike, chain_protocols, is_url, parse_glob, repair
 
 __all__ = ["Adapter", "Plan", "Step"]
 
 T = TypeVar("T")
+_INHERITED: list[Any] = []
 _TEMPORARY = re.compile(r"\.idfkit-fs-[0-9a-f]{32}\.tmp")
 
 
@@ -86,12 +91,10 @@ class Adapter:
         self._is_local = is_local(fs)
         self._makes_directories = not is_object_store(fs)
         self._given_url = url
-        self._root = Root(
-            key, url or _url_of(fs, key), url_protocols(fs), fs._strip_protocol, self._is_local
-        )
+        self._root = Root(key, url or _url_of(fs, key), url_protocols(fs), stripper(fs), self._is_local)
 
     @classmethod
-    def from_url(cls, url: StrPath, **storage_options: Any) -> Self:
+    def from_url(cls, url: Location, **storage_options: Any) -> Self:
         """Route a URL to its store, as fsspec does.
 
         Args:
@@ -111,19 +114,22 @@ class Adapter:
             >>> FsspecFileSystem.from_url("memory://study-001")
             FsspecFileSystem('memory://study-001')
         """
-        if hasattr(url, "storage_options"):
+        if isinstance(url, UPathLike):
             if storage_options:
                 msg = "a UPath carries its own storage options; give them to it"
                 raise StorageOptionsError(msg)
             return cls.from_upath(url)
         text = repair(url)
+        if not text:
+            msg = "the URL is empty; give a bucket or directory, such as 's3://bucket/study'"
+            raise LocationError(msg)  # fsspec would take the working directory
         fs, key, effective = make_filesystem(text, storage_options)
         adapter = cls.__new__(cls)
         adapter._bind(fs, key, text.rstrip("/") if is_url(text) else None, effective)
         return adapter
 
     @classmethod
-    def from_upath(cls, path: Any) -> Self:
+    def from_upath(cls, path: UPathLike) -> Self:
         """Take filesystem, path and options from a `UPath` (universal-pathlib).
 
         Args:
@@ -140,7 +146,9 @@ class Adapter:
     def fs(self) -> AbstractFileSystem:
         """The fsspec filesystem underneath."""
         if os.getpid() != self._pid:
-            # A forked child must not use its parent's connections; unpickling makes fsspec build its own.
+            # A forked child must not use its parent's connections; unpickling makes fsspec build its own. Nor may it
+            # close them, as collecting them would: that takes the parent's sockets off the event loop that both share.
+            _INHERITED.append((self._fs, dict(getattr(type(self._fs), "_cache", {}))))
             self._fs = pickle.loads(pickle.dumps(self._fs))
             self._pid = os.getpid()
         return self._fs
@@ -201,7 +209,8 @@ class Adapter:
 
     def _translated(self, exc: Exception, step: Step) -> Exception:
         url = redact(f"{self._root.url}/{self._root.relative(step.about)}".rstrip("/"), self._secrets)
-        return translate(exc, url, bucket=self._root.bucket, secrets=self._secrets)
+        only_bucket = not self._makes_directories and step.call in ("find", "pipe_file", "put_file")
+        return translate(exc, url, bucket=self._root.bucket, only_bucket=only_bucket, secrets=self._secrets)
 
     # The plans, one for each method of the protocol.
 
@@ -218,21 +227,18 @@ class Adapter:
     def _put_file(self, local: str, path: StrPath, **kwargs: Any) -> Plan[None]:
         """Upload a local file."""
         kwargs = {**tuned(self._fs, "put_file"), **kwargs}
-        yield from self._place(self._root.to_file_key(path), lambda key: Step("put_file", local, key, about=key, **kwargs))
+        target = self._root.to_file_key(path)
+        yield from self._place(target, lambda key: Step("put_file", local, key, about=key, **kwargs))
 
     def _exists(self, path: StrPath) -> Plan[bool]:
-        try:
-            yield from self._info(self._root.to_key(path))
-        except FileNotFoundError:
-            return False
-        return True
+        return (yield from self._type(self._root.to_key(path))) is not None
 
     def _makedirs(self, path: StrPath, exist_ok: bool) -> Plan[None]:
         key = self._root.to_key(path)
         if self._makes_directories:
             yield Step("makedirs", key, exist_ok=exist_ok)
             # Not every filesystem looks whether it is a directory that is there already.
-            if exist_ok and (yield from self._info(key))["type"] != "directory":
+            if exist_ok and (yield from self._type(key)) == "file":
                 raise FileExistsError(errno.EEXIST, "makedirs() found a file there", self.url(path))
 
     def _copy(self, src: StrPath, dst: StrPath) -> Plan[None]:
@@ -276,6 +282,14 @@ class Adapter:
         info: dict[str, Any] = yield Step("info", key)
         return info
 
+    def _type(self, key: str) -> Plan[str | None]:
+        """File, directory or other; None if the store says that there is nothing."""
+        try:
+            kind: str = (yield from self._info(key))["type"]
+        except FileNotFoundError:
+            return None
+        return kind
+
     def _forget(self, key: str) -> None:
         fs = self.fs
         fs.invalidate_cache(key)
@@ -307,41 +321,35 @@ class Adapter:
         self._forget(start)
         if recursive and not self._makes_directories:
             listing = yield Step("find", start, detail=True)
-            return [key for key, info in listing.items() if _is_file(info) and key.startswith(f"{start}/")]
+            return [key for key in found_files(listing) if key.startswith(f"{start}/")]
         found: list[str] = []
         directories = [start]
         while directories:
             directory = directories.pop()
             try:
                 entries = yield Step("ls", directory, detail=True)
+            except BucketNotFoundError:
+                raise
             except FileNotFoundError:
                 continue
             inside = [entry for entry in entries if entry["name"].startswith(f"{directory}/")]
-            found += [entry["name"] for entry in inside if _is_file(entry)]
+            found += [entry["name"] for entry in inside if is_file(entry)]
             if recursive:
                 directories += [entry["name"] for entry in inside if entry["type"] == "directory"]
         return found
 
 
-def _is_file(info: Mapping[str, Any]) -> bool:
-    if info["type"] == "other":
-        return os.path.isfile(info["name"])
-    return bool(info["type"] == "file") and not info["name"].endswith("/")
-
-
 def _unlink(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass
 
 
 def _root_key(fs: AbstractFileSystem, root: str) -> str:
     """The root in the filesystem's own form, normalised."""
     if is_local(fs):
-        key = os.path.abspath(fs._strip_protocol(root)).replace("\\", "/")
+        key: str = os.path.abspath(fs._strip_protocol(root)).replace("\\", "/")
     else:
-        key = fs._strip_protocol(root) if is_url(root) else root
+        key = stripper(fs)(root) if is_url(root) else root
     protocol, separator, rest = key.rpartition("://")
     rooted = fs.root_marker == "/" or (rest.startswith("/") and not is_object_store(fs))
     segments = [part for part in rest.split("/") if part not in ("", ".")]

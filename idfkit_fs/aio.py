@@ -40,7 +40,7 @@ class AsyncFsspecFileSystem(Adapter):
             while True:
                 try:
                     outcome = await _perform(fs, step)
-                except Exception as exc:
+                except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
                     step = plan.throw(self._translated(exc, step))
                 else:
                     step = plan.send(outcome)

@@ -8,30 +8,35 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs.errors import MissingExtraError, StorageOptionsError
+from idfkit_fs.errors import MissingExtraError, StorageOptionsError, redact, secrets_of, translate
 from idfkit_fs.location import chain_protocols
 
 __all__ = [
     "cached_filesystem",
+    "found_files",
+    "is_file",
     "is_local",
     "is_object_store",
     "make_filesystem",
     "options_of",
     "protocols",
+    "stripper",
     "tuned",
     "url_protocols",
 ]
 
 _S3 = ("s3", "s3a")
 # Stores without directories: nothing to create before a write, and listing a whole tree is one request a thousand keys.
-_OBJECT_STORES = frozenset({*_S3, "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "http", "https"})
+_OBJECT_STORES = frozenset(
+    {*_S3, "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "http", "https"}
+)
 
 _CACHES = frozenset({"simplecache", "filecache", "blockcache", "cached"})
 
@@ -83,8 +88,39 @@ def protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
 
 def cached_filesystem(fs: AbstractFileSystem) -> AbstractFileSystem | None:
     """The filesystem behind one of fsspec's caches, which share its keys; None for anything else."""
-    inner: AbstractFileSystem | None = vars(fs).get("fs") if _CACHES.intersection(protocols(fs)) else None
+    inner: AbstractFileSystem | None = _own(fs).get("fs") if _CACHES.intersection(protocols(fs)) else None
     return inner
+
+
+def _own(fs: AbstractFileSystem) -> dict[str, Any]:
+    """A filesystem's own attributes; fsspec's caches answer with those of the filesystem behind them."""
+    attributes: dict[str, Any] = object.__getattribute__(fs, "__dict__")
+    return attributes
+
+
+def stripper(fs: AbstractFileSystem) -> Callable[[str], str]:
+    """What turns a URL into a filesystem's key."""
+    if "protocol" in _own(fs):
+        # obstore's class serves every protocol, so its own `_strip_protocol` knows none of them.
+        prefixes = tuple(f"{protocol}://" for protocol in protocols(fs))
+        return lambda url: url.partition("://")[2] if url.startswith(prefixes) else url
+    strip: Callable[[str], str] = fs._strip_protocol
+    return strip
+
+
+def found_files(listing: Any) -> list[str]:
+    """The keys of the files in what ``find(detail=True)`` gave."""
+    if not isinstance(listing, dict):
+        return []  # adlfs, asked to look below a file
+    # fsspec's own walk says nothing about a file that it was asked to look below.
+    return [key for key, info in listing.items() if info and is_file(info)]
+
+
+def is_file(info: Mapping[str, Any]) -> bool:
+    """Whether one entry of a listing is a file, and no object that only marks a directory."""
+    if info["type"] == "other":
+        return os.path.isfile(info["name"])
+    return bool(info["type"] == "file") and not info["name"].endswith("/")
 
 
 def url_protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
@@ -100,7 +136,7 @@ def is_local(fs: AbstractFileSystem) -> bool:
 
 def is_object_store(fs: AbstractFileSystem) -> bool:
     """Whether the store is known to have keys only, and no directories."""
-    inner = vars(fs).get("fs")
+    inner = _own(fs).get("fs")
     if isinstance(inner, AbstractFileSystem):
         return is_object_store(inner)
     return not _OBJECT_STORES.isdisjoint(protocols(fs))
@@ -112,7 +148,7 @@ def options_of(fs: AbstractFileSystem) -> dict[str, Any]:
     if cached is None:
         return dict(fs.storage_options)
     target = {"fo", "fs", "target_options", "target_protocol"}
-    own = {name: value for name, value in vars(fs)["storage_options"].items() if name not in target}
+    own = {name: value for name, value in _own(fs)["storage_options"].items() if name not in target}
     return {protocols(fs)[0]: own, protocols(cached)[0]: options_of(cached)}
 
 
@@ -135,6 +171,7 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     Raises:
         MissingExtraError: If the protocol's package is not installed.
         StorageOptionsError: If an option is unknown and would be ignored.
+        PermissionDeniedError: If credentials that are needed to begin with cannot be found.
         ValueError: If fsspec knows no such protocol.
     """
     chain = chain_protocols(url)
@@ -148,7 +185,11 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
         flat = {**effective.pop(chain[0], {}), **effective}
         fs: AbstractFileSystem = QuickS3FileSystem(**flat)
         return fs, fs._strip_protocol(url), flat
-    fs, key = url_to_fs(url, **effective)
+    try:
+        fs, key = url_to_fs(url, **effective)
+    except Exception as exc:
+        # gcsfs looks for credentials at once, on the network if need be.
+        raise translate(exc, redact(url), secrets=secrets_of(effective)) from exc
     return fs, key, effective
 
 
@@ -183,12 +224,13 @@ def _with_defaults(chain: tuple[str, ...], options: Mapping[str, Any]) -> dict[s
 def _s3_config(options: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {"max_pool_connections": 50}
     client = options.get("client_kwargs") or {}
+    configured = fsspec.config.conf.get("s3", {})
     environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if options.get("endpoint_url") or client.get("endpoint_url") or environment:
+    if any((options.get("endpoint_url"), client.get("endpoint_url"), configured.get("endpoint_url"), environment)):
         # botocore's newer checksum trailers break several S3-compatible services; AWS itself is asked as usual.
         config["request_checksum_calculation"] = "when_required"
         config["response_checksum_validation"] = "when_required"
-    return {**config, **(options.get("config_kwargs") or {})}
+    return {**config, **configured.get("config_kwargs", {}), **(options.get("config_kwargs") or {})}
 
 
 def _check_options(cls: type[AbstractFileSystem], protocol: str, options: Mapping[str, Any], chained: bool) -> None:

@@ -75,7 +75,7 @@ class _S3(Adapter):
         self._bind(fs, key, None, effective)
 
 
-class S3FileSystem(_S3, FsspecFileSystem):
+class S3FileSystem(_S3, FsspecFileSystem):  # noqa: D101 - it has one, put together below
     __doc__ = f"""Drop-in for [idfkit's S3FileSystem][idfkit.simulation.fs.S3FileSystem].
 
     {(_S3.__doc__ or '').strip()}
@@ -87,7 +87,7 @@ class S3FileSystem(_S3, FsspecFileSystem):
     """
 
 
-class AsyncS3FileSystem(_S3, AsyncFsspecFileSystem):
+class AsyncS3FileSystem(_S3, AsyncFsspecFileSystem):  # noqa: D101 - it has one, put together below
     __doc__ = f"""Drop-in for [idfkit's AsyncS3FileSystem][idfkit.simulation.fs.AsyncS3FileSystem].
 
     Works with and without ``async with``; leaving the block closes nothing, for fsspec shares connections.

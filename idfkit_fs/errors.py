@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 __all__ = [
+    "BucketNotFoundError",
     "DamagedRunError",
     "IdfkitFsError",
     "LocationError",
@@ -54,6 +55,10 @@ class StoreError(IdfkitFsError, OSError):
 
 class NotFoundError(StoreError, FileNotFoundError):
     """The file, or the bucket it should be in, does not exist."""
+
+
+class BucketNotFoundError(NotFoundError):
+    """The bucket or container itself does not exist."""
 
 
 class PermissionDeniedError(StoreError, PermissionError):
@@ -118,6 +123,7 @@ _DENIED = frozenset({
     "DefaultCredentialsError",
     "NoCredentialsError",
     "PartialCredentialsError",
+    "ProfileNotFound",
     "RefreshError",
     "TokenRetrievalError",
     "UnauthorizedSSOTokenError",
@@ -125,11 +131,13 @@ _DENIED = frozenset({
 _DENIED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
 _SDK_PACKAGES = frozenset({"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore"})
 
-_SECRET_OPTION = re.compile(r"secret|token|password|passphrase|credential|sas|account_key|connection_string|private", re.I)
+_SECRET_OPTION = re.compile(
+    r"secret|token|password|passphrase|credential|sas|account_key|connection_string|private", re.IGNORECASE
+)
 _SECRET_TEXT = re.compile(
-    r"(?P<keep>://[^/@\s:]*:|\b(?:sig|signature|X-Amz-Signature|X-Amz-Security-Token|X-Goog-Signature|AccountKey"
+    r"(?P<keep>://[^/@\s:]*:(?=[^/\s]*@)|\b(?:sig|signature|X-Amz-Signature|X-Amz-Security-Token|X-Goog-Signature|AccountKey"
     r"|SharedAccessSignature|access_token|password)=)[^&;/@\s'\"]+",
-    re.I,
+    re.IGNORECASE,
 )
 
 
@@ -186,7 +194,7 @@ def _http_status(exc: BaseException) -> int | None:
     else:
         status = getattr(exc, "status_code", None) or getattr(exc, "status", None) or getattr(exc, "code", None)
     try:
-        return int(status)  # type: ignore[arg-type]  # anything that is no number ends in the except
+        return int(status)  # anything that is no number ends in the except
     except (TypeError, ValueError):
         return None
 
@@ -221,6 +229,7 @@ def _class_for(exc: BaseException) -> type[StoreError] | None:
 
 _ERRNO: dict[type[StoreError], int] = {
     NotFoundError: errno.ENOENT,
+    BucketNotFoundError: errno.ENOENT,
     PermissionDeniedError: errno.EACCES,
     UnreachableError: errno.ECONNREFUSED,
     StoreError: errno.EIO,
@@ -238,9 +247,9 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
     first = chain[0]
     said = redact(str(getattr(first, "strerror", None) or first), secrets).strip().splitlines()
     detail = f"{type(first).__name__}: {said[0][:300]}" if said else type(first).__name__
+    if kind is BucketNotFoundError:
+        return f"No bucket or container named {bucket!r}: create it, or check the name"
     if kind is NotFoundError:
-        if bucket and _bucket_is_missing(chain):
-            return f"No bucket or container named {bucket!r}: create it, or check the name"
         return "A file stands where a directory should be" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
         return f"The store refused access; check that the credentials are right, not expired, and allow this ({detail})"
@@ -251,7 +260,9 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
     return f"The store failed ({detail})"
 
 
-def translate(exc: Exception, url: str, *, bucket: str = "", secrets: frozenset[str] = frozenset()) -> Exception:
+def translate(
+    exc: Exception, url: str, *, bucket: str = "", only_bucket: bool = False, secrets: frozenset[str] = frozenset()
+) -> Exception:
     """Turn whatever a store or its SDK raised into this package's errors.
 
     Errors that say the caller is wrong (``TypeError``, ``ValueError`` from Python itself and the like) and errors that
@@ -261,6 +272,7 @@ def translate(exc: Exception, url: str, *, bucket: str = "", secrets: frozenset[
         exc: The exception that an I/O call raised.
         url: The URL that the call was about; becomes ``filename``.
         bucket: Bucket or container, for the message when it is missing.
+        only_bucket: Whether nothing but the bucket can be missing, as for a write to an object store.
         secrets: Values to keep out of the message.
 
     Returns:
@@ -275,6 +287,8 @@ def translate(exc: Exception, url: str, *, bucket: str = "", secrets: frozenset[
         if plain or not (isinstance(exc, OSError) or any(map(_is_sdk, chain))):
             return exc
         kind = StoreError
+    if kind is NotFoundError and bucket and (only_bucket or _bucket_is_missing(chain)):
+        kind = BucketNotFoundError
     translated = kind(_ERRNO[kind], _explain(kind, chain, bucket, secrets), url)
     leaks = any(secret in str(cause) or secret in repr(cause) for cause in chain for secret in secrets)
     translated.__cause__ = None if leaks else exc

@@ -59,7 +59,7 @@ class FsspecFileSystem(Adapter):
                     outcome = getattr(fs, step.call)(*step.args, **step.kwargs) if isinstance(step.call, str) else (
                         step.call(*step.args, **step.kwargs)
                     )
-                except Exception as exc:
+                except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
                     step = plan.throw(self._translated(exc, step))
                 else:
                     step = plan.send(outcome)
@@ -336,7 +336,7 @@ class _Writer(io.BufferedWriter):
         self._path = owner._root.relative(key)
         self.abandoned = False
 
-    def __exit__(self, exc_type: Any, *_exc: Any) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, *_exc: object) -> None:
         self.abandoned = exc_type is not None
         self.close()
 
@@ -354,6 +354,6 @@ class _Writer(io.BufferedWriter):
 class _TextWriter(io.TextIOWrapper):
     """Text on a [_Writer][], which must learn that the ``with`` block raised before it is closed."""
 
-    def __exit__(self, exc_type: Any, *_exc: Any) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, *_exc: object) -> None:
         self.buffer.abandoned = exc_type is not None  # type: ignore[attr-defined]  # always a _Writer
         self.close()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PureWindowsPath
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from idfkit_fs.errors import LocationError, redact
 
 __all__ = [
     "GlobPattern",
+    "Location",
     "Root",
     "StrPath",
+    "UPathLike",
     "chain_protocols",
     "is_url",
     "matches_glob",
@@ -26,11 +28,26 @@ __all__ = [
 
 StrPath = str | os.PathLike[str]
 
+
+@runtime_checkable
+class UPathLike(Protocol):
+    """What is used of a ``UPath`` of universal-pathlib, which need not be installed."""
+
+    fs: Any
+    path: str
+    storage_options: Mapping[str, Any]
+    parent: Any
+    name: str
+
+
+Location = StrPath | UPathLike
+"""A URL, a plain path, or a ``UPath``."""
+
 # Two letters at least, so that a Windows drive (C:/x) is no scheme.
-_URL = re.compile(r"(?P<chain>(?:[A-Za-z0-9_]+::)*)(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+):/+(?P<rest>.*)", re.S)
+_URL = re.compile(r"(?P<chain>(?:[A-Za-z0-9_]+::)*)(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+):/+(?P<rest>.*)", re.DOTALL)
 
 
-def to_text(path: StrPath) -> str:
+def to_text(path: Location) -> str:
     """A path as text with forward slashes.
 
     A backslash is always a separator, so that a study written from Windows reads the same elsewhere.
@@ -48,7 +65,7 @@ def to_text(path: StrPath) -> str:
     """
     if isinstance(path, str):
         text = path
-    elif isinstance(path, os.PathLike) or hasattr(path, "storage_options"):
+    elif isinstance(path, os.PathLike | UPathLike):
         text = str(path)
     else:
         msg = f"a path must be a str or os.PathLike, not {type(path).__name__}"
@@ -69,7 +86,7 @@ def is_url(text: str) -> bool:
     return _URL.fullmatch(text) is not None
 
 
-def repair(url: StrPath) -> str:
+def repair(url: Location) -> str:
     """Undo what ``pathlib`` does to a URL: ``s3:/bucket/x`` is ``s3://bucket/x`` again.
 
     Args:

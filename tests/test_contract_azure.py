@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from support.places import Async, OnServer, Sync
 from support.servers import AZURE_KEY
 
@@ -12,7 +11,8 @@ pytestmark = pytest.mark.azurite
 
 class Azure(OnServer):
     server = "azurite_blob"
-    has_markers = True
+    # adlfs takes the slash off the end of a name, so a marker cannot be told from an empty file
+    has_markers = False
     secrets = (AZURE_KEY,)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from custom_backend import SqliteFileSystem
 from support.places import Async, Sync
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from support.places import Async, InDirectory, Sync
 
 from idfkit_fs import LocalFileSystem
 from idfkit_fs.testing import FileSystemContract
-from support.places import Async, InDirectory, Sync
 
 UNFIT = '*?"<>|:' if os.name == "nt" else ""
 

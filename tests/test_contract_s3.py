@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from support.places import Async, OnServer, Sync
 
 from idfkit_fs import AsyncS3FileSystem, S3FileSystem
 from idfkit_fs.testing import AsyncFileSystemContract, FileSystemContract
-from support.places import Async, OnServer, Sync
 
 
 class Moto(OnServer):
@@ -40,7 +40,7 @@ class TestSeaweedAsync(Seaweed, Async):
 
 
 class Rclone(OnServer):
-    server = "rclone_s3"
+    server = "rclone_s3"  # has no markers: refuses a key that ends in a slash
     secrets = ("rclone-secret-key-0001",)
 
 
@@ -56,8 +56,8 @@ class TestRcloneAsync(Rclone, Async):
 
 
 class DropIn(OnServer):
-    server = "moto"
-    secrets = ("testing",)
+    server = "seaweed"
+    secrets = ("seaweedsecret",)
     drop_in: Any
 
     @pytest.fixture
@@ -68,8 +68,8 @@ class DropIn(OnServer):
             prefix,
             endpoint_url=self.store.endpoint,
             region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
+            aws_access_key_id=self.store.storage_options["key"],
+            aws_secret_access_key=self.store.storage_options["secret"],
         )
 
 
@@ -85,8 +85,9 @@ class TestS3DropInAsync(DropIn, AsyncFileSystemContract):
 
 
 class Obstore(OnServer):
-    server = "seaweed"
-    has_markers = True
+    server = "moto"
+    has_markers = False  # obstore takes the slash off the end of a name, so a marker looks like an empty file
+    may_fork = False  # obstore's threads are not there in a forked child, which waits for them for ever
 
     @pytest.fixture
     def fs(self, place: str) -> Any:
@@ -113,17 +114,25 @@ class TestObstoreAsync(Obstore, Async):
 
 
 STALE = "fsspec's simplecache never looks again whether a file has changed"
+PART = "fsspec's simplecache downloads into the file that others read"
 
 
 class SimpleCache(OnServer):
     """fsspec's own cache in front of the store."""
 
-    server = "moto"
-    secrets = ("testing",)
+    server = "seaweed"
+    has_markers = True
+    secrets = ("seaweedsecret",)
+    deviations: ClassVar[dict[str, str]] = {"test_foreign_changes_are_seen_after": STALE, "test_copy": STALE}
+    writes_whole = False  # PART; no xfail, as it only happens when the moment is right
+
+    @pytest.mark.skip(reason=PART)
+    def test_threads(self) -> None:
+        """Fails in most runs, not in all."""
 
     @pytest.fixture
     def fs(self, place: str, tmp_path: Any) -> Any:
-        options = {"s3": self.store.storage_options, "simplecache": {"cache_storage": str(tmp_path)}}
+        options = {"s3": self.options, "simplecache": {"cache_storage": str(tmp_path)}}
         return self.adapter.from_url(f"simplecache::{place}", **options)
 
 

@@ -6,21 +6,11 @@ from pathlib import Path
 
 import pytest
 from idfkit import IDFDocument
-from idfkit.exceptions import EnergyPlusNotFoundError
 from idfkit.simulation import ErrorReport, SimulationResult, simulate
 from small_office import WEATHER_FILES, energyplus, failing_model, one_zone, small_office, weather
 
 REPORT = "AnnualBuildingUtilityPerformanceSummary"
 KWH_PER_MJ = 1 / 3.6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _energyplus() -> None:
-    """Skip these tests where there is no EnergyPlus."""
-    try:
-        energyplus()
-    except EnergyPlusNotFoundError as exc:
-        pytest.skip(str(exc))
 
 
 def run(model: IDFDocument, directory: Path) -> SimulationResult:

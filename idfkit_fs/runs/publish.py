@@ -20,7 +20,7 @@ from idfkit.simulation import SimulationResult
 
 from idfkit_fs.errors import MissingExtraError, PublishError, RecordError, RunExistsError, redact
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import StrPath, matches_glob, to_text
+from idfkit_fs.location import Location, StrPath, matches_glob, to_text
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
 
@@ -40,7 +40,7 @@ _LARGE = 4 * 2**20
 
 def publish(
     run: SimulationResult | StrPath,
-    url: StrPath,
+    url: Location,
     *,
     storage_options: dict[str, Any] | None = None,
     include: Sequence[str] | None = None,
@@ -185,7 +185,8 @@ class Publication:
         try:
             old = _patiently(self.standing)
             if old is not None:
-                self.fs.remove(RECORD_NAME)
+                with contextlib.suppress(FileNotFoundError):
+                    _patiently(lambda: self.fs.remove(RECORD_NAME))
             entries = self._upload_all(directory, names, stop)
             record = record.model_copy(update={"files": entries})
             _patiently(lambda: self.fs.write_bytes(RECORD_NAME, record.to_json()))
@@ -243,7 +244,9 @@ def _matching(names: set[str], patterns: Sequence[str]) -> set[str]:
     return {name for name in names if any(matches_glob(name, pattern) for pattern in patterns)}
 
 
-def _upload(local: Path, name: str, fs: FsspecFileSystem, meter: Callable[[int], None], stop: threading.Event) -> Any:
+def _upload(
+    local: Path, name: str, fs: FsspecFileSystem, meter: Callable[[int], None], stop: threading.Event
+) -> RecordedFile:
     size = local.stat().st_size
     with local.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

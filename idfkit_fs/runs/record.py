@@ -16,7 +16,7 @@ from idfkit_fs.location import is_url
 __all__ = ["RECORD_NAME", "RecordedFile", "RunRecord"]
 
 RECORD_NAME = "run.json"
-_FORMAT = "idfkit-fs run"
+FORMAT: Literal["idfkit-fs run"] = "idfkit-fs run"
 _VERSION = 1
 _TEXT_LIMIT = 64 * 1024
 
@@ -82,7 +82,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal["idfkit-fs run"] = _FORMAT
+    format: Literal["idfkit-fs run"] = FORMAT
     version: int = _VERSION
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
     success: bool
@@ -142,8 +142,8 @@ class RunRecord(BaseModel):
         except ValueError as exc:
             msg = f"{url} is not the record of a run: it is no JSON ({exc})"
             raise RecordError(msg) from exc
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            msg = f"{url} is not the record of a run: its format is not {_FORMAT!r}"
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            msg = f"{url} is not the record of a run: its format is not {FORMAT!r}"
             raise RecordError(msg)
         version = content.get("version")
         if isinstance(version, int) and version > _VERSION:

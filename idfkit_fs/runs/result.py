@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from idfkit.simulation import SimulationResult, SQLResult
 
-from idfkit_fs.errors import DamagedRunError, RunNotFoundError, redact
+from idfkit_fs.errors import BucketNotFoundError, DamagedRunError, RunNotFoundError, redact
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import StrPath
+from idfkit_fs.location import Location, StrPath
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ class RunResult(SimulationResult):
 
     @property
     def _files(self) -> RunFileSystem:
-        assert isinstance(self.fs, RunFileSystem)
-        return self.fs
+        return cast("RunFileSystem", self.fs)
 
     def __repr__(self) -> str:
         files = f", {len(self.record.files)} files" if self.record else ""
@@ -158,7 +157,7 @@ def _opened(local: Path | None) -> SQLResult | None:
 
 
 def open_result(
-    url: StrPath, *, storage_options: dict[str, Any] | None = None, require_record: bool = True
+    url: Location, *, storage_options: dict[str, Any] | None = None, require_record: bool = True
 ) -> RunResult:
     """Open the run that was published at a URL.
 
@@ -195,6 +194,8 @@ def read_record(fs: FsspecFileSystem) -> RunRecord | None:
     """The record of the run at a filesystem's root, or None if there is none."""
     try:
         data = fs.read_bytes(RECORD_NAME)
+    except BucketNotFoundError:
+        raise
     except FileNotFoundError:
         return None
     return RunRecord.from_json(data, redact(fs.url(RECORD_NAME)))

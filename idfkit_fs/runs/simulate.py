@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -28,7 +28,7 @@ from idfkit.simulation import (
 )
 
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import StrPath, chain_protocols, is_url, repair
+from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, repair, to_text
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
 from idfkit_fs.runs.result import RunResult
 
@@ -60,9 +60,9 @@ _FLAGS = ("expand_objects", "annual", "design_day", "output_prefix", "output_suf
 
 def simulate(
     model: IDFDocument,
-    weather: StrPath | None = None,
+    weather: Location | None = None,
     *,
-    output_dir: StrPath,
+    output_dir: Location,
     storage_options: dict[str, Any] | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
@@ -117,9 +117,9 @@ def simulate(
 
 async def async_simulate(
     model: IDFDocument,
-    weather: StrPath | None = None,
+    weather: Location | None = None,
     *,
-    output_dir: StrPath,
+    output_dir: Location,
     storage_options: dict[str, Any] | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
@@ -163,7 +163,7 @@ class _LocalRun:
         cls,
         publication: Publication,
         model: IDFDocument,
-        weather: StrPath | None,
+        weather: Location | None,
         storage_options: dict[str, Any] | None,
         options: SimulationOptions,
     ) -> _LocalRun:
@@ -191,7 +191,7 @@ class _LocalRun:
             yield on_progress
             return
         with tqdm_progress(desc=f"Simulating {Path(self.publication.fs.url()).name}") as callback:
-            yield callback
+            yield lambda event: callback(_with_percent(event))
 
     def abandon(self, exc: BaseException) -> None:
         """Remove the directory, unless EnergyPlus has left something in it that explains the error."""
@@ -218,8 +218,15 @@ class _LocalRun:
         return published
 
 
+def _with_percent(event: SimulationProgress) -> SimulationProgress:
+    """Tell how far the simulation is by the day of the year: EnergyPlus 25.2 prints days, and no period to compare."""
+    if event.percent is not None or event.sim_day is None:
+        return event
+    return replace(event, percent=min(99.0, event.sim_day / 365 * 100))
+
+
 def _place(
-    output_dir: StrPath, storage_options: dict[str, Any] | None, options: SimulationOptions
+    output_dir: Location, storage_options: dict[str, Any] | None, options: SimulationOptions
 ) -> FsspecFileSystem:
     known = inspect.signature(idfkit.simulation.simulate).parameters
     for name in options:
@@ -233,7 +240,7 @@ def _place(
     if not isinstance(fs, FsspecFileSystem) or storage_options:
         msg = "fs must be an FsspecFileSystem, which has its own storage options; or give output_dir as a URL alone"
         raise TypeError(msg)
-    return fs.at(output_dir)
+    return fs.at(to_text(output_dir))
 
 
 def _find_energyplus() -> EnergyPlusConfig:
@@ -250,13 +257,13 @@ def _find_energyplus() -> EnergyPlusConfig:
 
 
 def _local_weather(
-    weather: StrPath | None, output: FsspecFileSystem, storage_options: dict[str, Any] | None
+    weather: Location | None, output: FsspecFileSystem, storage_options: dict[str, Any] | None
 ) -> Path | None:
     """The weather file on this machine; one at a URL is fetched into the cache, once for each version of it."""
     if weather is None or weather == "":
         return None if weather is None else Path()
     text = repair(weather)
-    if hasattr(weather, "storage_options"):
+    if isinstance(weather, UPathLike):
         return FsspecFileSystem.from_upath(weather.parent).local_path(weather.name)
     if not is_url(text):
         return Path(text)

@@ -32,10 +32,10 @@ class _Blocking:
 
 
 class AsyncFileSystemContract(FileSystemContract):
-    """Tests that every async filesystem passes: those of [FileSystemContract][idfkit_fs.testing.FileSystemContract],
-    with the same hooks and flags, and those that only concern async.
+    """Tests that every async filesystem passes.
 
-    Where the filesystem is an async context manager, the tests run inside its ``async with``.
+    They are those of [FileSystemContract][idfkit_fs.testing.FileSystemContract], with the same hooks and flags, and
+    some that only concern async. Where the filesystem is an async context manager, they run inside its ``async with``.
     """
 
     @pytest.fixture

@@ -7,6 +7,7 @@ import inspect
 import multiprocessing
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -119,6 +120,7 @@ class FileSystemContract:
     Attributes:
         has_directories: The store has real directories: ``makedirs`` makes one that ``exists`` sees, and refuses to
             make it twice. Object stores only have keys.
+        sees_directories: ``exists`` is True for a directory that has something in it.
         has_markers: A key that ends in a slash can be stored, as some tools do to show an empty directory.
         is_rooted: Paths stay below a root, and URLs of other places are refused. False for a filesystem that takes
             any path of the machine.
@@ -136,6 +138,7 @@ class FileSystemContract:
     """
 
     has_directories: ClassVar[bool] = False
+    sees_directories: ClassVar[bool] = True
     has_markers: ClassVar[bool] = False
     is_rooted: ClassVar[bool] = True
     takes_urls: ClassVar[bool] = True
@@ -195,7 +198,7 @@ class FileSystemContract:
         url: str = fs.url(path)
         return url
 
-    def absolute(self, fs: Any, path: str) -> str:
+    def absolute(self, fs: Any, path: str) -> str:  # noqa: ARG002 - a hook, whose overrides may need it
         """The path with a leading slash: for most stores the root follows, for a local one the root's own path."""
         return f"/{path}"
 
@@ -240,23 +243,22 @@ class FileSystemContract:
 
     @pytest.mark.parametrize("name", NAMES)
     def test_name_is_literal(self, files: Any, name: str) -> None:
-        self._live(files, f"case-1/{self._fit(name)}")
-
-    @pytest.mark.parametrize("name", NAMES)
-    def test_directory_name_is_literal(self, files: Any, name: str) -> None:
-        self._live(files, f"{self._fit(name)}/eplus.csv")
+        self._live(files, f"{self._fit(name)}/{name}")
 
     @pytest.mark.parametrize("name", NAMES)
     def test_name_in_a_url_is_literal(self, fs: Any, files: Any, name: str) -> None:
         self._need("takes_urls")
-        self._live(files, f"{self._fit(name)}/{name}", lambda path: self.url(fs, path))
+        files.write_bytes(self.url(fs, f"{self._fit(name)}/{name}"), b"1")
+        assert self.get_raw(f"{name}/{name}") == b"1"
+        assert [files.read_bytes(path) for path in files.glob(self.url(fs, name), "*")] == [b"1"]
+        assert files.exists(self.url(fs, f"{name}/{name}")) is True
 
     def _live(self, files: Any, path: str, spell: Callable[[str], Any] = lambda path: path) -> None:
-        """Take a file from its making to its end through every method; its neighbours never notice."""
-        directory, _, name = path.rpartition("/")
-        neighbours = {f"{directory}/neighbour": b"1", "1/eplus.csv": b"2", f"{directory}/1.csv": b"3"}
-        for neighbour, data in neighbours.items():
-            files.write_bytes(neighbour, data)
+        """Take a file from its making to its end through every method, beside one that a wildcard would match."""
+        directory = path.rpartition("/")[0]
+        twin = re.sub(r"\[1\]|[*?]", "1", path)
+        if twin != path:
+            files.write_bytes(twin, b"twin")
         assert files.exists(spell(path)) is False
         files.makedirs(spell(directory), exist_ok=True)
         files.write_bytes(spell(path), b"bytes")
@@ -265,41 +267,37 @@ class FileSystemContract:
         files.write_text(spell(path), "text")
         assert files.read_text(spell(path)) == "text"
         assert files.exists(spell(path)) is True
-        assert files.exists(spell(directory)) is True
+        assert files.exists(spell(directory)) is self.sees_directories
         files.copy(spell(path), spell(f"{path}.copy"))
         assert self.get_raw(f"{path}.copy") == b"text"
-        listed = files.glob(spell(directory), "*")
-        assert sorted(map(files.read_bytes, listed)) == [b"1", b"3", b"text", b"text"]
-        self.put_raw(path, b"raw")
-        assert files.read_bytes(spell(path)) == b"raw"
+        assert [files.read_text(found) for found in files.glob(spell(directory), "*")] == ["text", "text"]
+        self.put_raw(f"{path}.raw", b"raw")
+        assert files.read_bytes(spell(f"{path}.raw")) == b"raw"
+        files.remove(spell(f"{path}.raw"))
         files.remove(spell(f"{path}.copy"))
         files.remove(spell(path))
         assert files.exists(spell(path)) is False
-        assert {key: files.read_bytes(key) for key in neighbours} == neighbours
+        if twin != path:
+            assert files.read_bytes(twin) == b"twin"
 
     @pytest.mark.parametrize("call", CALLS)
-    @pytest.mark.parametrize("path", ["../outside.txt", "a/../../outside.txt", "..", "..\\outside.txt", "/../outside.txt"])
-    def test_path_cannot_leave_the_root(self, files: Any, call: str, path: str) -> None:
+    def test_path_cannot_leave_the_root(self, files: Any, call: str) -> None:
         self._need("is_rooted")
-        with pytest.raises(ValueError):
-            CALLS[call](files, path)
+        for path in ("../outside.txt", "a/../../outside.txt", "..", "..\\outside.txt", "/../outside.txt"):
+            with pytest.raises(ValueError):
+                CALLS[call](files, path)
 
     @pytest.mark.parametrize("call", CALLS)
-    @pytest.mark.parametrize("kind", ["scheme", "bucket", "sibling", "parent", "collapsed"])
-    def test_foreign_url_is_refused(self, fs: Any, files: Any, call: str, kind: str) -> None:
+    def test_foreign_url_is_refused(self, fs: Any, files: Any, call: str) -> None:
         self._need("is_rooted")
         self._need("takes_urls")
         root = self.url(fs, "")
         scheme, _, place = root.partition("://")
-        foreign = {
-            "scheme": f"ftp://{place}/x.txt",
-            "bucket": f"{scheme}://{'/' * place.startswith('/')}foreign-{place.lstrip('/')}/x.txt",
-            "sibling": f"{root}-2/x.txt",
-            "parent": f"{root}/../x.txt",
-            "collapsed": f"ftp:/{place}/x.txt",
-        }[kind]
-        with pytest.raises(ValueError):
-            CALLS[call](files, foreign)
+        slash = "/" if place.startswith("/") else ""
+        bucket = f"{scheme}://{slash}foreign-{place.lstrip('/')}"
+        for foreign in (f"ftp://{place}", f"ftp:/{place}", bucket, f"{root}-2", f"{root}/.."):
+            with pytest.raises(ValueError):
+                CALLS[call](files, f"{foreign}/x.txt")
 
     @pytest.mark.parametrize("call", ["write_bytes", "read_bytes", "remove"])
     def test_root_is_no_file(self, files: Any, call: str) -> None:
@@ -311,12 +309,12 @@ class FileSystemContract:
     # Reading and writing.
 
     @pytest.mark.parametrize("call", READS)
-    @pytest.mark.parametrize("path", ["missing.txt", "missing/missing.txt", "case-1"])
-    def test_missing_file_raises(self, files: Any, call: str, path: str) -> None:
+    def test_missing_file_raises(self, files: Any, call: str) -> None:
         files.write_bytes("case-10/eplus.csv", b"x")
-        with pytest.raises(FileNotFoundError) as caught:
-            CALLS[call](files, path)
-        assert str(caught.value.filename).replace("\\", "/").endswith(path)
+        for path in ("missing.txt", "missing/missing.txt", "case-1"):
+            with pytest.raises(FileNotFoundError) as caught:
+                CALLS[call](files, path)
+            assert str(caught.value.filename).replace("\\", "/").endswith(path)
 
     @pytest.mark.parametrize("call", READS)
     def test_directory_is_no_file(self, files: Any, call: str) -> None:
@@ -339,7 +337,9 @@ class FileSystemContract:
         with pytest.raises(UnicodeDecodeError):
             files.read_text("latin.txt")
 
-    @pytest.mark.parametrize("data", [b"", b"\x00\xff\r\n", bytes(range(256)) * 12_288], ids=["empty", "binary", "3 MB"])
+    @pytest.mark.parametrize(
+        "data", [b"", b"\x00\xff\r\n", bytes(range(256)) * 12_288], ids=["empty", "binary", "3 MB"]
+    )
     def test_bytes_come_back(self, files: Any, data: bytes) -> None:
         files.write_bytes("case-1/eplus.sql", data)
         assert self.get_raw("case-1/eplus.sql") == data
@@ -389,14 +389,14 @@ class FileSystemContract:
         with pytest.raises(Exception):  # noqa: B017 - whatever the raw client says of a missing file
             self.get_raw("case-1/a.csv")
 
-    @pytest.mark.parametrize("path", ["case-1/a.csv", "case-1", "", "case-2"])
     @pytest.mark.parametrize("pattern", ["", "*", "**/*"], ids=["exists", "glob", "recursive glob"])
-    def test_foreign_changes_are_seen_after(self, files: Any, path: str, pattern: str) -> None:
+    def test_foreign_changes_are_seen_after(self, files: Any, pattern: str) -> None:
         """Look, let somebody else change what was seen, and look again."""
         self._need("sees_foreign_changes")
 
         def look() -> None:
-            files.glob(path, pattern) if pattern else files.exists(path)
+            for path in ("case-1/a.csv", "case-1", "", "case-2"):
+                files.glob(path, pattern) if pattern else files.exists(path)
 
         files.write_bytes("case-1/kept.csv", b"kept")
         look()
@@ -415,7 +415,7 @@ class FileSystemContract:
             files.read_bytes("case-1/a.csv")
         look()
         self.put_raw("case-2/b.csv", b"2")
-        assert files.exists("case-2") is True
+        assert files.exists("case-2") is self.sees_directories
         assert files.glob("case-2", "*") == ["case-2/b.csv"]
 
     def test_own_changes_are_seen_after_a_look(self, files: Any) -> None:
@@ -434,8 +434,9 @@ class FileSystemContract:
     def test_exists(self, files: Any) -> None:
         assert files.exists("case-10/eplus.csv") is False
         files.write_bytes("case-10/zones/eplus.csv", b"x")
-        there = ["case-10/zones/eplus.csv", "case-10/zones", "case-10", ""]
-        assert [files.exists(path) for path in there] == [True] * len(there)
+        assert files.exists("case-10/zones/eplus.csv") is True
+        directories = ["case-10/zones", "case-10", "case-10/", ""]
+        assert [files.exists(path) for path in directories] == [self.sees_directories] * len(directories)
         missing = ["case-1", "case", "case-10/zone", "case-10/zones/eplus", "case-10/zones/eplus.csv.bak", "zones"]
         assert [files.exists(path) for path in missing] == [False] * len(missing)
 
@@ -502,30 +503,28 @@ class FileSystemContract:
         assert [files.read_text(path) for path in found["**/*.csv"]] == list(PATTERNS["**/*.csv"])
 
     @pytest.mark.parametrize("spelling", SPELLINGS)
-    @pytest.mark.parametrize("pattern", ["*", "**/*", "zones/*"])
-    def test_glob_results_fit_every_method(self, fs: Any, files: Any, spelling: str, pattern: str) -> None:
+    def test_glob_results_fit_every_method(self, fs: Any, files: Any, spelling: str) -> None:
         if spelling.startswith("url"):
             self._need("takes_urls")
         files.write_bytes("case-1/zones/a.csv", b"1")
         files.write_bytes("case-1/b.csv", b"1")
-        found = files.glob(SPELLINGS[spelling](self, fs, "case-1"), pattern)
-        assert len(found) == (2 if pattern == "**/*" else 1)
+        base = SPELLINGS[spelling](self, fs, "case-1")
+        assert len(files.glob(base, "*")) == len(files.glob(base, "zones/*")) == 1
+        found = files.glob(base, "**/*")
+        assert found == sorted([*files.glob(base, "*"), *files.glob(base, "zones/*")])
         for path in found:
             assert type(path) is str
             assert files.exists(Path(path)) is True
             assert files.read_bytes(path) == b"1"
             files.copy(path, f"{path}.copy")
             files.write_bytes(path, b"2")
-            files.remove(f"{path}.copy")
             files.remove(path)
-        left = {"*": ["case-1/zones/a.csv"], "zones/*": ["case-1/b.csv"], "**/*": []}
-        assert files.glob("", "**/*") == left[pattern]
+        assert files.glob("", "**/*") == ["case-1/b.csv.copy", "case-1/zones/a.csv.copy"]
 
-    @pytest.mark.parametrize("pattern", ["*", "**/*", "sub/*"])
     @pytest.mark.parametrize("base", ["missing", "case", "case-1/a.csv", "case-1/missing/deeper"])
-    def test_glob_of_a_missing_directory_is_empty(self, files: Any, base: str, pattern: str) -> None:
+    def test_glob_of_a_missing_directory_is_empty(self, files: Any, base: str) -> None:
         files.write_bytes("case-1/a.csv", b"x")
-        assert files.glob(base, pattern) == []
+        assert files.glob(base, "*") == files.glob(base, "**/*") == files.glob(base, "sub/*") == []
 
     def test_glob_base_is_literal(self, files: Any) -> None:
         for directory in ("case [1]", "case 1", "case-1", "case-12"):
@@ -545,7 +544,7 @@ class FileSystemContract:
         self.put_raw("case-1/zones/", b"")
         assert files.glob("case-1", "*") == files.glob("", "**/*") == []
         self.put_raw("case-1/zones/a.csv", b"x")
-        assert files.exists("case-1") is files.exists("case-1/zones") is True
+        assert files.exists("case-1") is files.exists("case-1/zones") is self.sees_directories
         assert files.glob("case-1", "*") == []
         assert files.glob("", "**/*") == ["case-1/zones/a.csv"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from pathlib import Path
 
@@ -187,11 +188,18 @@ def test_a_file_that_is_not_the_recorded_one_is_not_handed_out(s3_place: Place, 
         _ = result.errors
 
 
-def test_two_at_once_end_with_one_whole_run(s3_place: Place, local_run: SimulationResult) -> None:
-    """Both may win, but what stands is one record, and files that fit it."""
+def test_two_at_once_are_never_mixed_unnoticed(
+    s3_place: Place, local_run: SimulationResult, tmp_path: Path
+) -> None:
+    """What stands is one record, and each file either fits it or is refused."""
+    other = tmp_path / "other-run"
+    shutil.copytree(local_run.run_dir, other)
+    (other / "eplus.err").write_text("another run")
     threads = [
-        threading.Thread(target=publish, args=(local_run, s3_place.url), kwargs={"storage_options": s3_place.options, "overwrite": True})
-        for _ in range(2)
+        threading.Thread(
+            target=publish, args=(run, s3_place.url), kwargs={"storage_options": s3_place.options, "overwrite": True}
+        )
+        for run in (local_run.run_dir, other) * 2
     ]
     for thread in threads:
         thread.start()
@@ -199,8 +207,13 @@ def test_two_at_once_end_with_one_whole_run(s3_place: Place, local_run: Simulati
         thread.join()
     result = open_result(s3_place.url, storage_options=s3_place.options)
     assert result.record is not None
+    assert isinstance(result.fs, FsspecFileSystem)
     for entry in result.record.files:
-        result.fs.read_bytes(entry.name)  # type: ignore[union-attr]  # a published result has a filesystem
+        try:
+            data = result.fs.read_bytes(entry.name)
+        except DamagedRunError:
+            continue
+        assert hashlib.sha256(data).hexdigest() == entry.sha256
 
 
 def test_the_package_names_what_is_published() -> None:

@@ -14,7 +14,7 @@ from support.proxy import FaultProxy
 from support.servers import Store
 
 from idfkit_fs import FsspecFileSystem, open_result, publish
-from idfkit_fs.errors import NotFoundError, PermissionDeniedError, RecordError, RunNotFoundError
+from idfkit_fs.errors import BucketNotFoundError, PermissionDeniedError, RecordError, RunNotFoundError
 
 
 def test_opening_reads_the_record_and_nothing_else(
@@ -110,7 +110,7 @@ def test_a_record_that_cannot_be_used(s3_place: Place, content: bytes, message: 
 
 
 def test_a_missing_bucket_is_named(moto: Store) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(BucketNotFoundError, match="'no-such-bucket': create it"):
         open_result("s3://no-such-bucket/case", storage_options=moto.storage_options)
 
 

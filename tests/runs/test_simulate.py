@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -228,6 +229,12 @@ def test_progress_shows_one_bar_for_each_part(
     simulate(model, output_dir=case.url, storage_options=case.options, energyplus=eplus, progress=True, **DESIGN_DAY)
     shown = capsys.readouterr().err
     assert "Simulating case-42: 100%" in shown and "Publishing case-42: 100%" in shown
+
+
+def test_progress_moves_with_the_day(s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    simulate(model, epw, output_dir=s3_place.url, storage_options=s3_place.options, energyplus=eplus, annual=True, progress=True)
+    shown = {int(percent) for percent in re.findall(r"Simulating \w+: +(\d+)%", capsys.readouterr().err)}
+    assert len(shown) > 5
 
 
 async def test_async_simulate(s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig) -> None:

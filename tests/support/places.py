@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from support.servers import Store
 
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem
 from idfkit_fs.testing import AsyncFileSystemContract, FileSystemContract
-from support.servers import Store
 
 
 class Sync(FileSystemContract):
@@ -23,6 +23,10 @@ class Async(AsyncFileSystemContract):
     """The async adapter."""
 
     adapter: ClassVar[Any] = AsyncFsspecFileSystem
+
+    @pytest.mark.skip(reason="takes a second, and the twins share how they are pickled")
+    def test_in_another_process(self) -> None:
+        """Tested with the sync adapter."""
 
 
 class OnServer:
@@ -43,10 +47,18 @@ class OnServer:
         self.prefix = uuid.uuid4().hex[:12]
         return f"{self.store.url}/{self.prefix}"
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The server's options, with the retries that users have: moto and rclone answer 500 when calls coincide."""
+        options = {**self.store.storage_options}
+        if "config_kwargs" in options:
+            options["config_kwargs"] = {k: v for k, v in options["config_kwargs"].items() if k != "retries"}
+        return options
+
     @pytest.fixture
     def fs(self, place: str) -> Any:
         """The adapter, made from the URL."""
-        return self.adapter.from_url(place, **self.store.storage_options)
+        return self.adapter.from_url(place, **self.options)
 
     def put_raw(self, key: str, data: bytes) -> None:
         """By the server's own client."""

@@ -1,0 +1,116 @@
+"""Peak memory of one large file up and down, beside idfkit's class, which holds the whole file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil  # type: ignore[import-untyped,unused-ignore]  # its stubs are a package of their own
+from rows import Row
+from wire import SPAWN, Place, wire
+
+from idfkit_fs import FsspecFileSystem
+
+SIZE = 10**9
+MIB = 2**20
+TARGET = 128
+NAME, SMALL = "large.bin", "small.bin"
+
+
+def measure() -> list[Row]:
+    """Move a file of 1 GB both ways, each time in a fresh process."""
+    with TemporaryDirectory(prefix="idfkit-fs-bench-") as directory, wire("SeaweedFS") as link:
+        here = Path(directory)
+        _fill(here / NAME, SIZE)
+        _fill(here / SMALL, MIB)
+        peaks = {what: _peak(what, link.direct, here) for what in OPERATIONS}
+    pairs = {
+        "up, upload()": ("up", "idfkit up"),
+        "down to the cache, local_path()": ("down", "idfkit down"),
+        "read in pieces, open()": ("stream", "idfkit down"),
+    }
+    return [_row(what, peaks[ours], peaks[peer]) for what, (ours, peer) in pairs.items()]
+
+
+def _row(what: str, ours: tuple[float, float], peer: tuple[float, float]) -> Row:
+    left, right = (f"{megabytes:.0f} MB, {seconds:.1f} s" for megabytes, seconds in (ours, peer))
+    ratio, target = f"{ours[0] / peer[0]:.2f}", f"<= {TARGET} MB"
+    return Row(f"memory of 1 GB {what}: idfkit", left, right, ratio, target, ours[0] <= TARGET)
+
+
+def _fill(path: Path, size: int) -> None:
+    block = os.urandom(MIB)
+    with path.open("wb") as file:
+        for start in range(0, size, MIB):
+            file.write(block[: size - start])
+
+
+def _peak(what: str, place: Place, directory: Path) -> tuple[float, float]:
+    """MB above what the process held after a small transfer, and seconds; seen from outside, every 2 ms."""
+    here, there = SPAWN.Pipe()
+    os.environ["XDG_CACHE_HOME"] = str(directory / "cache")
+    process = SPAWN.Process(target=_transfer, args=(what, place, directory, there))
+    process.start()
+    there.close()
+    here.recv()
+    memory = psutil.Process(process.pid).memory_info
+    baseline = peak = memory().rss
+    here.send(None)
+    start = time.perf_counter()
+    while not here.poll(0.002):
+        peak = max(peak, memory().rss)
+    here.recv()
+    seconds = time.perf_counter() - start
+    process.join()
+    return (peak - baseline) / 1e6, seconds
+
+
+def _transfer(what: str, place: Place, directory: Path, pipe: Connection) -> None:
+    fs = place.idfkit("") if what.startswith("idfkit") else FsspecFileSystem.from_url(place.url, **place.options)
+    go = OPERATIONS[what]
+    if go is not _up and go is not _idfkit_up:
+        fs.write_bytes(SMALL, (directory / SMALL).read_bytes())
+    go(fs, directory, SMALL)
+    pipe.send(None)
+    pipe.recv()
+    go(fs, directory, NAME)
+    pipe.send(None)
+
+
+def _up(fs: FsspecFileSystem, directory: Path, name: str) -> None:
+    fs.upload(directory / name, name)
+
+
+def _down(fs: FsspecFileSystem, _directory: Path, name: str) -> None:
+    local = fs.local_path(name)
+    local.unlink()
+
+
+def _stream(fs: FsspecFileSystem, _directory: Path, name: str) -> None:
+    with fs.open(name) as file:
+        while file.read(MIB):
+            pass
+
+
+def _idfkit_up(fs: Any, directory: Path, name: str) -> None:
+    fs.write_bytes(name, (directory / name).read_bytes())
+
+
+def _idfkit_down(fs: Any, directory: Path, name: str) -> None:
+    copy = directory / "copy.bin"
+    copy.write_bytes(fs.read_bytes(name))
+    copy.unlink()
+
+
+OPERATIONS: dict[str, Callable[[Any, Path, str], None]] = {
+    "up": _up,
+    "down": _down,
+    "stream": _stream,
+    "idfkit up": _idfkit_up,
+    "idfkit down": _idfkit_down,
+}

@@ -1,0 +1,141 @@
+"""Publishing a real run over a wire of 30 ms: beside idfkit's own upload, and beside fsspec's bulk `put`.
+
+Medians are shown beside the best rounds. The target is judged by the best: whatever else the machine does only adds,
+and adds most to the side that works in parallel, its server and wire being on the same cores.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from idfkit.simulation import SimulationResult, simulate
+from idfkit.simulation._common import upload_results
+from rows import Row
+from small_office import energyplus, small_office, weather
+from wire import SPAWN, Place, Wire, wire
+
+import idfkit_fs
+from idfkit_fs.runs.publish import publish
+
+DELAY = 0.015
+ROUNDS = 11
+COLD_ROUNDS = 4
+TARGET = 6.0
+
+
+def measure() -> list[Row]:
+    """Publish the same 16 files to each server, with warm and with cold clients."""
+    with TemporaryDirectory(prefix="idfkit-fs-bench-") as directory:
+        run = _run(Path(directory))
+        rows = []
+        for server in ("SeaweedFS", "moto"):
+            with wire(server, DELAY) as link:
+                rows += _warm(server, link, run)
+                rows.append(_cold(server, link, run))
+        return rows
+
+
+def _run(directory: Path) -> SimulationResult:
+    """A year of the small office, with daily series: 16 files, model and weather file included."""
+    model = small_office(frequency="Daily")
+    model.add("OutputControl:Files", output_mtd="No", output_shd="No")
+    result = simulate(model, weather(), output_dir=directory, energyplus=energyplus(), annual=True)
+    count = len(list(directory.iterdir()))
+    if not result.success or count != 16:
+        msg = f"expected a run of 16 files, got {count}: {result.errors.summary()}"
+        raise SystemExit(msg)
+    return result
+
+
+@dataclass
+class _Side:
+    """One of the contestants, and what its rounds took."""
+
+    go: Callable[[str], Any]
+    seconds: list[float] = field(default_factory=list)
+    requests: int = 0
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def best(self) -> float:
+        return min(self.seconds)
+
+    def __str__(self) -> str:
+        counted = f", {self.requests} requests" if self.requests else ""
+        return f"{self.median:.3f} s, best {self.best:.3f}{counted}"
+
+
+def _warm(server: str, link: Wire, run: SimulationResult) -> list[Row]:
+    """Clients that were used before, their connections open."""
+    import s3fs  # here, so that a cold process does not find it imported
+
+    place = link.place
+    files = sorted(run.run_dir.iterdir())
+    theirs, plain = place.idfkit("idfkit"), s3fs.S3FileSystem(**place.options, skip_instance_cache=True)
+
+    def put(case: str) -> None:
+        base = f"{place.url}/s3fs/{case}"
+        plain.put([str(file) for file in files], [f"{base}/{file.name}" for file in files])
+        plain.pipe_file(f"{base}/run.json", bytes(4096))
+
+    ours = _Side(lambda case: _publish(place, run, case))
+    idfkit = _Side(lambda case: upload_results(run.run_dir, Path(case), theirs))
+    bulk = _Side(put)
+    for number in range(-1, ROUNDS):
+        for side in (ours, idfkit, bulk):
+            link.requests()
+            start = time.perf_counter()
+            side.go(f"warm-{number}")
+            if number >= 0:
+                side.seconds.append(time.perf_counter() - start)
+                side.requests = link.requests()
+    what = f"publish 16 files, {server}, warm: "
+    return [
+        _row(f"{what}idfkit", ours, idfkit, TARGET),
+        _row(f"{what}s3fs.put + record", ours, bulk),
+    ]
+
+
+def _cold(server: str, link: Wire, run: SimulationResult) -> Row:
+    """The first run that a process publishes: its clients are made and their packages imported on the way."""
+    ours, theirs = _Side(print), _Side(print)
+    for number in range(COLD_ROUNDS):
+        for side, idfkit in ((ours, False), (theirs, True)):
+            here, there = SPAWN.Pipe()
+            process = SPAWN.Process(target=_first, args=(link.place, run, f"cold-{number}", idfkit, there))
+            process.start()
+            there.close()
+            side.seconds.append(here.recv())
+            process.join()
+    return _row(f"publish 16 files, {server}, cold process: idfkit", ours, theirs)
+
+
+def _first(place: Place, run: SimulationResult, case: str, idfkit: bool, pipe: Connection) -> None:
+    start = time.perf_counter()
+    if idfkit:
+        upload_results(run.run_dir, Path(case), place.idfkit("idfkit"))
+    else:
+        _publish(place, run, case)
+    pipe.send(time.perf_counter() - start)
+
+
+def _publish(place: Place, run: SimulationResult, case: str) -> idfkit_fs.RunResult:
+    return publish(run, f"{place.url}/ours/{case}", storage_options=place.options, include=["**"])
+
+
+def _row(what: str, ours: _Side, peer: _Side, target: float | None = None) -> Row:
+    best = peer.best / ours.best
+    ratio = f"{peer.median / ours.median:.1f}x, best {best:.1f}x"
+    if target is None:
+        return Row(what, str(ours), str(peer), ratio)
+    return Row(what, str(ours), str(peer), ratio, f">= {target:.0f}x", best >= target)

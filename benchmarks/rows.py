@@ -1,0 +1,37 @@
+"""What a benchmark hands back: one row of the table for each thing measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HEAD = ("what", "ours", "peer", "ratio", "target", "met")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing measured beside its peer.
+
+    Attributes:
+        what: What was measured, and beside which peer.
+        ours: Our figure, with its unit.
+        peer: The peer's.
+        ratio: Theirs and ours compared; its sense is that of the target.
+        target: What was aimed at; empty for a row that only informs.
+        met: Whether it was reached; None without a target.
+    """
+
+    what: str
+    ours: str
+    peer: str
+    ratio: str
+    target: str = ""
+    met: bool | None = None
+
+
+def show(rows: list[Row]) -> None:
+    """Print rows as a table."""
+    met = {True: "yes", False: "no", None: ""}
+    cells = [HEAD, *((row.what, row.ours, row.peer, row.ratio, row.target, met[row.met]) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,113 @@
+"""A store behind a slow wire, in a process of its own: neither may take the client's time or count as its memory."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+from urllib.parse import urlsplit
+
+from support import servers
+from support.proxy import FaultProxy
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a bucket is, fit to be handed to another process.
+
+    Attributes:
+        url: Its fsspec URL.
+        options: What fsspec needs to reach it.
+    """
+
+    url: str
+    options: dict[str, Any]
+
+    def idfkit(self, prefix: str) -> Any:
+        """Idfkit's own S3 filesystem on the same bucket, its options left as a user of idfkit has them."""
+        from idfkit.simulation import S3FileSystem
+
+        return S3FileSystem(
+            urlsplit(self.url).netloc,
+            prefix,
+            endpoint_url=self.options["endpoint_url"],
+            aws_access_key_id=self.options["key"],
+            aws_secret_access_key=self.options["secret"],
+            region_name="us-east-1",
+        )
+
+
+class Wire:
+    """A running store and the proxy in front of it.
+
+    Attributes:
+        place: The bucket as it is reached through the proxy.
+        direct: The bucket as it is reached without.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self.place, self.direct = pipe.recv()
+
+    def requests(self) -> int:
+        """How many requests went through the proxy since the last call."""
+        self._pipe.send(None)
+        count: int = self._pipe.recv()
+        return count
+
+
+@contextmanager
+def wire(server: str, delay: float = 0.0) -> Iterator[Wire]:
+    """Run a store behind a proxy.
+
+    Args:
+        server: `"SeaweedFS"` or `"moto"`.
+        delay: One-way latency of the proxy in seconds.
+
+    Yields:
+        The wire.
+    """
+    _isolate()
+    here, there = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(server, delay, there))
+    process.start()
+    there.close()
+    try:
+        yield Wire(here)
+    finally:
+        here.close()  # the other end reads an end of file, and leaves
+        process.join(20)
+
+
+def _isolate() -> None:
+    """Let no developer's account, region or proxy take part."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "FSSPEC_")):
+            del os.environ[name]
+    os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "AWS_EC2_METADATA_DISABLED": "true"}
+    os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+
+
+def _serve(server: str, delay: float, pipe: Connection) -> None:
+    # Python 3.11 logs each connection that is open when the proxy ends.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    # Moto in a process of its own, beside the proxy's, is the one that checks signatures, as a real store does.
+    running = servers.seaweedfs() if server == "SeaweedFS" else servers.moto_server(check_auth=True)
+    with running as store, FaultProxy("127.0.0.1", urlsplit(store.endpoint).port or 80) as proxy:
+        proxy.delay = delay
+        near = store.through(proxy.endpoint)
+        pipe.send((Place(near.url, near.storage_options), Place(store.url, store.storage_options)))
+        while True:
+            try:
+                pipe.recv()
+            except EOFError:
+                return
+            pipe.send(proxy.requests)
+            proxy.reset_counters()

@@ -1,0 +1,92 @@
+"""What each extra is for, tried on its own: ``python smoke_extras.py EXTRA`` (run by ``nox -s extras``)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from idfkit_fs import FsspecFileSystem
+from idfkit_fs.errors import MissingExtraError
+
+# Otherwise gcsfs asks Google what kind of bucket this is.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+
+def none() -> None:
+    """Without extras, local disk and memory work, and a URL of S3 says what to install."""
+    fs = FsspecFileSystem.from_url("memory://smoke")
+    fs.write_text("a b#1.txt", "x")
+    assert fs.glob("", "*") == ["a b#1.txt"]
+    for url, extra in (("s3://bucket", "s3"), ("gs://bucket", "gcs"), ("az://container", "azure")):
+        try:
+            FsspecFileSystem.from_url(url)
+        except MissingExtraError as error:
+            assert f"pip install 'idfkit-fs[{extra}]'" in str(error), error
+        else:
+            raise AssertionError(url)
+
+
+def s3() -> None:
+    assert FsspecFileSystem.from_url("s3://bucket/x", anon=True).url("y") == "s3://bucket/x/y"
+
+
+def gcs() -> None:
+    assert FsspecFileSystem.from_url("gs://bucket/x", token="anon", project="p").url("y") == "gs://bucket/x/y"
+
+
+def azure() -> None:
+    fs = FsspecFileSystem.from_url("az://container/x", account_name="devstoreaccount1", account_key="c2VjcmV0")
+    assert fs.url("y") == "az://container/x/y"
+
+
+def pandas() -> None:
+    import pandas as pd
+
+    fs = FsspecFileSystem.from_url("memory://smoke")
+    frame = pd.DataFrame({"hour": [1, 2], "degC": [20.5, 21.0]})
+    frame.to_parquet(fs.url("frame.parquet"), storage_options=fs.storage_options)
+    assert pd.read_parquet(fs.url("frame.parquet"), storage_options=fs.storage_options).equals(frame)
+
+
+def xarray() -> None:
+    import xarray as xr
+
+    assert xr.DataArray([20.5, 21.0], dims="time").mean() == 20.75
+
+
+def dask() -> None:
+    import dask
+    from distributed import Client
+
+    fs = FsspecFileSystem.from_url("memory://smoke")
+    with Client(processes=False, dashboard_address=None) as client:
+        assert client.submit(lambda fs: fs.url("x"), fs).result() == "memory://smoke/x"
+    assert dask.base.tokenize(fs) == dask.base.tokenize(fs)
+
+
+def progress() -> None:
+    from idfkit_fs.runs.publish import require_tqdm
+
+    assert require_tqdm()
+
+
+def energyplus() -> None:
+    from idfkit_fs.runs.simulate import _find_energyplus
+
+    assert _find_energyplus().version >= (25, 2, 0)
+
+
+def every() -> None:
+    for smoke in (s3, gcs, azure, pandas, xarray, dask, progress, energyplus):
+        smoke()
+
+
+SMOKE: dict[str, Callable[[], None]] = {
+    "": none, "s3": s3, "gcs": gcs, "azure": azure, "pandas": pandas, "xarray": xarray, "dask": dask,
+    "progress": progress, "energyplus": energyplus, "all": every,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    SMOKE[sys.argv[1] if len(sys.argv) > 1 else ""]()
+    print("works:", sys.argv[1:] or "no extras")

@@ -1,0 +1,56 @@
+"""The package as a whole: what importing it costs, what it shows, and that its documentation runs."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import idfkit_fs
+
+ROOT = Path(__file__).parent.parent
+MODULES = [
+    importlib.import_module(found.name)
+    for found in pkgutil.walk_packages(idfkit_fs.__path__, "idfkit_fs.")
+    if found.name != "idfkit_fs._s3"
+]
+
+
+def test_importing_loads_no_backend_and_nothing_heavy() -> None:
+    heavy = ("adlfs", "aiobotocore", "botocore", "dask", "gcsfs", "pandas", "pyarrow", "pydantic", "s3fs", "tqdm", "xarray")
+    program = f"import idfkit_fs, sys; print([name for name in {heavy!r} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in idfkit_fs.__all__:
+        assert getattr(idfkit_fs, name) is not None
+    assert set(dir(idfkit_fs)) >= set(idfkit_fs.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = idfkit_fs.nonsense
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_docstring_examples_run(module: ModuleType) -> None:
+    names = {name: getattr(idfkit_fs, name) for name in idfkit_fs.__all__}
+    assert doctest.testmod(module, extraglobs={**names, "asyncio": asyncio}).failed == 0
+
+
+def test_readme_shows_code_that_parses_and_commands_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.S)
+    assert len(blocks) >= 5
+    for block in blocks:
+        compile(block, "README.md", "exec")
+    sessions = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    for session in re.findall(r"nox -s (\w+)", readme):
+        assert f"def {session}(" in sessions
