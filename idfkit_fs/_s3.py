@@ -10,7 +10,7 @@ from botocore.handlers import add_expect_header
 __all__ = ["QuickS3FileSystem"]
 
 
-class QuickS3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+class QuickS3FileSystem(s3fs.S3FileSystem):
     """An [S3FileSystem][s3fs.S3FileSystem] that sends a body at once, without asking leave by ``Expect: 100-continue``.
 
     Botocore asks leave so that a refused upload costs no bandwidth. Results are small and nearly always accepted, so

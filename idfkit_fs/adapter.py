@@ -13,7 +13,7 @@ import os
 import pickle
 import re
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from pathlib import PureWindowsPath
 from typing import Any, Self, TypeVar
 
@@ -21,6 +21,7 @@ from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs.backends import (
     cached_filesystem,
+    copied,
     found_files,
     is_file,
     is_local,
@@ -156,7 +157,7 @@ class Adapter:
     @property
     def storage_options(self) -> dict[str, Any]:
         """The options that reach this store, for pandas, xarray or dask beside ``url()``. They may hold secrets."""
-        return _copied(self._storage_options)
+        return copied(self._storage_options)
 
     def url(self, path: StrPath = "") -> str:
         """The full URL of a path, for pandas, xarray or dask beside ``storage_options``.
@@ -259,13 +260,9 @@ class Adapter:
         base = self._root.to_key(path)
         shown = self._root.clean(path).rstrip("/")
         start = "/".join([base.rstrip("/"), *parsed.below])
-        found: list[str] = []
-        for key in (yield from self._files_below(start, parsed.recursive)):
-            relative = key.removeprefix(start).strip("/")
-            name = relative.rpartition("/")[2]
-            if parsed.matches(relative) and not _TEMPORARY.fullmatch(name):
-                found.append("/".join([*filter(None, [shown]), *parsed.below, relative]))
-        return sorted(found)
+        keys = yield from self._files_below(start, parsed.recursive)
+        names = [key.removeprefix(base).lstrip("/") for key in keys if not _TEMPORARY.fullmatch(key.rpartition("/")[2])]
+        return sorted(f"{shown}/{name}" if shown else name for name in names if parsed.matches(name))
 
     def _remove(self, path: StrPath) -> Plan[None]:
         key = self._root.to_file_key(path)
@@ -358,11 +355,6 @@ def _root_key(fs: AbstractFileSystem, root: str) -> str:
         raise LocationError(msg)
     anchor = "/" if rooted and not PureWindowsPath(key).drive else ""
     return protocol + separator + anchor + "/".join(segments)
-
-
-def _copied(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy down to the values, which may be objects (sessions, credentials) that cannot be copied."""
-    return {name: _copied(value) if isinstance(value, dict) else value for name, value in options.items()}
 
 
 def _url_of(fs: AbstractFileSystem, key: str) -> str:

@@ -20,6 +20,7 @@ from idfkit_fs.location import chain_protocols
 
 __all__ = [
     "cached_filesystem",
+    "copied",
     "found_files",
     "is_file",
     "is_local",
@@ -45,7 +46,8 @@ _MIB = 2**20
 _TUNED_S3FS: dict[str, dict[str, Any]] = {
     "cat_file": {"max_concurrency": 1},
     "put_file": {"chunksize": 8 * _MIB, "max_concurrency": 4},
-    "get_file": {"chunksize": 8 * _MIB, "max_concurrency": 4},
+    "get_file": {"chunksize": 4 * _MIB, "max_concurrency": 4},
+    "open": {"block_size": 8 * _MIB},
 }
 
 _INSTALL = {
@@ -66,15 +68,17 @@ _INSTALL = {
 # Constructors of these packages end in **kwargs and drop what they do not know, so their signature is the whole truth.
 _CHECKED_PACKAGES = frozenset({"fsspec", "s3fs", "gcsfs", "adlfs"})
 # What their **kwargs do take: fsspec's own options, and aiobotocore's session for s3fs.
-_BASE_OPTIONS = frozenset({
-    "asynchronous",
-    "batch_size",
-    "listings_expiry_time",
-    "loop",
-    "max_paths",
-    "skip_instance_cache",
-    "use_listings_cache",
-})
+_BASE_OPTIONS = frozenset(
+    {
+        "asynchronous",
+        "batch_size",
+        "listings_expiry_time",
+        "loop",
+        "max_paths",
+        "skip_instance_cache",
+        "use_listings_cache",
+    }
+)
 _EXTRA_OPTIONS = {
     "s3fs": frozenset({"profile", "target_options", "target_protocol"}),
     "gcsfs": frozenset({"experimental_zb_hns_support"}),
@@ -152,6 +156,14 @@ def options_of(fs: AbstractFileSystem) -> dict[str, Any]:
     return {protocols(fs)[0]: own, protocols(cached)[0]: options_of(cached)}
 
 
+def copied(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy down to the values, which may be objects (sessions, credentials) that cannot be copied.
+
+    botocore changes the dictionaries that it is given, and fsspec shares a filesystem by what its options were.
+    """
+    return {name: copied(value) if isinstance(value, dict) else value for name, value in options.items()}
+
+
 def tuned(fs: AbstractFileSystem, method: str) -> Mapping[str, Any]:
     """Keyword arguments that keep one of fsspec's methods within few requests and little memory on this backend."""
     is_s3fs = any(cls.__module__.startswith("s3fs.") for cls in type(fs).__mro__)
@@ -183,10 +195,10 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
         from idfkit_fs._s3 import QuickS3FileSystem
 
         flat = {**effective.pop(chain[0], {}), **effective}
-        fs: AbstractFileSystem = QuickS3FileSystem(**flat)
+        fs: AbstractFileSystem = QuickS3FileSystem(**copied(flat))
         return fs, fs._strip_protocol(url), flat
     try:
-        fs, key = url_to_fs(url, **effective)
+        fs, key = url_to_fs(url, **copied(effective))
     except Exception as exc:
         # gcsfs looks for credentials at once, on the network if need be.
         raise translate(exc, redact(url), secrets=secrets_of(effective)) from exc
@@ -257,5 +269,3 @@ def _parameters(cls: type) -> frozenset[str]:
         parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
         named |= {parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD}
     return frozenset(named - {"self", "args", "storage_options"})
-
-

@@ -78,7 +78,7 @@ class _S3(Adapter):
 class S3FileSystem(_S3, FsspecFileSystem):  # noqa: D101 - it has one, put together below
     __doc__ = f"""Drop-in for [idfkit's S3FileSystem][idfkit.simulation.fs.S3FileSystem].
 
-    {(_S3.__doc__ or '').strip()}
+    {(_S3.__doc__ or "").strip()}
 
     Examples:
         >>> fs = S3FileSystem("my-bucket", prefix="project-x/batch-42/", region_name="ca-central-1")
@@ -92,7 +92,7 @@ class AsyncS3FileSystem(_S3, AsyncFsspecFileSystem):  # noqa: D101 - it has one,
 
     Works with and without ``async with``; leaving the block closes nothing, for fsspec shares connections.
 
-    {(_S3.__doc__ or '').strip()}
+    {(_S3.__doc__ or "").strip()}
 
     Examples:
         >>> AsyncS3FileSystem("my-bucket", prefix="batch-42")

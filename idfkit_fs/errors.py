@@ -99,35 +99,39 @@ class PublishError(StoreError):
 
 
 # Class names rather than classes: naming the classes would import every SDK.
-_UNREACHABLE = frozenset({
-    "ClientConnectionError",
-    "ClientConnectorError",
-    "ClientOSError",
-    "ClientPayloadError",
-    "ConnectTimeoutError",
-    "ConnectionClosedError",
-    "EndpointConnectionError",
-    "HTTPClientError",
-    "IncompleteReadError",
-    "ReadTimeoutError",
-    "RequestException",
-    "ResponseStreamingError",
-    "ServerDisconnectedError",
-    "ServiceRequestError",
-    "ServiceResponseError",
-    "TransportError",
-})
-_DENIED = frozenset({
-    "ClientAuthenticationError",
-    "CredentialRetrievalError",
-    "DefaultCredentialsError",
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "ProfileNotFound",
-    "RefreshError",
-    "TokenRetrievalError",
-    "UnauthorizedSSOTokenError",
-})
+_UNREACHABLE = frozenset(
+    {
+        "ClientConnectionError",
+        "ClientConnectorError",
+        "ClientOSError",
+        "ClientPayloadError",
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "EndpointConnectionError",
+        "HTTPClientError",
+        "IncompleteReadError",
+        "ReadTimeoutError",
+        "RequestException",
+        "ResponseStreamingError",
+        "ServerDisconnectedError",
+        "ServiceRequestError",
+        "ServiceResponseError",
+        "TransportError",
+    }
+)
+_DENIED = frozenset(
+    {
+        "ClientAuthenticationError",
+        "CredentialRetrievalError",
+        "DefaultCredentialsError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+        "RefreshError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+    }
+)
 _DENIED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
 _SDK_PACKAGES = frozenset({"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore"})
 

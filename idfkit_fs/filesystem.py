@@ -56,8 +56,10 @@ class FsspecFileSystem(Adapter):
             step = next(plan)
             while True:
                 try:
-                    outcome = getattr(fs, step.call)(*step.args, **step.kwargs) if isinstance(step.call, str) else (
-                        step.call(*step.args, **step.kwargs)
+                    outcome = (
+                        getattr(fs, step.call)(*step.args, **step.kwargs)
+                        if isinstance(step.call, str)
+                        else (step.call(*step.args, **step.kwargs))
                     )
                 except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
                     step = plan.throw(self._translated(exc, step))
@@ -295,7 +297,7 @@ class _Reader(io.RawIOBase):
         super().__init__()
         self._owner = owner
         self._key = key
-        self._file = owner._run(self._step("open", key, "rb", **kwargs))
+        self._file = owner._run(self._step("open", key, "rb", **{**tuned(owner.fs, "open"), **kwargs}))
         self.name = owner.url(owner._root.relative(key))
 
     def _step(self, call: Any, *args: Any, **kwargs: Any) -> Plan[Any]:

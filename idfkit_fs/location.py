@@ -20,7 +20,6 @@ __all__ = [
     "UPathLike",
     "chain_protocols",
     "is_url",
-    "matches_glob",
     "parse_glob",
     "repair",
     "to_text",
@@ -269,20 +268,20 @@ class GlobPattern(NamedTuple):
     """A parsed glob pattern.
 
     Attributes:
-        below: Leading segments without a wildcard, where the listing can begin.
-        segments: The segments that follow.
+        segments: The pattern's segments.
+        below: Those that lead it and have no wildcard: where a listing can begin.
     """
 
-    below: tuple[str, ...]
     segments: tuple[str, ...]
+    below: tuple[str, ...]
 
     @property
     def recursive(self) -> bool:
-        """Whether the pattern can match below the first level of the listing."""
-        return len(self.segments) > 1 or self.segments == ("**",)
+        """Whether the pattern can match below the first level of that listing."""
+        return len(self.segments) > len(self.below) + 1 or self.segments[-1] == "**"
 
     def matches(self, path: str) -> bool:
-        """Whether a path, relative to where the listing began, fits the pattern."""
+        """Whether a path, relative to the directory that is searched, fits the pattern."""
         return _fits(self.segments, tuple(path.split("/")))
 
 
@@ -310,7 +309,7 @@ def parse_glob(pattern: str) -> GlobPattern:
         LocationError: If the pattern is empty, absolute, a URL, or has a ``..`` segment.
 
     Examples:
-        >>> parse_glob("zones/*.csv").matches("core.csv"), parse_glob("**/*.csv").matches("zones/core.csv")
+        >>> parse_glob("zones/*.csv").matches("zones/core.csv"), parse_glob("**/*.csv").matches("zones/core.csv")
         (True, True)
     """
     text = pattern.replace("\\", "/")
@@ -321,14 +320,4 @@ def parse_glob(pattern: str) -> GlobPattern:
     literal = next(
         (index for index, segment in enumerate(segments[:-1]) if re.search(r"[*?\[]", segment)), len(segments) - 1
     )
-    return GlobPattern(segments[:literal], segments[literal:])
-
-
-def matches_glob(path: str, pattern: str) -> bool:
-    """Whether a relative path with forward slashes matches a glob pattern as a whole.
-
-    Raises:
-        LocationError: As [parse_glob][idfkit_fs.location.parse_glob].
-    """
-    parsed = parse_glob(pattern)
-    return _fits((*parsed.below, *parsed.segments), tuple(path.split("/")))
+    return GlobPattern(segments, segments[:literal])

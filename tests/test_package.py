@@ -25,7 +25,19 @@ MODULES = [
 
 
 def test_importing_loads_no_backend_and_nothing_heavy() -> None:
-    heavy = ("adlfs", "aiobotocore", "botocore", "dask", "gcsfs", "pandas", "pyarrow", "pydantic", "s3fs", "tqdm", "xarray")
+    heavy = (
+        "adlfs",
+        "aiobotocore",
+        "botocore",
+        "dask",
+        "gcsfs",
+        "pandas",
+        "pyarrow",
+        "pydantic",
+        "s3fs",
+        "tqdm",
+        "xarray",
+    )
     program = f"import idfkit_fs, sys; print([name for name in {heavy!r} if name in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
@@ -47,7 +59,7 @@ def test_docstring_examples_run(module: ModuleType) -> None:
 
 def test_readme_shows_code_that_parses_and_commands_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.S)
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     assert len(blocks) >= 5
     for block in blocks:
         compile(block, "README.md", "exec")

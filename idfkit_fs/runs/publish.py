@@ -20,7 +20,7 @@ from idfkit.simulation import SimulationResult
 
 from idfkit_fs.errors import MissingExtraError, PublishError, RecordError, RunExistsError, redact
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, StrPath, matches_glob, to_text
+from idfkit_fs.location import Location, StrPath, parse_glob, to_text
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
 
@@ -239,9 +239,8 @@ class Publication:
 
 
 def _matching(names: set[str], patterns: Sequence[str]) -> set[str]:
-    for pattern in patterns:
-        matches_glob("", pattern)
-    return {name for name in names if any(matches_glob(name, pattern) for pattern in patterns)}
+    parsed = [parse_glob(pattern) for pattern in patterns]
+    return {name for name in names if any(pattern.matches(name) for pattern in parsed)}
 
 
 def _upload(
@@ -272,7 +271,7 @@ def _patiently(call: Callable[[], Any]) -> Any:
     return outcome
 
 
-class _Counted(Callback):  # type: ignore[misc]  # fsspec has no types
+class _Counted(Callback):
     """Passes on the bytes of one file as they go, and takes them back when the file is sent again."""
 
     def __init__(self, meter: Callable[[int], None]) -> None:

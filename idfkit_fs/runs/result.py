@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote
 
 from idfkit.simulation import SimulationResult, SQLResult
@@ -29,6 +29,14 @@ class RunFileSystem(FsspecFileSystem):
     """The files of one run, checked against its record when they are read whole."""
 
     record: RunRecord | None = None
+
+    @classmethod
+    def of(cls, fs: FsspecFileSystem, record: RunRecord | None) -> Self:
+        """The files of the run at a filesystem's root."""
+        files = cls.__new__(cls)
+        files._bind(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
+        files.record = record
+        return files
 
     def __reduce__(self) -> Any:
         return _restore_run, (super().__reduce__(), self.record)
@@ -223,11 +231,10 @@ def _what_is_there(fs: FsspecFileSystem, outputs: list[str]) -> str:
 def result_of(
     fs: FsspecFileSystem, record: RunRecord | None, success: bool | None = None, output_prefix: str = "eplus"
 ) -> RunResult:
-    files = RunFileSystem.__new__(RunFileSystem)
-    files._bind(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
-    files.record = record
+    """The result of a run whose record is known already; without one, *success* and *output_prefix* stand in."""
+    files = RunFileSystem.of(fs, record)
     return RunResult(
-        run_dir=Path(files.url()),
+        run_dir=Path(files._root.key if files._root.is_local else files.url()),
         success=bool(success) if record is None else record.success,
         exit_code=None if record is None else record.exit_code,
         stdout="" if record is None else record.stdout,

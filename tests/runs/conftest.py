@@ -82,7 +82,17 @@ def s3_place(moto: Store) -> Place:
     return Place(f"{moto.url}/{uuid.uuid4().hex}", dict(moto.storage_options))
 
 
-@pytest.fixture(params=["local", "memory", "moto", "seaweed", "rclone_s3", "gcs", pytest.param("azurite_blob", marks=pytest.mark.azurite)])
+@pytest.fixture(
+    params=[
+        "local",
+        "memory",
+        "moto",
+        "seaweed",
+        "rclone_s3",
+        "gcs",
+        pytest.param("azurite_blob", marks=pytest.mark.azurite),
+    ]
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A fresh place on each store."""
     if request.param == "local":

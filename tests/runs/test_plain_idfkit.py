@@ -50,7 +50,9 @@ def check(result: SimulationResult) -> None:
     assert result.success
     assert result.sql is not None and result.sql.list_variables()
     assert result.errors.simulation_complete
-    assert result.html is not None and result.eso is not None and result.mtr is not None and result.variables is not None
+    assert (
+        result.html is not None and result.eso is not None and result.mtr is not None and result.variables is not None
+    )
     assert result.csv is not None
     result.close()
 
@@ -134,7 +136,9 @@ def test_the_drop_in_moves_a_program_over(s3_place: Place, model: IDFDocument, e
 
 
 def test_a_schedule_file_is_read_through_the_adapter(fs: FsspecFileSystem) -> None:
-    fs.write_text("schedules/hourly.csv", "hour,value\n" + "\n".join(f"{hour},{hour % 24 / 24}" for hour in range(8760)))
+    fs.write_text(
+        "schedules/hourly.csv", "hour,value\n" + "\n".join(f"{hour},{hour % 24 / 24}" for hour in range(8760))
+    )
     document = new_document(version=(25, 2, 0))
     schedule = document.add(
         "Schedule:File",

@@ -101,9 +101,7 @@ def test_overwriting_leaves_nothing_of_the_old_run(s3_place: Place, local_run: S
     publish(local_run, s3_place.url, storage_options=s3_place.options)
     fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
     fs.write_text("notes.txt", "mine")
-    publish(
-        local_run, s3_place.url, storage_options=s3_place.options, include=["*.err", "*.end"], overwrite=True
-    )
+    publish(local_run, s3_place.url, storage_options=s3_place.options, include=["*.err", "*.end"], overwrite=True)
     assert names_at(s3_place) == ["eplus.end", "eplus.err", "eplusSqlite.err", "notes.txt", "run.json"]
 
 
@@ -188,9 +186,7 @@ def test_a_file_that_is_not_the_recorded_one_is_not_handed_out(s3_place: Place, 
         _ = result.errors
 
 
-def test_two_at_once_are_never_mixed_unnoticed(
-    s3_place: Place, local_run: SimulationResult, tmp_path: Path
-) -> None:
+def test_two_at_once_are_never_mixed_unnoticed(s3_place: Place, local_run: SimulationResult, tmp_path: Path) -> None:
     """What stands is one record, and each file either fits it or is refused."""
     other = tmp_path / "other-run"
     shutil.copytree(local_run.run_dir, other)

@@ -35,7 +35,9 @@ def files(*names: str) -> tuple[RecordedFile, ...]:
 
 
 def test_it_comes_back_as_it_went() -> None:
-    written = record(stdout="é\n", flags={"annual": True, "extra_args": ["-x"]}, files=files("eplus.sql", "sub/a b#1.csv"))
+    written = record(
+        stdout="é\n", flags={"annual": True, "extra_args": ["-x"]}, files=files("eplus.sql", "sub/a b#1.csv")
+    )
     assert RunRecord.from_json(written.to_json(), "x") == written
 
 
@@ -58,7 +60,8 @@ def test_unknown_fields_of_this_format_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../eplus.sql", "a/../../b", "/etc/passwd", "", ".", "a//b", "..\\x", "C:/x", "file:///x", "s3://b/x", "a\0b"]
+    "name",
+    ["../eplus.sql", "a/../../b", "/etc/passwd", "", ".", "a//b", "..\\x", "C:/x", "file:///x", "s3://b/x", "a\0b"],
 )
 def test_a_file_name_that_leaves_the_run_is_refused(name: str) -> None:
     with pytest.raises(RecordError, match="damaged record: files"):
@@ -71,7 +74,8 @@ def test_any_name_within_the_run_is_fine(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"nonsense", b"[]", b"{}", b'{"format": "other"}', tampered(success="perhaps"), tampered(version=None)]
+    "data",
+    [b"", b"nonsense", b"[]", b"{}", b'{"format": "other"}', tampered(success="perhaps"), tampered(version=None)],
 )
 def test_what_is_no_record_is_refused(data: bytes) -> None:
     with pytest.raises(RecordError, match=r"s3://b/run\.json"):

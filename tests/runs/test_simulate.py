@@ -29,7 +29,9 @@ DESIGN_DAY: dict[str, Any] = {"design_day": True}
 def test_simulated_here_opened_by_a_process_that_knows_the_url(
     s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig
 ) -> None:
-    result = simulate(model, epw, output_dir=s3_place.url, storage_options=s3_place.options, annual=True, energyplus=eplus)
+    result = simulate(
+        model, epw, output_dir=s3_place.url, storage_options=s3_place.options, annual=True, energyplus=eplus
+    )
     assert result.url == s3_place.url
     assert result.record is not None
     assert result.record.energyplus_version == "25.2.0"
@@ -45,7 +47,9 @@ print(result.success, len(result.sql.get_timeseries("Zone Mean Air Temperature")
 
     printed = subprocess.run(
         [sys.executable, "-c", program, s3_place.url, json.dumps(s3_place.options)],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert printed.split() == ["True", "8760"]
 
@@ -61,9 +65,7 @@ def test_a_run_that_energyplus_ends_with_an_error_is_published(
     assert opened.errors.fatal or opened.errors.severe
 
 
-def test_output_dir_may_be_a_collapsed_path(
-    s3_place: Place, model: IDFDocument, eplus: EnergyPlusConfig
-) -> None:
+def test_output_dir_may_be_a_collapsed_path(s3_place: Place, model: IDFDocument, eplus: EnergyPlusConfig) -> None:
     result = simulate(
         model, output_dir=Path(s3_place.url), storage_options=s3_place.options, energyplus=eplus, **DESIGN_DAY
     )
@@ -212,7 +214,13 @@ def test_a_time_out_keeps_what_energyplus_wrote(
 
     with pytest.raises(SimulationError, match="timed out") as caught:
         simulate(
-            model, epw, output_dir=s3_place.url, storage_options=s3_place.options, annual=True, energyplus=eplus, timeout=0.6
+            model,
+            epw,
+            output_dir=s3_place.url,
+            storage_options=s3_place.options,
+            annual=True,
+            energyplus=eplus,
+            timeout=0.6,
         )
     kept = list(no_leftovers.iterdir())
     notes = " ".join(getattr(caught.value, "__notes__", []))
@@ -231,8 +239,18 @@ def test_progress_shows_one_bar_for_each_part(
     assert "Simulating case-42: 100%" in shown and "Publishing case-42: 100%" in shown
 
 
-def test_progress_moves_with_the_day(s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    simulate(model, epw, output_dir=s3_place.url, storage_options=s3_place.options, energyplus=eplus, annual=True, progress=True)
+def test_progress_moves_with_the_day(
+    s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulate(
+        model,
+        epw,
+        output_dir=s3_place.url,
+        storage_options=s3_place.options,
+        energyplus=eplus,
+        annual=True,
+        progress=True,
+    )
     shown = {int(percent) for percent in re.findall(r"Simulating \w+: +(\d+)%", capsys.readouterr().err)}
     assert len(shown) > 5
 
@@ -250,7 +268,12 @@ async def test_async_simulate(s3_place: Place, model: IDFDocument, epw: Path, ep
     results = await asyncio.gather(
         *(
             async_simulate(
-                model, epw, output_dir=f"{s3_place.url}/{case}", storage_options=s3_place.options, energyplus=eplus, annual=True
+                model,
+                epw,
+                output_dir=f"{s3_place.url}/{case}",
+                storage_options=s3_place.options,
+                energyplus=eplus,
+                annual=True,
             )
             for case in ("a", "b")
         )
@@ -268,7 +291,9 @@ async def test_async_simulate(s3_place: Place, model: IDFDocument, epw: Path, ep
         result.close()
 
 
-async def test_cancelling_leaves_nothing(s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig) -> None:
+async def test_cancelling_leaves_nothing(
+    s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig
+) -> None:
     started = asyncio.Event()
     task = asyncio.create_task(
         async_simulate(

@@ -203,6 +203,8 @@ class FaultProxy:
         self._open.add(connection)
         try:
             await connection.run(*self._target)
+        except asyncio.CancelledError:
+            return  # asyncio would log a traceback for a connection that is open when the proxy stops
         finally:
             self._open.discard(connection)
 
