@@ -204,7 +204,7 @@ class FaultProxy:
         try:
             await connection.run(*self._target)
         except asyncio.CancelledError:
-            return  # asyncio would log a traceback for a connection that is open when the proxy stops
+            return None  # asyncio would log a traceback for a connection that is open when the proxy stops
         finally:
             self._open.discard(connection)
 
