@@ -85,7 +85,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, strictly, over package and examples."""
     session.install(".[all]", *groups("types"))
-    session.run("mypy", "idfkit_fs", "examples")
+    session.run("mypy", "idfkit_fs", "examples", "tests/typing_protocols.py")
 
 
 @nox.session

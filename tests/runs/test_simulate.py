@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -43,8 +45,6 @@ import json, sys, idfkit_fs
 result = idfkit_fs.open_result(sys.argv[1], storage_options=json.loads(sys.argv[2]))
 print(result.success, len(result.sql.get_timeseries("Zone Mean Air Temperature").values))
 """
-    import json
-
     printed = subprocess.run(
         [sys.executable, "-c", program, s3_place.url, json.dumps(s3_place.options)],
         capture_output=True,
@@ -185,6 +185,37 @@ def test_a_failed_upload_loses_nothing(
     assert result.success and result.record is not None
     assert result.record.energyplus_version == "25.2.0" and result.stdout
     assert open_result(shaky_place.url, storage_options=shaky_place.options).sql is not None
+
+
+def test_a_process_that_dies_while_publishing_loses_nothing(
+    shaky_place: Place, proxy: FaultProxy, no_leftovers: Path
+) -> None:
+    program = """
+import json, sys, idfkit_fs, small_office
+idfkit_fs.simulate(small_office.one_zone(), output_dir=sys.argv[1], storage_options=json.loads(sys.argv[2]),
+                   design_day=True, energyplus=small_office.energyplus(), progress=True)
+"""
+    proxy.rate = 20_000
+    environment = {**os.environ, "TMPDIR": str(no_leftovers), "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, shaky_place.url, json.dumps(shaky_place.options)],
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    with child:
+        assert child.stderr is not None
+        shown = b""
+        while b"Publishing" not in shown:
+            shown += child.stderr.read1()
+            assert child.poll() is None, shown
+        child.kill()
+    proxy.rate = None
+
+    with pytest.raises(FileNotFoundError):
+        open_result(shaky_place.url, storage_options=shaky_place.options)
+    (directory,) = no_leftovers.glob("idfkit-fs-run-*")
+    assert publish(directory, shaky_place.url, storage_options=shaky_place.options).success
+    assert open_result(shaky_place.url, storage_options=shaky_place.options).errors.simulation_complete
 
 
 def test_a_hit_of_idfkits_cache_is_published_too(
