@@ -57,9 +57,6 @@ class Local(InDirectory):
         "test_glob_pattern_stays_below_its_base[sub/../../*]": LEAVES_BASE,
     }
 
-    @pytest.mark.skip(reason="writes into the very file that others read: fails in most runs, not in all")
-    def test_threads(self) -> None: ...
-
     def making_parents(self) -> Any:
         raise NotImplementedError
 

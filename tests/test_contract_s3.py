@@ -126,10 +126,6 @@ class SimpleCache(OnServer):
     deviations: ClassVar[dict[str, str]] = {"test_foreign_changes_are_seen_after": STALE, "test_copy": STALE}
     writes_whole = False  # PART; no xfail, as it only happens when the moment is right
 
-    @pytest.mark.skip(reason=PART)
-    def test_threads(self) -> None:
-        """Fails in most runs, not in all."""
-
     @pytest.fixture
     def fs(self, place: str, tmp_path: Any) -> Any:
         options = {"s3": self.options, "simplecache": {"cache_storage": str(tmp_path)}}
