@@ -14,7 +14,7 @@ import pickle
 import re
 import uuid
 from collections.abc import Callable, Generator
-from pathlib import PureWindowsPath
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from fsspec.spec import AbstractFileSystem
@@ -23,6 +23,7 @@ from idfkit_fs.backends import (
     cached_filesystem,
     copied,
     found_files,
+    in_memory,
     is_file,
     is_local,
     is_object_store,
@@ -31,9 +32,19 @@ from idfkit_fs.backends import (
     protocols,
     stripper,
     tuned,
+    unfit,
     url_protocols,
 )
-from idfkit_fs.errors import BucketNotFoundError, LocationError, StorageOptionsError, redact, secrets_of, translate
+from idfkit_fs.errors import (
+    BucketNotFoundError,
+    ExistsError,
+    IsDirectoryError,
+    LocationError,
+    StorageOptionsError,
+    redact,
+    secrets_of,
+    translate,
+)
 from idfkit_fs.location import Location, Root, StrPath, UPathLike, chain_protocols, is_url, parse_glob, repair
 
 __all__ = ["Adapter", "Plan", "Step"]
@@ -92,7 +103,7 @@ class Adapter:
         self._is_local = is_local(fs)
         self._makes_directories = not is_object_store(fs)
         self._given_url = url
-        self._root = Root(key, url or _url_of(fs, key), url_protocols(fs), stripper(fs), self._is_local)
+        self._root = Root(key, url or _url_of(fs, key), url_protocols(fs), stripper(fs), self._is_local, unfit(fs))
 
     @classmethod
     def from_url(cls, url: Location, **storage_options: Any) -> Self:
@@ -208,10 +219,11 @@ class Adapter:
     def __reduce__(self) -> Any:
         return _restore, (type(self), self._fs, self._root.key, self._given_url, self._storage_options)
 
-    def _translated(self, exc: Exception, step: Step) -> Exception:
+    def _translated(self, exc: Exception, step: Step, handled: BaseException | None) -> Exception:
         url = redact(f"{self._root.url}/{self._root.relative(step.about)}".rstrip("/"), self._secrets)
         only_bucket = not self._makes_directories and step.call in ("find", "pipe_file", "put_file")
-        return translate(exc, url, bucket=self._root.bucket, only_bucket=only_bucket, secrets=self._secrets)
+        secrets = self._secrets
+        return translate(exc, url, bucket=self._root.bucket, only_bucket=only_bucket, secrets=secrets, handled=handled)
 
     # The plans, one for each method of the protocol.
 
@@ -223,13 +235,19 @@ class Adapter:
         if not isinstance(data, (bytes, bytearray, memoryview)):
             msg = f"data must be bytes, not {type(data).__name__}; write_text() takes text"
             raise TypeError(msg)
-        yield from self._place(self._root.to_file_key(path), lambda key: Step("pipe_file", key, bytes(data)))
+        target = self._root.to_file_key(path)
+        yield from self._place(target, lambda key: Step("pipe_file", key, bytes(data), about=target))
 
     def _put_file(self, local: str, path: StrPath, **kwargs: Any) -> Plan[None]:
         """Upload a local file."""
         kwargs = {**tuned(self._fs, "put_file"), **kwargs}
         target = self._root.to_file_key(path)
-        yield from self._place(target, lambda key: Step("put_file", local, key, about=key, **kwargs))
+        if in_memory(self._fs):
+            # Its put_file shows a growing file.
+            data = yield Step(Path(local).read_bytes, about=target)
+            yield from self._place(target, lambda key: Step("pipe_file", key, data))
+        else:
+            yield from self._place(target, lambda key: Step("put_file", local, key, about=target, **kwargs))
 
     def _exists(self, path: StrPath) -> Plan[bool]:
         return (yield from self._type(self._root.to_key(path))) is not None
@@ -240,13 +258,13 @@ class Adapter:
             yield Step("makedirs", key, exist_ok=exist_ok)
             # Not every filesystem looks whether it is a directory that is there already.
             if exist_ok and (yield from self._type(key)) == "file":
-                raise FileExistsError(errno.EEXIST, "makedirs() found a file there", self.url(path))
+                raise ExistsError(errno.EEXIST, "makedirs() found a file there", self.url(path))
 
     def _copy(self, src: StrPath, dst: StrPath) -> Plan[None]:
         source, target = self._root.to_file_key(src), self._root.to_file_key(dst)
         info = yield from self._info(source)
         if info["type"] == "directory":
-            raise IsADirectoryError(errno.EISDIR, "copy() takes a file, not a directory", self.url(src))
+            raise IsDirectoryError(errno.EISDIR, "copy() takes a file, not a directory", self.url(src))
         if source == target:
             return
         try:
@@ -268,7 +286,7 @@ class Adapter:
         key = self._root.to_file_key(path)
         info = yield from self._info(key)
         if info["type"] == "directory":
-            raise IsADirectoryError(errno.EISDIR, "remove() takes a file, not a directory", self.url(path))
+            raise IsDirectoryError(errno.EISDIR, "remove() takes a file, not a directory", self.url(path))
         yield Step("rm_file", key)
 
     # What the plans have in common.
@@ -353,7 +371,7 @@ def _root_key(fs: AbstractFileSystem, root: str) -> str:
     if not segments or ".." in segments or not root.strip("/"):
         msg = f"root {redact(root)!r} names no place; give a bucket or directory, such as 's3://bucket/study'"
         raise LocationError(msg)
-    anchor = "/" if rooted and not PureWindowsPath(key).drive else ""
+    anchor = "/" if rooted and not os.path.splitdrive(key)[0] else ""
     return protocol + separator + anchor + "/".join(segments)
 
 

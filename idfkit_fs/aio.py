@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any, TypeVar
 
 from fsspec.asyn import AsyncFileSystem as FsspecAsyncFileSystem
@@ -35,13 +36,14 @@ class AsyncFsspecFileSystem(Adapter):
 
     async def _run(self, plan: Plan[T]) -> T:
         fs = self.fs
+        handled = sys.exception()
         try:
             step = next(plan)
             while True:
                 try:
                     outcome = await _perform(fs, step)
                 except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
-                    step = plan.throw(self._translated(exc, step))
+                    step = plan.throw(self._translated(exc, step, handled))
                 else:
                     step = plan.send(outcome)
         except StopIteration as stop:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,13 +16,14 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs.errors import MissingExtraError, StorageOptionsError, redact, secrets_of, translate
+from idfkit_fs.errors import LocationError, MissingExtraError, StorageOptionsError, redact, secrets_of, translate
 from idfkit_fs.location import chain_protocols
 
 __all__ = [
     "cached_filesystem",
     "copied",
     "found_files",
+    "in_memory",
     "is_file",
     "is_local",
     "is_object_store",
@@ -30,10 +32,12 @@ __all__ = [
     "protocols",
     "stripper",
     "tuned",
+    "unfit",
     "url_protocols",
 ]
 
 _S3 = ("s3", "s3a")
+_S3_NAMES = frozenset(_S3)
 # Stores without directories: nothing to create before a write, and listing a whole tree is one request a thousand keys.
 _OBJECT_STORES = frozenset(
     {*_S3, "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "http", "https"}
@@ -122,8 +126,8 @@ def found_files(listing: Any) -> list[str]:
 
 def is_file(info: Mapping[str, Any]) -> bool:
     """Whether one entry of a listing is a file, and no object that only marks a directory."""
-    if info["type"] == "other":
-        return os.path.isfile(info["name"])
+    if info["type"] == "other":  # a link on the local disk
+        return bool(info.get("islink")) and os.path.isfile(info["name"])
     return bool(info["type"] == "file") and not info["name"].endswith("/")
 
 
@@ -136,6 +140,16 @@ def url_protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
 def is_local(fs: AbstractFileSystem) -> bool:
     """Whether the filesystem's keys are this machine's own paths."""
     return "file" in protocols(fs)
+
+
+def in_memory(fs: AbstractFileSystem) -> bool:
+    """Whether the filesystem is fsspec's memory, whose open files share one position."""
+    return "memory" in protocols(fs)
+
+
+def unfit(fs: AbstractFileSystem) -> tuple[str, ...]:
+    """Texts that the filesystem's class reads as something else than part of a name."""
+    return ("?versionId=",) if not _S3_NAMES.isdisjoint(url_protocols(fs)) else ()
 
 
 def is_object_store(fs: AbstractFileSystem) -> bool:
@@ -184,24 +198,29 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
         MissingExtraError: If the protocol's package is not installed.
         StorageOptionsError: If an option is unknown and would be ignored.
         PermissionDeniedError: If credentials that are needed to begin with cannot be found.
-        ValueError: If fsspec knows no such protocol.
+        LocationError: If fsspec knows no such protocol, or the URL lacks its slashes.
     """
     chain = chain_protocols(url)
+    scheme = url.partition(":")[0]
+    if chain == ("file",) and ":" in url and scheme in fsspec.available_protocols() and scheme != "file":
+        msg = f"{redact(url)!r} is no URL, and would be taken for a local path; write {scheme}://"
+        raise LocationError(msg)
     effective = _with_defaults(chain, options)
     for index, protocol in enumerate(chain):
         own = {name: value for name, value in effective.items() if name not in chain} if index == 0 else {}
         _check_options(_filesystem_class(protocol), protocol, {**own, **effective.get(protocol, {})}, len(chain) > 1)
-    if chain[0] in _S3:
+    if _filesystem_class(chain[0]).__module__ == "s3fs.core":
         from idfkit_fs._s3 import QuickS3FileSystem
 
         flat = {**effective.pop(chain[0], {}), **effective}
         fs: AbstractFileSystem = QuickS3FileSystem(**copied(flat))
         return fs, fs._strip_protocol(url), flat
+    handled = sys.exception()
     try:
         fs, key = url_to_fs(url, **copied(effective))
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
         # gcsfs looks for credentials at once, on the network if need be.
-        raise translate(exc, redact(url), secrets=secrets_of(effective)) from exc
+        raise translate(exc, redact(url), secrets=secrets_of(effective), handled=handled)  # noqa: B904 - has its cause
     return fs, key, effective
 
 
@@ -213,6 +232,9 @@ def _filesystem_class(protocol: str) -> type[AbstractFileSystem]:
         remedy = f"pip install '{package}'" if package else str(exc)
         msg = f"{protocol}:// needs a package that is not installed: {remedy}"
         raise MissingExtraError(msg) from exc
+    except ValueError as exc:
+        msg = f"fsspec knows no protocol {protocol!r}"
+        raise LocationError(msg) from exc
     return cls
 
 

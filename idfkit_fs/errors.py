@@ -15,7 +15,9 @@ from typing import Any
 __all__ = [
     "BucketNotFoundError",
     "DamagedRunError",
+    "ExistsError",
     "IdfkitFsError",
+    "IsDirectoryError",
     "LocationError",
     "MissingExtraError",
     "NotFoundError",
@@ -69,11 +71,19 @@ class UnreachableError(StoreError, ConnectionError):
     """The store did not answer, broke off, or said that it cannot serve now (HTTP 429, 5xx)."""
 
 
+class ExistsError(StoreError, FileExistsError):
+    """Something stands already where nothing should."""
+
+
+class IsDirectoryError(StoreError, IsADirectoryError):
+    """A directory stands where a file was asked for."""
+
+
 class RunNotFoundError(NotFoundError):
     """No run's record stands at the URL."""
 
 
-class RunExistsError(StoreError, FileExistsError):
+class RunExistsError(ExistsError):
     """A complete run already stands at the URL, and ``overwrite=True`` was not given."""
 
 
@@ -121,6 +131,7 @@ _UNREACHABLE = frozenset(
 )
 _DENIED = frozenset(
     {
+        "AuthenticationException",
         "ClientAuthenticationError",
         "CredentialRetrievalError",
         "DefaultCredentialsError",
@@ -133,14 +144,18 @@ _DENIED = frozenset(
     }
 )
 _DENIED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
-_SDK_PACKAGES = frozenset({"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore"})
+_SDK_PACKAGES = frozenset(
+    {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "paramiko", "smbprotocol"}
+)
 
 _SECRET_OPTION = re.compile(
-    r"secret|token|password|passphrase|credential|sas|account_key|connection_string|private", re.IGNORECASE
+    r"secret|token|passw|passphrase|\bpwd|auth|credential|sas|account_key|api_?key|connection_string|private",
+    re.IGNORECASE,
 )
-_SECRET_TEXT = re.compile(
-    r"(?P<keep>://[^/@\s:]*:(?=[^/\s]*@)|\b(?:sig|signature|X-Amz-Signature|X-Amz-Security-Token|X-Goog-Signature|AccountKey"
-    r"|SharedAccessSignature|access_token|password)=)[^&;/@\s'\"]+",
+_USERINFO = re.compile(r"(://[^/@\s:]*:)[^/\s]*(?=@)")
+_SIGNATURE = re.compile(
+    r"(\b(?:sig|signature|X-Amz-Signature|X-Amz-Security-Token|X-Goog-Signature|AccountKey|SharedAccessSignature"
+    r"|access_token|password)=)[^&\s'\"]+",
     re.IGNORECASE,
 )
 
@@ -158,8 +173,9 @@ def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:
     for name, value in options.items():
         if isinstance(value, Mapping):
             found |= secrets_of(value)
-        elif isinstance(value, str) and len(value) >= 4 and _SECRET_OPTION.search(str(name)):
-            found.add(value)
+        elif _SECRET_OPTION.search(str(name)):
+            values = value if isinstance(value, (list, tuple)) else (value,)
+            found |= {text for text in values if isinstance(text, str) and len(text) >= 4}
     return frozenset(found)
 
 
@@ -179,11 +195,12 @@ def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
     """
     for secret in secrets:
         text = text.replace(secret, "***")
-    return _SECRET_TEXT.sub(r"\g<keep>***", text)
+    return _SIGNATURE.sub(r"\1***", _USERINFO.sub(r"\1***", text))
 
 
-def _causes(exc: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
+def _causes(exc: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what led to it, short of what the caller was handling before it called us."""
+    seen = {id(handled)}
     current: BaseException | None = exc
     while current is not None and id(current) not in seen:
         seen.add(id(current))
@@ -220,6 +237,10 @@ def _class_for(exc: BaseException) -> type[StoreError] | None:
     status = _http_status(exc) if _is_sdk(exc) else None
     if _service_code(exc) in _DENIED_CODES or names & _DENIED or status in (401, 403):
         return PermissionDeniedError
+    if isinstance(exc, IsADirectoryError):
+        return IsDirectoryError
+    if isinstance(exc, FileExistsError):
+        return ExistsError
     if isinstance(exc, (FileNotFoundError, NotADirectoryError)) or status == 404:
         return NotFoundError
     if isinstance(exc, PermissionError) or (isinstance(exc, OSError) and str(exc).startswith("Forbidden:")):
@@ -236,8 +257,20 @@ _ERRNO: dict[type[StoreError], int] = {
     BucketNotFoundError: errno.ENOENT,
     PermissionDeniedError: errno.EACCES,
     UnreachableError: errno.ECONNREFUSED,
-    StoreError: errno.EIO,
+    ExistsError: errno.EEXIST,
+    IsDirectoryError: errno.EISDIR,
 }
+
+
+def _class_of_chain(chain: list[BaseException]) -> type[StoreError] | None:
+    """The first class that a chain tells; but fsspec's HTTP calls everything "not found", from what really happened."""
+    found = [kind for kind in map(_class_for, chain) if kind is not None]
+    if not found:
+        return None
+    causes = {id(exc.__cause__) for exc in chain}
+    deeper = [_class_for(exc) for exc in chain if id(exc) in causes]
+    truer = next((kind for kind in deeper if kind in (PermissionDeniedError, UnreachableError)), None)
+    return truer if found[0] is NotFoundError and truer else found[0]
 
 
 def _bucket_is_missing(chain: list[BaseException]) -> bool:
@@ -253,6 +286,10 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
     detail = f"{type(first).__name__}: {said[0][:300]}" if said else type(first).__name__
     if kind is BucketNotFoundError:
         return f"No bucket or container named {bucket!r}: create it, or check the name"
+    if kind is ExistsError:
+        return "Something stands there already"
+    if kind is IsDirectoryError:
+        return "A directory stands there, not a file"
     if kind is NotFoundError:
         return "A file stands where a directory should be" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
@@ -265,7 +302,13 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
 
 
 def translate(
-    exc: Exception, url: str, *, bucket: str = "", only_bucket: bool = False, secrets: frozenset[str] = frozenset()
+    exc: Exception,
+    url: str,
+    *,
+    bucket: str = "",
+    only_bucket: bool = False,
+    secrets: frozenset[str] = frozenset(),
+    handled: BaseException | None = None,
 ) -> Exception:
     """Turn whatever a store or its SDK raised into this package's errors.
 
@@ -278,23 +321,24 @@ def translate(
         bucket: Bucket or container, for the message when it is missing.
         only_bucket: Whether nothing but the bucket can be missing, as for a write to an object store.
         secrets: Values to keep out of the message.
+        handled: What the caller was handling when it called; it says nothing about *exc*.
 
     Returns:
         The exception to raise. Its ``__cause__`` is *exc*, unless that shows a secret.
     """
     if isinstance(exc, IdfkitFsError):
         return exc
-    chain = list(_causes(exc))
-    kind = next((found for found in map(_class_for, chain) if found is not None), None)
+    chain = list(_causes(exc, handled))
+    kind = _class_of_chain(chain)
     if kind is None:
-        plain = isinstance(exc, (FileExistsError, IsADirectoryError))
-        if plain or not (isinstance(exc, OSError) or any(map(_is_sdk, chain))):
+        if not (isinstance(exc, OSError) or any(map(_is_sdk, chain))):
             return exc
         kind = StoreError
     if kind is NotFoundError and bucket and (only_bucket or _bucket_is_missing(chain)):
         kind = BucketNotFoundError
-    translated = kind(_ERRNO[kind], _explain(kind, chain, bucket, secrets), url)
-    leaks = any(secret in str(cause) or secret in repr(cause) for cause in chain for secret in secrets)
+    number = _ERRNO.get(kind) or getattr(exc, "errno", None) or errno.EIO
+    translated = kind(number, _explain(kind, chain, bucket, secrets), url)
+    leaks = any(redact(text, secrets) != text for cause in chain for text in (str(cause), repr(cause)))
     translated.__cause__ = None if leaks else exc
     translated.__suppress_context__ = True
     return translated

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
 import os
+import re
+import sys
 import tempfile
 import uuid
+import warnings
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -14,12 +19,17 @@ from fsspec.callbacks import Callback
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs.adapter import Adapter, Plan, Step
-from idfkit_fs.backends import tuned
+from idfkit_fs.backends import in_memory, tuned
+from idfkit_fs.errors import IsDirectoryError, redact
 from idfkit_fs.location import StrPath
 
 __all__ = ["FsspecFileSystem"]
 
 T = TypeVar("T")
+# Without any of these, what a store says of a file does not tell whether it has changed.
+_VERSION_FIELDS = frozenset(
+    {"ETag", "Last-Modified", "LastModified", "created", "etag", "generation", "last_modified", "mtime", "updated"}
+)
 
 
 class FsspecFileSystem(Adapter):
@@ -52,6 +62,7 @@ class FsspecFileSystem(Adapter):
 
     def _run(self, plan: Plan[T]) -> T:
         fs = self.fs
+        handled = sys.exception()
         try:
             step = next(plan)
             while True:
@@ -62,7 +73,7 @@ class FsspecFileSystem(Adapter):
                         else (step.call(*step.args, **step.kwargs))
                     )
                 except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
-                    step = plan.throw(self._translated(exc, step))
+                    step = plan.throw(self._translated(exc, step, handled))
                 else:
                     step = plan.send(outcome)
         except StopIteration as stop:
@@ -225,16 +236,26 @@ class FsspecFileSystem(Adapter):
             raise ValueError(msg)
         key = self._root.to_file_key(path)
         if kind == "r":
-            binary: Any = io.BufferedReader(_Reader(self, key, kwargs))
+            binary: Any = self._reader(key, kwargs)
         elif kwargs:
             msg = f"open() takes no {', '.join(kwargs)} when writing"
             raise TypeError(msg)
         else:
             binary = _Writer(self, key)
         if "b" in mode:
-            return binary  # type: ignore[no-any-return]
-        wrapper = io.TextIOWrapper if kind == "r" else _TextWriter
-        return wrapper(binary, **{"encoding": "utf-8", **text})
+            return binary  # type: ignore[no-any-return]  # a BufferedReader, BytesIO or _Writer
+        try:
+            return (io.TextIOWrapper if kind == "r" else _TextWriter)(binary, **{"encoding": "utf-8", **text})
+        except BaseException:
+            if kind == "w":
+                binary.abandoned = True
+            binary.close()
+            raise
+
+    def _reader(self, key: str, kwargs: dict[str, Any]) -> IO[bytes]:
+        if in_memory(self.fs):
+            return io.BytesIO(self.read_bytes(self._root.relative(key)))
+        return io.BufferedReader(_Reader(self, key, kwargs), 1024 * 1024)
 
     def local_path(self, path: StrPath) -> Path:
         """A local copy of a file, for libraries that need one, such as ``sqlite3``.
@@ -253,6 +274,11 @@ class FsspecFileSystem(Adapter):
         """
         return self._run(self._local_path(path))
 
+    @property
+    def local_root(self) -> str | None:
+        """The root as a path of this machine; None for any other store."""
+        return self._root.key if self._is_local else None
+
     def upload(self, local: StrPath, path: StrPath, *, callback: Callback | None = None) -> None:
         """Store a local file, in bounded memory; raises as [write_bytes][idfkit_fs.FsspecFileSystem.write_bytes] does.
 
@@ -261,26 +287,32 @@ class FsspecFileSystem(Adapter):
             path: Where to.
             callback: Told the bytes as they go, where the store's fsspec class does so.
         """
+        os.stat(local)  # that the local file is missing must not be taken for the store's word
         self._run(self._put_file(os.fspath(local), path, **({} if callback is None else {"callback": callback})))
 
     def _local_path(self, path: StrPath) -> Plan[Path]:
         key = self._root.to_file_key(path)
         info = yield from self._info(key)
         if info["type"] == "directory":
-            raise IsADirectoryError(21, "local_path() takes a file, not a directory", self.url(path))
+            raise IsDirectoryError(errno.EISDIR, "local_path() takes a file, not a directory", self.url(path))
         if self._is_local:
             return Path(key)
         version = hashlib.sha256(repr((self._root.to_url(path), sorted(info.items(), key=str))).encode()).hexdigest()
-        directory = _cache_directory() / version[:2]
-        kept = directory / f"{version}{Path(key).suffix}"
-        if not kept.exists():
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary = directory / f".{uuid.uuid4().hex}.tmp"
-            try:
+        # What follows the dot in a URL may be a query, with a signature in it.
+        suffix = re.fullmatch(r"[.]\w{1,10}", Path(key).suffix)
+        kept = _cache_directory() / version[:2] / f"{version}{suffix[0] if suffix else ''}"
+        if kept.exists() and kept.stat().st_size == info["size"] and not _VERSION_FIELDS.isdisjoint(info):
+            return kept
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = kept.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            if in_memory(self.fs):
+                temporary.write_bytes((yield Step("cat_file", key)))
+            else:
                 yield Step("get_file", key, str(temporary), **tuned(self._fs, "get_file"))
-                os.replace(temporary, kept)
-            finally:
-                temporary.unlink(missing_ok=True)
+            os.replace(temporary, kept)
+        finally:
+            temporary.unlink(missing_ok=True)
         return kept
 
 
@@ -297,11 +329,12 @@ class _Reader(io.RawIOBase):
         super().__init__()
         self._owner = owner
         self._key = key
+        owner._forget(key)
         self._file = owner._run(self._step("open", key, "rb", **{**tuned(owner.fs, "open"), **kwargs}))
-        self.name = owner.url(owner._root.relative(key))
+        self.name = redact(owner.url(owner._root.relative(key)))
 
     def _step(self, call: Any, *args: Any, **kwargs: Any) -> Plan[Any]:
-        return (yield Step(call, *args, **kwargs))
+        return (yield Step(call, *args, about=self._key, **kwargs))
 
     def readable(self) -> bool:
         return True
@@ -310,7 +343,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._owner._run(self._step(lambda _key: self._file.read(len(buffer)), self._key))
+        data = self._owner._run(self._step(self._file.read, len(buffer)))
         buffer[: len(data)] = data
         return len(data)
 
@@ -329,7 +362,10 @@ class _Reader(io.RawIOBase):
 
 
 class _Writer(io.BufferedWriter):
-    """A local temporary file that becomes the stored one when it is closed, unless its ``with`` block raised."""
+    """A local temporary file that becomes the stored one when it is closed, unless its ``with`` block raised.
+
+    One that nobody closed is given up when it is collected: what it holds may be a part.
+    """
 
     def __init__(self, owner: FsspecFileSystem, key: str) -> None:
         handle, self._temporary = tempfile.mkstemp(prefix="idfkit-fs-")
@@ -338,11 +374,20 @@ class _Writer(io.BufferedWriter):
         self._path = owner._root.relative(key)
         self.abandoned = False
 
-    def __exit__(self, exc_type: type[BaseException] | None, *_exc: object) -> None:
+    def __exit__(self, exc_type: object, *_exc: object) -> None:
         self.abandoned = exc_type is not None
         self.close()
 
+    def __del__(self) -> None:
+        if not self.closed:
+            self.abandoned = True
+            warnings.warn(
+                f"{self._path!r} was opened for writing and never closed; it is not stored", ResourceWarning, 2
+            )
+            self.close()
+
     def close(self) -> None:
+        """Store the file."""
         if self.closed:
             return
         try:
@@ -354,8 +399,15 @@ class _Writer(io.BufferedWriter):
 
 
 class _TextWriter(io.TextIOWrapper):
-    """Text on a [_Writer][], which must learn that the ``with`` block raised before it is closed."""
+    """Text on a [_Writer][], which must learn what became of its text before it is closed."""
 
-    def __exit__(self, exc_type: type[BaseException] | None, *_exc: object) -> None:
-        self.buffer.abandoned = exc_type is not None  # type: ignore[attr-defined]  # always a _Writer
+    buffer: _Writer
+
+    def __exit__(self, exc_type: object, *_exc: object) -> None:
+        self.buffer.abandoned = exc_type is not None
         self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(ValueError):  # from one that was never made, for a bad encoding
+            if not self.closed:
+                self.buffer.__del__()

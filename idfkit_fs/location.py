@@ -145,6 +145,7 @@ class Root:
         protocols: The protocols that a full URL may name.
         strip: The fsspec filesystem's ``_strip_protocol``: URL to key.
         is_local: Whether a leading slash means an absolute path of this machine rather than the root.
+        unfit: Texts that no path may hold, because the filesystem would read them as something else.
     """
 
     key: str
@@ -152,6 +153,7 @@ class Root:
     protocols: tuple[str, ...]
     strip: Callable[[str], str]
     is_local: bool
+    unfit: tuple[str, ...] = ()
 
     @property
     def bucket(self) -> str:
@@ -174,9 +176,8 @@ class Root:
         match = _URL.fullmatch(text)
         if match is not None:
             return repair(text).rstrip("/")
-        absolute = self.is_local and (text.startswith("/") or bool(PureWindowsPath(text).drive))
         joined = "/".join(_segments(text, text))
-        return f"/{joined}" if absolute and text.startswith("/") else joined
+        return f"/{joined}" if self.is_local and text.startswith("/") else joined
 
     def to_key(self, path: StrPath) -> str:
         """The store's own key of a path.
@@ -191,9 +192,13 @@ class Root:
             LocationError: For a foreign bucket or protocol, or a path that leaves the root.
         """
         text = to_text(path)
+        for part in self.unfit:
+            if part in text:
+                msg = f"{redact(text)!r}: a name cannot hold {part!r} here"
+                raise LocationError(msg)
         if is_url(text):
             return self._key_of_url(text)
-        if self.is_local and (text.startswith("/") or PureWindowsPath(text).drive):
+        if self.is_local and os.path.isabs(text):
             return self._below(self.clean(text), text)
         return self._join(_segments(text, text))
 
@@ -231,7 +236,10 @@ class Root:
         if mine and theirs and not _same_authority(mine, theirs):
             msg = f"{redact(url)!r} is in another bucket or on another host than {redact(self.url)!r}"
             raise LocationError(msg)
-        return self._below(self.strip(url.rpartition("::")[2]), url)
+        bare, root = _unchained(url), _unchained(self.url)
+        if bare.startswith(f"{root}/"):
+            return self._join(_segments(bare.removeprefix(f"{root}/"), url))
+        return self._below(self.strip(bare), url)
 
     def _below(self, key: str, shown: str) -> str:
         anchor = self._anchor(key)
@@ -247,6 +255,11 @@ class Root:
         """What a key begins with that is no segment: a slash, or the protocol and host of an HTTP URL."""
         match = re.match(r"[a-z][a-z0-9+.\-]+://|/", key)
         return match[0] if match else ""
+
+
+def _unchained(url: str) -> str:
+    """A URL without the wrappers before it; a name in it may hold ``::`` too."""
+    return url.removeprefix("::".join((*chain_protocols(url)[:-1], "")))
 
 
 def _authority(url: str) -> str:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
+import json
 import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import stamina
 from fsspec.callbacks import Callback
 from idfkit.simulation import SimulationResult
 
-from idfkit_fs.errors import MissingExtraError, PublishError, RecordError, RunExistsError, redact
+from idfkit_fs.errors import (
+    DamagedRunError,
+    LocationError,
+    MissingExtraError,
+    PublishError,
+    RecordError,
+    RunExistsError,
+    redact,
+)
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, StrPath, parse_glob, to_text
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
@@ -26,12 +36,15 @@ from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
 
 __all__ = ["DRAFT_NAME", "Publication", "publish", "record_of", "require_tqdm"]
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 DRAFT_NAME = ".idfkit-fs-unpublished.json"
 """The record of a run that is not published yet, beside its files in the local directory."""
 
-_BOOKKEEPING = frozenset({RECORD_NAME, DRAFT_NAME, "_cache_meta.json"})
+_REPLACES_NAME = ".idfkit-fs-replaces.json"
+_BOOKKEEPING = frozenset({RECORD_NAME, DRAFT_NAME, _REPLACES_NAME, "_cache_meta.json"})
 _INPUTS = ("*.epw", "*.idd", "Energy+.ini", "in.epJSON", "in.idf", "model.idf")
 _WORKERS = 16
 # Each upload holds up to this much of a file in memory; larger files are sent in parts, one file at a time.
@@ -68,6 +81,7 @@ def publish(
     Raises:
         RunExistsError: If a run stands at *url* and *overwrite* is False.
         RunNotFoundError: If *run* is a directory without a run.
+        DamagedRunError: If *run* is the directory of a published run, and a file differs from its record.
         PublishError: If publishing broke off. The run stays in the directory that ``local_dir`` names; call this
             function again to finish.
 
@@ -83,11 +97,14 @@ def publish(
         return publication.send(Path(run.run_dir), record_of(run))
     directory = Path(run)
     draft = directory / DRAFT_NAME
-    if not draft.exists():
-        return publication.send(directory, record_of(open_result(directory, require_record=False)))
-    result = publication.send(directory, RunRecord.from_json(draft.read_bytes(), to_text(draft)))
-    shutil.rmtree(directory, ignore_errors=True)
-    return result
+    if draft.exists():
+        result = publication.send(directory, RunRecord.from_json(draft.read_bytes(), to_text(draft)))
+        shutil.rmtree(directory, ignore_errors=True)
+        return result
+    found = open_result(directory, require_record=False)
+    if found.record is None:
+        return publication.send(directory, record_of(found))
+    return publication.mirror(directory, found.record)
 
 
 def record_of(result: SimulationResult, **facts: Any) -> RunRecord:
@@ -140,24 +157,27 @@ class Publication:
         if self.progress:
             require_tqdm()
 
-    def standing(self) -> RunRecord | None:
-        """The record that stands at the URL.
+    def standing(self, run_id: str = "") -> tuple[bool, RunRecord | None]:
+        """What stands at the URL.
+
+        Args:
+            run_id: A run that may stand there, because it is this one.
 
         Returns:
-            The record; None if there is none, or one that is damaged and may be replaced.
+            Whether a record stands there, and the record; None for one that is damaged and may be replaced.
 
         Raises:
-            RunExistsError: If one stands there and may not be replaced.
+            RunExistsError: If a run stands there and may not be replaced.
         """
         try:
             record = read_record(self.fs)
         except RecordError:
             if not self.overwrite:
                 raise
-            return None
-        if record is not None and not self.overwrite:
+            return True, None
+        if record is not None and record.id != run_id and not self.overwrite:
             raise RunExistsError(17, "A run stands here already; overwrite=True replaces it", redact(self.fs.url()))
-        return record
+        return record is not None, record
 
     def select(self, names: Iterable[str]) -> list[str]:
         """Which files of a run's directory to publish, by their paths within it; sorted."""
@@ -181,41 +201,81 @@ class Publication:
             PublishError: Likewise.
         """
         stop = stop or threading.Event()
-        names = self.select(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+        self._keep_apart(directory)
+        files = [path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()]
+        names = self.select(files)
         try:
-            old = _patiently(self.standing)
-            if old is not None:
+            if record.success and files and not names:
+                msg = f"include and exclude leave none of the run's {len(files)} files"
+                raise ValueError(msg)
+            stands, old = _patiently(lambda: self.standing(record.id))
+            if old is not None and old.id == record.id:
+                return result_of(self.fs, old)
+            leftovers = self._replaced(directory, old) - set(names)
+            if stands:
                 with contextlib.suppress(FileNotFoundError):
                     _patiently(lambda: self.fs.remove(RECORD_NAME))
-            entries = self._upload_all(directory, names, stop)
-            record = record.model_copy(update={"files": entries})
+            record = record.model_copy(update={"files": self._upload_all(directory, names, stop)})
+            _raise_if(stop.is_set())
             _patiently(lambda: self.fs.write_bytes(RECORD_NAME, record.to_json()))
         except RunExistsError as exc:
             exc.add_note(f"The new run is kept in {directory}")
             raise
-        except OSError as exc:
+        except Exception as exc:
             raise self._broken_off(directory, exc) from exc
-        if old is not None:
-            self._remove_leftovers({entry.name for entry in old.files} - set(names))
+        self._remove_leftovers(leftovers)
         return result_of(self.fs, record)
+
+    def mirror(self, directory: Path, record: RunRecord) -> RunResult:
+        """Publish the directory of a run that is published there already, whole and as the same run.
+
+        Raises:
+            DamagedRunError: If a file differs from the record.
+        """
+        wanted = [glob.escape(entry.name) for entry in record.files] if self.include is None else self.include
+        chosen = replace(self, include=wanted)
+        for name in chosen.select(entry.name for entry in record.files):
+            entry, local = record.file(name), directory / name
+            if entry is None or not local.is_file() or _digest(local) != (entry.size, entry.sha256):
+                raise DamagedRunError(5, "The file is not the one that the run's record names", str(local))
+        return chosen.send(directory, record)
+
+    def _keep_apart(self, directory: Path) -> None:
+        target = self.fs.local_root
+        if target is not None and Path(target).resolve().is_relative_to(directory.resolve()):
+            msg = f"a run cannot be published into its own directory ({directory})"
+            raise LocationError(msg)
+
+    @staticmethod
+    def _replaced(directory: Path, old: RunRecord | None) -> set[str]:
+        """The files of the run that is being replaced; noted, for publishing may break off after its record is gone."""
+        note = directory / _REPLACES_NAME
+        names: set[str] = set(json.loads(note.read_text(encoding="utf-8"))) if note.exists() else set()
+        names |= {entry.name for entry in old.files} if old else set()
+        if names and (directory / DRAFT_NAME).exists():
+            note.write_text(json.dumps(sorted(names)), encoding="utf-8")
+        return names
 
     def _upload_all(self, directory: Path, names: list[str], stop: threading.Event) -> tuple[RecordedFile, ...]:
         sizes = {name: (directory / name).stat().st_size for name in names}
+        errors: list[BaseException] = []
         with (
             _byte_meter(sum(sizes.values()), f"Publishing {Path(self.fs.url()).name}", self.progress) as meter,
             ThreadPoolExecutor(_WORKERS, thread_name_prefix="idfkit-fs-publish") as pool,
         ):
 
-            def upload(name: str) -> RecordedFile:
-                return _upload(directory / name, name, self.fs, meter, stop)
+            def upload(name: str) -> RecordedFile | None:
+                try:
+                    return _upload(directory / name, name, self.fs, meter, lambda: stop.is_set() or bool(errors))
+                except BaseException as exc:  # noqa: BLE001 - raised below, when no upload is under way any more
+                    errors.append(exc)
+                    return None
 
-            try:
-                small = [pool.submit(upload, name) for name in names if sizes[name] <= _LARGE]
-                entries = [upload(name) for name in names if sizes[name] > _LARGE]
-                entries += [future.result() for future in as_completed(small)]
-            except BaseException:
-                stop.set()
-                raise
+            small = [pool.submit(upload, name) for name in names if sizes[name] <= _LARGE]
+            large = [upload(name) for name in names if sizes[name] > _LARGE]
+        if errors:
+            raise errors[0]
+        entries = [entry for entry in (*large, *(future.result() for future in small)) if entry is not None]
         return tuple(sorted(entries, key=lambda entry: entry.name))
 
     def _remove_leftovers(self, names: set[str]) -> None:
@@ -227,13 +287,14 @@ class Publication:
             except OSError as exc:
                 logger.warning("a file of the replaced run could not be removed: %s", exc)
 
-    def _broken_off(self, directory: Path, exc: OSError) -> PublishError:
+    def _broken_off(self, directory: Path, exc: Exception) -> PublishError:
         url = redact(self.fs.url())
+        number, said = (exc.errno or 5, exc.strerror or exc) if isinstance(exc, OSError) else (5, exc)
         message = (
-            f"Publishing broke off ({exc.strerror or exc}); the run is kept in {directory}; "
-            f"finish with idfkit_fs.publish({str(directory)!r}, {url!r})"
+            f"Publishing broke off ({redact(str(said))}); the run is kept in {directory}; "
+            f"finish with idfkit_fs.publish({str(directory)!r}, {url!r}) and the same options"
         )
-        error = PublishError(exc.errno or 5, message, url)
+        error = PublishError(number, message, url)
         error.local_dir, error.url = str(directory), url
         return error
 
@@ -244,31 +305,37 @@ def _matching(names: set[str], patterns: Sequence[str]) -> set[str]:
 
 
 def _upload(
-    local: Path, name: str, fs: FsspecFileSystem, meter: Callable[[int], None], stop: threading.Event
+    local: Path, name: str, fs: FsspecFileSystem, meter: Callable[[int], None], stopped: Callable[[], bool]
 ) -> RecordedFile:
-    size = local.stat().st_size
-    with local.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     counted = _Counted(meter)
 
     def attempt() -> None:
-        if stop.is_set():
-            msg = "stopped before all files were sent"
-            raise InterruptedError(msg)
+        _raise_if(stopped())
         counted.rewind()
         fs.upload(local, name, callback=counted)
 
+    _raise_if(stopped())
+    size, digest = _digest(local)
     _patiently(attempt)
     meter(size - counted.value)
     return RecordedFile(name=name, size=size, sha256=digest)
 
 
-def _patiently(call: Callable[[], Any]) -> Any:
+def _digest(local: Path) -> tuple[int, str]:
+    with local.open("rb") as file:
+        return local.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _raise_if(stopped: bool) -> None:
+    if stopped:
+        msg = "stopped before all was sent"
+        raise InterruptedError(msg)
+
+
+def _patiently(call: Callable[[], T]) -> T:
     """Call again, a few times, where the store did not answer; fsspec's own retries do not cover every loss."""
-    for attempt in stamina.retry_context(on=ConnectionError, attempts=3, timeout=60, wait_initial=0.2, wait_max=5):
-        with attempt:
-            outcome = call()
-    return outcome
+    patient = stamina.retry(on=ConnectionError, attempts=3, timeout=None, wait_initial=0.2, wait_max=5)(call)
+    return patient()
 
 
 class _Counted(Callback):

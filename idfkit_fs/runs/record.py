@@ -33,7 +33,7 @@ def _safe_name(name: str) -> str:
 def _bounded(text: object) -> object:
     if not isinstance(text, str) or len(text) <= _TEXT_LIMIT:
         return text
-    half = _TEXT_LIMIT // 2
+    half = _TEXT_LIMIT // 2 - 32  # so that the note fits too, and what was bounded once is not bounded again
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
 
 
@@ -146,7 +146,10 @@ class RunRecord(BaseModel):
             msg = f"{url} is not the record of a run: its format is not {FORMAT!r}"
             raise RecordError(msg)
         version = content.get("version")
-        if isinstance(version, int) and version > _VERSION:
+        if type(version) is not int:
+            msg = f"{url} is a damaged record: its version is no number"
+            raise RecordError(msg)
+        if version > _VERSION:
             msg = (
                 f"{url} was written in format {version} by a newer idfkit-fs "
                 f"({content.get('idfkit_fs_version', 'unknown')}); this one reads up to {_VERSION}: "

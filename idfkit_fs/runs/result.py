@@ -234,7 +234,7 @@ def result_of(
     """The result of a run whose record is known already; without one, *success* and *output_prefix* stand in."""
     files = RunFileSystem.of(fs, record)
     return RunResult(
-        run_dir=Path(files._root.key if files._root.is_local else files.url()),
+        run_dir=Path(files.local_root or files.url()),
         success=bool(success) if record is None else record.success,
         exit_code=None if record is None else record.exit_code,
         stdout="" if record is None else record.stdout,

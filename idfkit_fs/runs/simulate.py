@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -27,6 +27,8 @@ from idfkit.simulation import (
     tqdm_progress,
 )
 
+from idfkit_fs.backends import url_protocols
+from idfkit_fs.errors import PublishError
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, repair, to_text
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
@@ -72,13 +74,13 @@ def simulate(
 ) -> RunResult:
     """Run EnergyPlus in a local temporary directory and publish the run at a URL.
 
-    Whether the URL can be written to at all is asked before EnergyPlus starts. A run that EnergyPlus ends with an error
-    is published too, with ``success=False``.
+    Whether the URL can be reached, and is free, is asked before EnergyPlus starts. A run that EnergyPlus ends with an
+    error is published too, with ``success=False``.
 
     Args:
         model: The model.
-        weather: The weather file (EPW): a local path, or any URL, which is fetched once and kept. None for a
-            design-day run.
+        weather: The weather file (EPW): a local path, or any URL, which is fetched once and kept; the output's storage
+            options are used for it where it is the same kind of store. None for a design-day run.
         output_dir: Where the run goes: a URL, a plain path, or a ``UPath``; relative to *fs* if that is given.
         storage_options: What the store's fsspec class takes.
         include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
@@ -105,7 +107,7 @@ def simulate(
     """
     place = _place(output_dir, storage_options, options)
     publication = Publication(place, include, exclude, overwrite, progress)
-    run = _LocalRun.prepare(publication, model, weather, storage_options, options)
+    run = _LocalRun(publication, *_prepare(publication, model, weather, options))
     try:
         with run.progress() as on_progress:
             result = idfkit.simulation.simulate(model, run.weather, **run.keywords(on_progress))
@@ -129,11 +131,12 @@ async def async_simulate(
 ) -> RunResult:
     """Do as [simulate][idfkit_fs.simulate] does, without blocking the event loop.
 
-    Cancelling the task stops EnergyPlus, or the upload before its next file; no record is written then.
+    Cancelling the task stops EnergyPlus, or the upload before its next file; then no record is written, unless it was
+    on its way already.
     """
     place = _place(output_dir, storage_options, options)
     publication = Publication(place, include, exclude, overwrite, progress)
-    run = await asyncio.to_thread(_LocalRun.prepare, publication, model, weather, storage_options, options)
+    run = _LocalRun(publication, *await asyncio.to_thread(_prepare, publication, model, weather, options))
     try:
         with run.progress() as on_progress:
             result = await idfkit.simulation.async_simulate(model, run.weather, **run.keywords(on_progress))
@@ -141,11 +144,31 @@ async def async_simulate(
         run.abandon(exc)
         raise
     stop = threading.Event()
+    publishing = asyncio.create_task(asyncio.to_thread(run.publish, result, stop))
     try:
-        return await asyncio.to_thread(run.publish, result, stop)
+        return await asyncio.shield(publishing)
     except asyncio.CancelledError:
+        # What the caller sees next is settled: no upload goes on behind its back.
         stop.set()
+        await asyncio.wait([publishing])
+        publishing.exception()
         raise
+
+
+def _prepare(
+    publication: Publication, model: IDFDocument, weather: Location | None, options: SimulationOptions
+) -> tuple[Path | None, dict[str, Any], dict[str, Any]]:
+    """Whatever may be refused before EnergyPlus starts: weather file, idfkit's keywords, facts for the record."""
+    publication.standing()
+    local_weather = _local_weather(weather, publication.fs)
+    energyplus = options.get("energyplus") or _find_energyplus()
+    facts = {
+        "energyplus_version": ".".join(str(part) for part in energyplus.version),
+        "model_sha256": hashlib.sha256(write_idf(model).encode()).hexdigest(),
+        "weather_sha256": _digest(local_weather),
+        "flags": {name: value for name, value in options.items() if name in _FLAGS},
+    }
+    return local_weather, {**options, "energyplus": energyplus}, facts
 
 
 @dataclass(frozen=True)
@@ -153,31 +176,10 @@ class _LocalRun:
     """A simulation in its local directory: what both twins do before and after EnergyPlus."""
 
     publication: Publication
-    directory: Path
     weather: Path | None
     options: dict[str, Any]
     facts: dict[str, Any]
-
-    @classmethod
-    def prepare(
-        cls,
-        publication: Publication,
-        model: IDFDocument,
-        weather: Location | None,
-        storage_options: dict[str, Any] | None,
-        options: SimulationOptions,
-    ) -> _LocalRun:
-        publication.standing()
-        local_weather = _local_weather(weather, publication.fs, storage_options)
-        energyplus = options.get("energyplus") or _find_energyplus()
-        facts = {
-            "energyplus_version": ".".join(str(part) for part in energyplus.version),
-            "model_sha256": hashlib.sha256(write_idf(model).encode()).hexdigest(),
-            "weather_sha256": _digest(local_weather),
-            "flags": {name: value for name, value in options.items() if name in _FLAGS},
-        }
-        directory = Path(tempfile.mkdtemp(prefix="idfkit-fs-run-"))
-        return cls(publication, directory, local_weather, {**options, "energyplus": energyplus}, facts)
+    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="idfkit-fs-run-")))
 
     def keywords(self, on_progress: Any) -> dict[str, Any]:
         """What idfkit's own function is called with."""
@@ -202,16 +204,18 @@ class _LocalRun:
 
     def publish(self, result: SimulationResult, stop: threading.Event | None = None) -> RunResult:
         """Publish what EnergyPlus left, then remove the directory; keep it, ready for ``publish()``, if that fails."""
-        if Path(result.run_dir) != self.directory:
-            # A hit of idfkit's SimulationCache: its entry is not ours to write to.
-            shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
-        record = record_of(result, **self.facts)
-        (self.directory / DRAFT_NAME).write_bytes(record.to_json())
         try:
+            if Path(result.run_dir).resolve() != self.directory.resolve():
+                # A hit of idfkit's SimulationCache: its entry is not ours to write to.
+                shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
+            record = record_of(result, **self.facts)
+            (self.directory / DRAFT_NAME).write_bytes(record.to_json())
             published = self.publication.send(self.directory, record, stop)
-        except BaseException:
+        except BaseException as exc:
             if stop is not None and stop.is_set():
                 shutil.rmtree(self.directory, ignore_errors=True)
+            elif not isinstance(exc, PublishError):
+                exc.add_note(f"The run is kept in {self.directory}")
             raise
         shutil.rmtree(self.directory, ignore_errors=True)
         published.migration_report = result.migration_report
@@ -256,20 +260,28 @@ def _find_energyplus() -> EnergyPlusConfig:
         raise
 
 
-def _local_weather(
-    weather: Location | None, output: FsspecFileSystem, storage_options: dict[str, Any] | None
-) -> Path | None:
+def _local_weather(weather: Location | None, output: FsspecFileSystem) -> Path | None:
     """The weather file on this machine; one at a URL is fetched into the cache, once for each version of it."""
     if weather is None or weather == "":
         return None if weather is None else Path()
-    text = repair(weather)
     if isinstance(weather, UPathLike):
         return FsspecFileSystem.from_upath(weather.parent).local_path(weather.name)
+    text = repair(weather)
     if not is_url(text):
         return Path(text)
     directory, _, name = text.rpartition("/")
-    same_store = chain_protocols(text) == chain_protocols(output.url())
-    return FsspecFileSystem.from_url(directory, **((storage_options or {}) if same_store else {})).local_path(name)
+    return FsspecFileSystem.from_url(directory, **_options_for(text, output)).local_path(name)
+
+
+def _options_for(url: str, output: FsspecFileSystem) -> dict[str, Any]:
+    """The output's own storage options, where the URL is of the same kind of store."""
+    chain = chain_protocols(url)
+    mine = url_protocols(output.fs)
+    if len(chain) > 1 or chain[0] not in mine:
+        return {}
+    options = output.storage_options
+    nested = next((options[protocol] for protocol in mine if isinstance(options.get(protocol), dict)), None)
+    return options if nested is None else nested
 
 
 def _digest(path: Path | None) -> str | None:

@@ -16,6 +16,7 @@ from support.servers import Store
 import idfkit_fs
 from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
+from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
 
 
 def names_at(place: Place) -> list[str]:
@@ -141,9 +142,46 @@ def test_publishing_that_breaks_off_keeps_the_run(
     assert open_result(shaky_place.url, storage_options=shaky_place.options).success
 
 
-def test_stopping_writes_no_record(s3_place: Place, local_run: SimulationResult) -> None:
-    from idfkit_fs.runs.publish import Publication, record_of
+def test_an_overwrite_that_broke_off_leaves_nothing_of_the_old_run(
+    shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult, tmp_path: Path
+) -> None:
+    publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "eplus.err").write_text("the new run")
+    (kept / DRAFT_NAME).write_bytes(record_of(local_run).to_json())
+    proxy.answer_status(503, count=None, on=r"^PUT .*\.err")
+    with pytest.raises(PublishError):
+        publish(kept, shaky_place.url, storage_options=shaky_place.options, overwrite=True)
+    proxy.heal()
+    publish(kept, shaky_place.url, storage_options=shaky_place.options)
+    assert names_at(shaky_place) == ["eplus.err", "run.json"]
+    assert not kept.exists()
 
+
+def test_a_published_run_is_mirrored_as_it_is(s3_place: Place, local_run: SimulationResult, tmp_path: Path) -> None:
+    mine = publish(local_run, tmp_path / "mine", include=["**"])
+    copy = publish(tmp_path / "mine", s3_place.url, storage_options=s3_place.options)
+    assert copy.record == mine.record
+    (tmp_path / "mine" / "eplus.sql").unlink()
+    with pytest.raises(DamagedRunError, match=r"eplus\.sql"):
+        publish(tmp_path / "mine", s3_place.at("again").url, storage_options=s3_place.options)
+    part = publish(tmp_path / "mine", s3_place.at("part").url, storage_options=s3_place.options, exclude=["*.sql"])
+    assert part.sql is None
+
+
+def test_a_selection_of_nothing_is_refused(s3_place: Place, local_run: SimulationResult) -> None:
+    with pytest.raises(PublishError, match="none of the run's"):
+        publish(local_run, s3_place.url, storage_options=s3_place.options, include=["*.sqlite"])
+    assert names_at(s3_place) == []
+
+
+def test_a_run_is_not_published_into_itself(local_run: SimulationResult) -> None:
+    with pytest.raises(ValueError, match="its own directory"):
+        publish(local_run, Path(local_run.run_dir) / "published")
+
+
+def test_stopping_writes_no_record(s3_place: Place, local_run: SimulationResult) -> None:
     stop = threading.Event()
     stop.set()
     fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)

@@ -187,6 +187,32 @@ def test_a_failed_upload_loses_nothing(
     assert open_result(shaky_place.url, storage_options=shaky_place.options).sql is not None
 
 
+async def test_a_failed_upload_loses_nothing_async(
+    shaky_place: Place, proxy: FaultProxy, model: IDFDocument, eplus: EnergyPlusConfig, no_leftovers: Path
+) -> None:
+    proxy.answer_status(503, count=None, on=r"^PUT .*\.sql")
+    with pytest.raises(PublishError) as caught:
+        await async_simulate(
+            model, output_dir=shaky_place.url, storage_options=shaky_place.options, energyplus=eplus, **DESIGN_DAY
+        )
+    assert [str(path) for path in no_leftovers.iterdir()] == [caught.value.local_dir]
+    proxy.heal()
+    assert publish(caught.value.local_dir, shaky_place.url, storage_options=shaky_place.options).success
+
+
+def test_weather_beside_the_output_needs_no_options_of_its_own(
+    s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig, tmp_path: Path
+) -> None:
+    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
+    fs.write_bytes("chicago.epw", epw.read_bytes())
+    assert simulate(model, fs.url("chicago.epw"), output_dir="case", fs=fs, energyplus=eplus, **DESIGN_DAY).success
+    options = {"s3": s3_place.options, "simplecache": {"cache_storage": str(tmp_path)}}
+    url = f"simplecache::{s3_place.url}/cached"
+    assert simulate(
+        model, fs.url("chicago.epw"), output_dir=url, storage_options=options, energyplus=eplus, **DESIGN_DAY
+    ).success
+
+
 def test_a_process_that_dies_while_publishing_loses_nothing(
     shaky_place: Place, proxy: FaultProxy, no_leftovers: Path
 ) -> None:
