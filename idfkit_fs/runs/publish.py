@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import json
 import logging
 import shutil
@@ -32,7 +31,7 @@ from idfkit_fs.errors import (
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, StrPath, parse_glob, to_text
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
-from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
+from idfkit_fs.runs.result import RunResult, digest_of, open_result, read_record, result_of
 
 __all__ = ["DRAFT_NAME", "Publication", "publish", "record_of", "require_tqdm"]
 
@@ -236,7 +235,7 @@ class Publication:
         chosen = replace(self, include=wanted)
         for name in chosen.select(entry.name for entry in record.files):
             entry, local = record.file(name), directory / name
-            if entry is None or not local.is_file() or _digest(local) != (entry.size, entry.sha256):
+            if entry is None or not local.is_file() or digest_of(local) != (entry.size, entry.sha256):
                 raise DamagedRunError(5, "The file is not the one that the run's record names", str(local))
         return chosen.send(directory, record)
 
@@ -315,15 +314,10 @@ def _upload(
         fs.upload(local, name, callback=counted)
 
     _raise_if(stopped())
-    size, digest = _digest(local)
+    size, digest = digest_of(local)
     _patiently(attempt)
     meter(size - counted.value)
     return RecordedFile(name=name, size=size, sha256=digest)
-
-
-def _digest(local: Path) -> tuple[int, str]:
-    with local.open("rb") as file:
-        return local.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _raise_if(stopped: bool) -> None:

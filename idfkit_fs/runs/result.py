@@ -19,7 +19,7 @@ from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 if TYPE_CHECKING:
     from idfkit.simulation import CSVResult, ErrorReport, ESOResult, HTMLResult, OutputVariableIndex
 
-__all__ = ["RunFileSystem", "RunResult", "open_result", "read_record", "result_of"]
+__all__ = ["RunFileSystem", "RunResult", "digest_of", "open_result", "read_record", "result_of"]
 
 _COMPLETED = b"EnergyPlus Completed Successfully"
 _OUTPUT_SUFFIXES = (".err", ".end", ".sql", ".eso")
@@ -58,9 +58,15 @@ class RunFileSystem(FsspecFileSystem):
             DamagedRunError: If it differs from the run's record.
         """
         local = super().local_path(path)
-        with local.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._check(path, local.stat().st_size, digest)
+        try:
+            self._check(path, *digest_of(local))
+        except DamagedRunError:
+            if self.local_root is not None:
+                raise
+            # Perhaps only the copy has gone bad, on this disk.
+            local.unlink(missing_ok=True)
+            local = super().local_path(path)
+            self._check(path, *digest_of(local))
         return local
 
     def _check(self, path: StrPath, size: int, sha256: str) -> None:
@@ -71,6 +77,12 @@ class RunFileSystem(FsspecFileSystem):
                 "another run may have been published over it: open the result again, or run it again"
             )
             raise DamagedRunError(5, message, redact(self.url(path)))
+
+
+def digest_of(local: Path) -> tuple[int, str]:
+    """Size in bytes and SHA-256 of a local file."""
+    with local.open("rb") as file:
+        return local.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _restore_run(reduced: Any, record: RunRecord | None) -> RunFileSystem:

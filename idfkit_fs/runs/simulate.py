@@ -32,7 +32,7 @@ from idfkit_fs.errors import PublishError
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, repair, to_text
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
-from idfkit_fs.runs.result import RunResult
+from idfkit_fs.runs.result import RunResult, digest_of
 
 __all__ = ["SimulationOptions", "async_simulate", "simulate"]
 
@@ -165,7 +165,7 @@ def _prepare(
     facts = {
         "energyplus_version": ".".join(str(part) for part in energyplus.version),
         "model_sha256": hashlib.sha256(write_idf(model).encode()).hexdigest(),
-        "weather_sha256": _digest(local_weather),
+        "weather_sha256": digest_of(local_weather)[1] if local_weather and local_weather.is_file() else None,
         "flags": {name: value for name, value in options.items() if name in _FLAGS},
     }
     return local_weather, {**options, "energyplus": energyplus}, facts
@@ -282,10 +282,3 @@ def _options_for(url: str, output: FsspecFileSystem) -> dict[str, Any]:
     options = output.storage_options
     nested = next((options[protocol] for protocol in mine if isinstance(options.get(protocol), dict)), None)
     return options if nested is None else nested
-
-
-def _digest(path: Path | None) -> str | None:
-    if path is None or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -43,6 +43,16 @@ def test_repeated_access_is_served_from_local_disk(
     assert sum(line.startswith("GET") and "eplus.sql" in line for line in proxy.request_lines) == 1
 
 
+def test_a_local_copy_that_went_bad_is_fetched_again(s3_place: Place, local_run: SimulationResult) -> None:
+    result = publish(local_run, s3_place.url, storage_options=s3_place.options)
+    assert isinstance(result.fs, FsspecFileSystem)
+    copy = result.fs.local_path("eplus.sql")
+    whole = copy.read_bytes()
+    for bad in (whole[:1000], bytes(len(whole))):
+        copy.write_bytes(bad)
+        assert result.fs.local_path("eplus.sql").read_bytes() == whole
+
+
 def test_a_result_can_be_pickled_with_its_database_open(s3_place: Place, local_run: SimulationResult) -> None:
     result = publish(local_run, s3_place.url, storage_options=s3_place.options)
     assert result.sql is not None
