@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import PureWindowsPath
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -307,6 +308,7 @@ def _fits(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
     return fnmatchcase(path[0], head) and _fits(rest, path[1:])
 
 
+@lru_cache(maxsize=256)
 def parse_glob(pattern: str) -> GlobPattern:
     """Parse a glob pattern by ``pathlib``'s rules.
 
