@@ -208,7 +208,7 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     effective = _with_defaults(chain, options)
     for index, protocol in enumerate(chain):
         own = {name: value for name, value in effective.items() if name not in chain} if index == 0 else {}
-        _check_options(_filesystem_class(protocol), protocol, {**own, **effective.get(protocol, {})}, len(chain) > 1)
+        _check_options(_filesystem_class(protocol), protocol, {**own, **effective.get(protocol, {})}, chain)
     if _filesystem_class(chain[0]).__module__ == "s3fs.core":
         from idfkit_fs._s3 import QuickS3FileSystem
 
@@ -267,7 +267,9 @@ def _s3_config(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **configured.get("config_kwargs", {}), **(options.get("config_kwargs") or {})}
 
 
-def _check_options(cls: type[AbstractFileSystem], protocol: str, options: Mapping[str, Any], chained: bool) -> None:
+def _check_options(
+    cls: type[AbstractFileSystem], protocol: str, options: Mapping[str, Any], chain: tuple[str, ...]
+) -> None:
     package = cls.__module__.partition(".")[0]
     if package not in _CHECKED_PACKAGES:
         return
@@ -277,8 +279,8 @@ def _check_options(cls: type[AbstractFileSystem], protocol: str, options: Mappin
             continue
         near = difflib.get_close_matches(name, known, n=1)
         remedy = f"; did you mean {near[0]!r}?" if near else ""
-        if chained:
-            remedy += f" Options of one part of a chained URL go under its protocol: {protocol}={{...}}."
+        if len(chain) > 1:
+            remedy += f"; in a chained URL options go under their protocol, such as {chain[-1]}={{{name!r}: ...}}"
         msg = f"{protocol}:// knows no storage option {name!r}{remedy}"
         raise StorageOptionsError(msg)
 

@@ -60,7 +60,7 @@ def test_missing_extra_says_what_to_install(package: str, statement: str, extra:
         ("file:///data/x", {"key": "k"}, "key"),
         ("simplecache::s3://b/x", {"s3": {"secrett": "x"}}, "secret"),
         ("simplecache::s3://b/x", {"simplecache": {"cache_strage": "x"}}, "cache_storage"),
-        ("simplecache::s3://b/x", {"secret": "x"}, "simplecache={...}"),
+        ("simplecache::s3://b/x", {"secret": "x"}, "s3={'secret': ...}"),
     ],
 )
 def test_unknown_option_is_refused(adapter: Any, url: str, options: dict[str, Any], hint: str) -> None:
