@@ -193,9 +193,9 @@ def plot(sql: SQLResult, png: Path) -> None:
 def label_between(axes: Axes, starts: list[datetime], form: str) -> None:
     """Draw a line where each day or month starts, and write its name in the middle."""
     axes.set_xlim(starts[0], starts[-1])  # type: ignore[arg-type]  # dates are fine; matplotlib's types know floats only
-    axes.set_xticks(starts, minor=True)  # type: ignore[arg-type]
+    axes.set_xticks(starts, minor=True)  # type: ignore[arg-type]  # likewise
     middles = [start + (end - start) / 2 for start, end in pairwise(starts)]
-    axes.set_xticks(middles, [f"{middle:{form}}" for middle in middles])  # type: ignore[arg-type]
+    axes.set_xticks(middles, [f"{middle:{form}}" for middle in middles])  # type: ignore[arg-type]  # likewise
     axes.tick_params(axis="x", length=0)
     axes.grid(which="minor", axis="x", alpha=0.3)
 

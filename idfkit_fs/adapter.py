@@ -106,6 +106,13 @@ class Adapter:
         self._root = Root(key, url or _url_of(fs, key), url_protocols(fs), stripper(fs), self._is_local, unfit(fs))
 
     @classmethod
+    def _bound(cls, fs: AbstractFileSystem, root: str, url: str | None, options: dict[str, Any]) -> Self:
+        """An adapter of this class, whatever the arguments of its constructor are."""
+        adapter = cls.__new__(cls)
+        adapter._bind(fs, root, url, options)
+        return adapter
+
+    @classmethod
     def from_url(cls, url: Location, **storage_options: Any) -> Self:
         """Route a URL to its store, as fsspec does.
 
@@ -136,9 +143,7 @@ class Adapter:
             msg = "the URL is empty; give a bucket or directory, such as 's3://bucket/study'"
             raise LocationError(msg)  # fsspec would take the working directory
         fs, key, effective = make_filesystem(text, storage_options)
-        adapter = cls.__new__(cls)
-        adapter._bind(fs, key, text.rstrip("/") if is_url(text) else None, effective)
-        return adapter
+        return cls._bound(fs, key, text.rstrip("/") if is_url(text) else None, effective)
 
     @classmethod
     def from_upath(cls, path: UPathLike) -> Self:
@@ -150,9 +155,7 @@ class Adapter:
         Returns:
             An adapter of this class, with the path as its root.
         """
-        adapter = cls.__new__(cls)
-        adapter._bind(path.fs, path.path, None, dict(path.storage_options) or dict(path.fs.storage_options))
-        return adapter
+        return cls._bound(path.fs, path.path, None, dict(path.storage_options) or options_of(path.fs))
 
     @property
     def fs(self) -> AbstractFileSystem:
@@ -201,9 +204,7 @@ class Adapter:
             >>> FsspecFileSystem.from_url("memory://study-001").at("case-42")
             FsspecFileSystem('memory://study-001/case-42')
         """
-        adapter = type(self).__new__(type(self))
-        adapter._bind(self.fs, self._root.to_key(path), self.url(path), self._storage_options)
-        return adapter
+        return self._bound(self.fs, self._root.to_key(path), self.url(path), self._storage_options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self._root.url, self._secrets)!r})"
@@ -217,7 +218,7 @@ class Adapter:
         return hash((type(self), self._root.key))
 
     def __reduce__(self) -> Any:
-        return _restore, (type(self), self._fs, self._root.key, self._given_url, self._storage_options)
+        return self._bound, (self._fs, self._root.key, self._given_url, self._storage_options)
 
     def _translated(self, exc: Exception, step: Step, handled: BaseException | None) -> Exception:
         url = redact(f"{self._root.url}/{self._root.relative(step.about)}".rstrip("/"), self._secrets)
@@ -382,9 +383,3 @@ def _url_of(fs: AbstractFileSystem, key: str) -> str:
         return f"{protocols(fs)[0]}::{_url_of(cached, key)}"
     url: str = fs.unstrip_protocol(key.lstrip("/") if fs.root_marker == "/" and not is_local(fs) else key)
     return repair(url)
-
-
-def _restore(cls: type[Adapter], fs: AbstractFileSystem, key: str, url: str | None, options: dict[str, Any]) -> Adapter:
-    adapter = cls.__new__(cls)
-    adapter._bind(fs, key, url, options)
-    return adapter

@@ -5,7 +5,6 @@ The rest of the package treats every fsspec filesystem alike; a fact that holds 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import sys
@@ -16,7 +15,15 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs.errors import LocationError, MissingExtraError, StorageOptionsError, redact, secrets_of, translate
+from idfkit_fs.errors import (
+    LocationError,
+    MissingExtraError,
+    StorageOptionsError,
+    did_you_mean,
+    redact,
+    secrets_of,
+    translate,
+)
 from idfkit_fs.location import chain_protocols
 
 __all__ = [
@@ -36,8 +43,7 @@ __all__ = [
     "url_protocols",
 ]
 
-_S3 = ("s3", "s3a")
-_S3_NAMES = frozenset(_S3)
+_S3 = frozenset({"s3", "s3a"})
 # Stores without directories: nothing to create before a write, and listing a whole tree is one request a thousand keys.
 _OBJECT_STORES = frozenset(
     {*_S3, "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "http", "https"}
@@ -149,7 +155,7 @@ def in_memory(fs: AbstractFileSystem) -> bool:
 
 def unfit(fs: AbstractFileSystem) -> tuple[str, ...]:
     """Texts that the filesystem's class reads as something else than part of a name."""
-    return ("?versionId=",) if not _S3_NAMES.isdisjoint(url_protocols(fs)) else ()
+    return ("?versionId=",) if not _S3.isdisjoint(url_protocols(fs)) else ()
 
 
 def is_object_store(fs: AbstractFileSystem) -> bool:
@@ -277,8 +283,7 @@ def _check_options(
     for name in options:
         if name in known:
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        remedy = f"; did you mean {near[0]!r}?" if near else ""
+        remedy = did_you_mean(name, known)
         if len(chain) > 1:
             remedy += f"; in a chained URL options go under their protocol, such as {chain[-1]}={{{name!r}: ...}}"
         msg = f"{protocol}:// knows no storage option {name!r}{remedy}"

@@ -7,9 +7,10 @@ exception that Python programs already catch, so ``except FileNotFoundError`` an
 
 from __future__ import annotations
 
+import difflib
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "StorageOptionsError",
     "StoreError",
     "UnreachableError",
+    "did_you_mean",
     "redact",
     "secrets_of",
     "translate",
@@ -158,6 +160,12 @@ _SIGNATURE = re.compile(
     r"|access_token|password)=)[^&\s'\"]+",
     re.IGNORECASE,
 )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a misspelt name: the nearest known one, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:

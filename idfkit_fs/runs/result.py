@@ -33,8 +33,7 @@ class RunFileSystem(FsspecFileSystem):
     @classmethod
     def of(cls, fs: FsspecFileSystem, record: RunRecord | None) -> Self:
         """The files of the run at a filesystem's root."""
-        files = cls.__new__(cls)
-        files._bind(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
+        files = cls._bound(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
         files.record = record
         return files
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import hashlib
 import inspect
 import shutil
@@ -28,7 +27,7 @@ from idfkit.simulation import (
 )
 
 from idfkit_fs.backends import url_protocols
-from idfkit_fs.errors import PublishError
+from idfkit_fs.errors import PublishError, did_you_mean
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, repair, to_text
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
@@ -235,8 +234,7 @@ def _place(
     known = inspect.signature(idfkit.simulation.simulate).parameters
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            msg = f"simulate() knows no keyword {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            msg = f"simulate() knows no keyword {name!r}{did_you_mean(name, known)}"
             raise TypeError(msg)
     fs = options.get("fs")
     if fs is None:
