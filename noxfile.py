@@ -18,7 +18,18 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 SIDE_BY_SIDE = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
 AZURITE = "azurite@3.35.0"
 # What depends on the versions of others; the rest depends on our own code.
-LOWEST = [f"tests/{name}" for name in ("runs", "test_contract_local.py", "test_contract_s3.py", "test_package.py")]
+LOWEST = [
+    f"tests/{name}"
+    for name in (
+        "cache",
+        "runs",
+        "test_cache.py",
+        "test_cli.py",
+        "test_contract_local.py",
+        "test_contract_s3.py",
+        "test_package.py",
+    )
+]
 # Where the sources lie beside the tests, only this tells that what is tested is the wheel.
 FROM_WHEEL = "import idfkit_fs as m, sysconfig; assert m.__file__.startswith(sysconfig.get_path('purelib')), m"
 
@@ -62,7 +73,9 @@ def lowest(session: nox.Session) -> None:
     session.run(*install, "--resolution=lowest-direct", ".[all]")
     session.run(*install, *groups("test"))
     session.run("python", "-P", "-c", FROM_WHEEL)
-    session.run("pytest", "-m", "not azurite", *SIDE_BY_SIDE, *(session.posargs or LOWEST))
+    # pandas itself reads chained URLs since 3.0; for the rest, an older one does.
+    chained = "--ignore=tests/runs/test_interop.py"
+    session.run("pytest", "-m", "not azurite", chained, *SIDE_BY_SIDE, *(session.posargs or LOWEST))
 
 
 @nox.session

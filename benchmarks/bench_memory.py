@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psutil  # type: ignore[import-untyped,unused-ignore]  # its stubs are a package of their own
 from rows import Row
-from wire import SPAWN, Place, wire
+from watch import peak, ready
+from wire import Place, wire
 
 from idfkit_fs import FsspecFileSystem
 
@@ -28,7 +27,8 @@ def measure() -> list[Row]:
         here = Path(directory)
         _fill(here / NAME, SIZE)
         _fill(here / SMALL, MIB)
-        peaks = {what: _peak(what, link.direct, here) for what in OPERATIONS}
+        os.environ["XDG_CACHE_HOME"] = str(here / "cache")
+        peaks = {what: peak(_transfer, what, link.direct, here) for what in OPERATIONS}
     pairs = {
         "up, upload()": ("up", "idfkit up"),
         "down to the cache, local_path()": ("down", "idfkit down"),
@@ -50,34 +50,13 @@ def _fill(path: Path, size: int) -> None:
             file.write(block[: size - start])
 
 
-def _peak(what: str, place: Place, directory: Path) -> tuple[float, float]:
-    """MB above what the process held after a small transfer, and seconds; seen from outside, every 2 ms."""
-    here, there = SPAWN.Pipe()
-    os.environ["XDG_CACHE_HOME"] = str(directory / "cache")
-    process = SPAWN.Process(target=_transfer, args=(what, place, directory, there))
-    process.start()
-    there.close()
-    here.recv()
-    memory = psutil.Process(process.pid).memory_info
-    baseline = peak = memory().rss
-    here.send(None)
-    start = time.perf_counter()
-    while not here.poll(0.002):
-        peak = max(peak, memory().rss)
-    here.recv()
-    seconds = time.perf_counter() - start
-    process.join()
-    return (peak - baseline) / 1e6, seconds
-
-
 def _transfer(what: str, place: Place, directory: Path, pipe: Connection) -> None:
     fs = place.idfkit("") if what.startswith("idfkit") else FsspecFileSystem.from_url(place.url, **place.options)
     go = OPERATIONS[what]
     if go is not _up and go is not _idfkit_up:
         fs.write_bytes(SMALL, (directory / SMALL).read_bytes())
     go(fs, directory, SMALL)
-    pipe.send(None)
-    pipe.recv()
+    ready(pipe)
     go(fs, directory, NAME)
     pipe.send(None)
 

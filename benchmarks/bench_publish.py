@@ -6,10 +6,9 @@ adds most to the side that works in parallel, its server and wire being on the s
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ from typing import Any
 
 from idfkit.simulation import SimulationResult, simulate
 from idfkit.simulation._common import upload_results
-from rows import Row
+from rows import Row, Timed
 from small_office import energyplus, small_office, weather
 from wire import SPAWN, Place, Wire, wire
 
@@ -55,20 +54,11 @@ def _run(directory: Path) -> SimulationResult:
 
 
 @dataclass
-class _Side:
+class _Side(Timed):
     """One of the contestants, and what its rounds took."""
 
     go: Callable[[str], Any]
-    seconds: list[float] = field(default_factory=list)
     requests: int = 0
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    @property
-    def best(self) -> float:
-        return min(self.seconds)
 
     def __str__(self) -> str:
         counted = f", {self.requests} requests" if self.requests else ""

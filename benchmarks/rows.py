@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, field
 
 HEAD = ("what", "ours", "peer", "ratio", "target", "met")
 
@@ -26,6 +27,27 @@ class Row:
     ratio: str
     target: str = ""
     met: bool | None = None
+
+
+@dataclass
+class Timed:
+    """A contestant, by what its rounds took.
+
+    Attributes:
+        seconds: One for each round.
+    """
+
+    seconds: list[float] = field(default_factory=list, kw_only=True)
+
+    @property
+    def median(self) -> float:
+        """Seconds of the middle round."""
+        return statistics.median(self.seconds)
+
+    @property
+    def best(self) -> float:
+        """Seconds of the quickest round."""
+        return min(self.seconds)
 
 
 def show(rows: list[Row]) -> None:

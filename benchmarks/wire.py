@@ -58,25 +58,30 @@ class Wire:
 
     def requests(self) -> int:
         """How many requests went through the proxy since the last call."""
+        return self.traffic()[0]
+
+    def traffic(self) -> tuple[int, int]:
+        """How many requests went through the proxy since the last call, and how many bytes came down."""
         self._pipe.send(None)
-        count: int = self._pipe.recv()
-        return count
+        counts: tuple[int, int] = self._pipe.recv()
+        return counts
 
 
 @contextmanager
-def wire(server: str, delay: float = 0.0) -> Iterator[Wire]:
+def wire(server: str, delay: float = 0.0, rate: float | None = None) -> Iterator[Wire]:
     """Run a store behind a proxy.
 
     Args:
         server: `"SeaweedFS"` or `"moto"`.
         delay: One-way latency of the proxy in seconds.
+        rate: Bytes a second each way; None for what the machine gives.
 
     Yields:
         The wire.
     """
     _isolate()
     here, there = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(server, delay, there))
+    process = SPAWN.Process(target=_serve, args=(server, delay, rate, there))
     process.start()
     there.close()
     try:
@@ -95,13 +100,13 @@ def _isolate() -> None:
     os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
-def _serve(server: str, delay: float, pipe: Connection) -> None:
+def _serve(server: str, delay: float, rate: float | None, pipe: Connection) -> None:
     # Python 3.11 logs each connection that is open when the proxy ends.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     # Moto in a process of its own, beside the proxy's, is the one that checks signatures, as a real store does.
     running = servers.seaweedfs() if server == "SeaweedFS" else servers.moto_server(check_auth=True)
     with running as store, FaultProxy("127.0.0.1", urlsplit(store.endpoint).port or 80) as proxy:
-        proxy.delay = delay
+        proxy.delay, proxy.rate = delay, rate
         near = store.through(proxy.endpoint)
         pipe.send((Place(near.url, near.storage_options), Place(store.url, store.storage_options)))
         while True:
@@ -109,5 +114,5 @@ def _serve(server: str, delay: float, pipe: Connection) -> None:
                 pipe.recv()
             except EOFError:
                 return
-            pipe.send(proxy.requests)
+            pipe.send((proxy.requests, proxy.bytes_down))
             proxy.reset_counters()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import pickle
 import re
+import time
 import uuid
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -22,6 +24,7 @@ from fsspec.spec import AbstractFileSystem
 from idfkit_fs.backends import (
     cached_filesystem,
     copied,
+    expected_size,
     found_files,
     in_memory,
     is_file,
@@ -30,17 +33,23 @@ from idfkit_fs.backends import (
     make_filesystem,
     options_of,
     protocols,
+    store_identity,
     stripper,
     tuned,
     unfit,
     url_protocols,
+    version_of,
 )
+from idfkit_fs.cache import open_cache
+from idfkit_fs.copies import Cache, LocalCopy, Slot, Version, unusable
 from idfkit_fs.errors import (
     BucketNotFoundError,
+    CacheUnusableError,
     ExistsError,
     IsDirectoryError,
     LocationError,
     StorageOptionsError,
+    StoreError,
     redact,
     secrets_of,
     translate,
@@ -52,6 +61,10 @@ __all__ = ["Adapter", "Plan", "Step"]
 T = TypeVar("T")
 _INHERITED: list[Any] = []
 _TEMPORARY = re.compile(r"\.idfkit-fs-[0-9a-f]{32}\.tmp")
+_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# Seconds: between two tries to enter a slot, and until one that makes no progress is given up.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+_PATIENCE = 30
 
 
 class Step:
@@ -96,9 +109,16 @@ class Adapter:
 
     def _bind(self, fs: AbstractFileSystem, root: str, url: str | None, options: dict[str, Any]) -> None:
         key = _root_key(fs, root)
+        if "simplecache" in protocols(fs):
+            # Its syntax and options, but not its cache: that shows files of which it has a part, or an old version.
+            url = url or _url_of(fs, key)
+            fs = cached_filesystem(fs)
+        self._reads_copies = url is not None and chain_protocols(url)[0] == "simplecache"
         self._fs = fs
         self._pid = os.getpid()
         self._storage_options = options
+        if self._reads_copies:
+            _ = self._cache  # a wrong option is to be told of now
         self._secrets = secrets_of(options)
         self._is_local = is_local(fs)
         self._makes_directories = not is_object_store(fs)
@@ -139,9 +159,12 @@ class Adapter:
                 raise StorageOptionsError(msg)
             return cls.from_upath(url)
         text = repair(url)
-        if not text:
+        behind = text.removeprefix("simplecache::")
+        if not behind:
             msg = "the URL is empty; give a bucket or directory, such as 's3://bucket/study'"
             raise LocationError(msg)  # fsspec would take the working directory
+        if behind != text and not is_url(behind):
+            text = f"simplecache::file://{os.path.abspath(behind)}"
         fs, key, effective = make_filesystem(text, storage_options)
         return cls._bound(fs, key, text.rstrip("/") if is_url(text) else None, effective)
 
@@ -155,7 +178,10 @@ class Adapter:
         Returns:
             An adapter of this class, with the path as its root.
         """
-        return cls._bound(path.fs, path.path, None, dict(path.storage_options) or options_of(path.fs))
+        options = options_of(path.fs)
+        if "simplecache" not in protocols(path.fs):  # whose options lie flat in a path
+            options = dict(path.storage_options) or options
+        return cls._bound(path.fs, path.path, None, options)
 
     @property
     def fs(self) -> AbstractFileSystem:
@@ -167,6 +193,19 @@ class Adapter:
             self._fs = pickle.loads(pickle.dumps(self._fs))
             self._pid = os.getpid()
         return self._fs
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether files are read where they are, on this machine's own disk."""
+        return self._is_local and not self._reads_copies
+
+    @property
+    def _read_cache(self) -> Cache | None:
+        return self._cache if self._reads_copies else None
+
+    @functools.cached_property
+    def _cache(self) -> Cache:
+        return open_cache(self._storage_options.get("simplecache", {}))
 
     @property
     def storage_options(self) -> dict[str, Any]:
@@ -212,7 +251,7 @@ class Adapter:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Adapter) or type(self) is not type(other):
             return NotImplemented
-        return self.fs == other.fs and self._root.key == other._root.key
+        return (self.fs, self._root.key, self._read_cache) == (other.fs, other._root.key, other._read_cache)
 
     def __hash__(self) -> int:
         return hash((type(self), self._root.key))
@@ -229,6 +268,20 @@ class Adapter:
     # The plans, one for each method of the protocol.
 
     def _read_bytes(self, path: StrPath) -> Plan[bytes]:
+        if self._reads_copies:
+            try:
+                copy = yield from self._local_copy(path, self._cache)
+                try:
+                    data: bytes = yield Step(copy.read_bytes, about=self._root.to_key(path))
+                    return data
+                finally:
+                    copy.release()
+            except CacheUnusableError as exc:
+                self._cache.warn(exc)
+        return (yield from self._fetch(path))
+
+    def _fetch(self, path: StrPath) -> Plan[bytes]:
+        """Read a whole file from the store itself."""
         data: bytes = yield Step("cat_file", self._root.to_file_key(path), **tuned(self._fs, "cat_file"))
         return data
 
@@ -289,6 +342,94 @@ class Adapter:
         if info["type"] == "directory":
             raise IsDirectoryError(errno.EISDIR, "remove() takes a file, not a directory", self.url(path))
         yield Step("rm_file", key)
+
+    # Local copies.
+
+    def _version(self, path: StrPath) -> Plan[Version]:
+        """Which version of a file the store has now."""
+        key = self._root.to_file_key(path)
+        info = yield from self._info(key)
+        if info["type"] == "directory":
+            raise IsDirectoryError(errno.EISDIR, "A directory stands there, not a file", self.url(path))
+        version = version_of(info)
+        return Version(
+            # A file of which the store says no version is fetched each time, beside those that are in use.
+            identity=repr((store_identity(self._fs), key, version or uuid.uuid4().hex)),
+            name=key.rpartition("/")[2],
+            size=expected_size(info),
+            known=version is not None,
+        )
+
+    def _local_copy(self, path: StrPath, cache: Cache) -> Plan[LocalCopy]:
+        """A local copy of the version that the store has now, fetched unless it is there."""
+        key = self._root.to_file_key(path)
+        for is_last in (False, True):
+            version = yield from self._version(path)
+            slot = yield from self._slot(key, version, cache)
+            try:
+                if slot.copy:
+                    return slot.copy
+                # The size in a record may be wrong by now, and lead to a wrong request, so it is not relied on twice.
+                expected = None if is_last and version.sha256 else version.size
+                size, sha256 = yield from self._download(key, slot, expected)
+                if (yield from self._is(path, version, size, sha256)):
+                    copy: LocalCopy = yield Step(slot.keep, size, sha256, about=key)
+                    break
+            except StoreError as exc:
+                # Such as a range beyond the end of a file that has become shorter meanwhile.
+                if type(exc) is not StoreError or (is_last and exc.errno != errno.EBUSY):
+                    raise
+                size = None
+            finally:
+                slot.leave()
+        else:
+            raise self._changed(path, version, size)
+        yield Step(cache.kept, size, about=key)
+        return copy
+
+    def _slot(self, key: str, version: Version, cache: Cache) -> Plan[Slot]:
+        """Wait until nobody else fills the entry. No thread waits: there may be fewer of them than readers."""
+        pause, growth, patience = _SHORTEST_PAUSE, None, time.monotonic() + _PATIENCE
+        while (slot := (yield Step(cache.enter, version, about=key))) is None:
+            yield Step(time.sleep, pause, about=key)
+            # Whoever only looks is gone at once; whoever fetches takes long.
+            pause = min(1.1 * pause, _LONGEST_PAUSE)
+            if time.monotonic() > patience:
+                before, growth = growth, (yield Step(cache.growth, version, about=key))
+                if growth == before:
+                    raise CacheUnusableError(errno.EBUSY, "Another process fetches the file, and gets no further", key)
+                patience = time.monotonic() + _PATIENCE
+        return slot  # type: ignore[no-any-return]  # what a step gives is Any
+
+    def _download(self, key: str, slot: Slot, size: int | None) -> Plan[tuple[int, str]]:
+        """Fetch a file into a slot; its size and hash."""
+        partial = yield Step(slot.begin, about=key)
+        try:
+            if in_memory(self.fs):
+                # Its get_file takes a file for a directory.
+                data = yield Step("cat_file", key)
+                yield Step(partial.write_bytes, data, about=key)
+            else:
+                yield Step("get_file", key, str(partial), **tuned(self._fs, "get_file", size))
+        except StoreError as exc:
+            cause = exc.__cause__
+            if exc.errno in _DISK_IS_FULL or (isinstance(cause, OSError) and cause.filename == str(partial)):
+                raise unusable(OSError(exc.errno, os.strerror(exc.errno or errno.EIO)), partial) from exc
+            raise
+        digest: tuple[int, str] = yield Step(slot.digest, about=key)
+        return digest
+
+    def _is(self, path: StrPath, version: Version, size: int, sha256: str) -> Plan[bool]:
+        """Whether what was fetched is whole, and of one version."""
+        if version.sha256 is not None:
+            return (size, sha256) == (version.size, version.sha256)
+        if version.size not in (None, size):
+            return False
+        # It may have come in several ranges, while somebody overwrote it.
+        return not version.known or (yield from self._version(path)) == version
+
+    def _changed(self, path: StrPath, version: Version, size: int | None) -> Exception:  # noqa: ARG002 - a run's record tells more
+        return CacheUnusableError(errno.EBUSY, "The file changes while it is fetched", redact(self.url(path)))
 
     # What the plans have in common.
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import sys
+import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fsspec.asyn import AsyncFileSystem as FsspecAsyncFileSystem
@@ -42,6 +46,12 @@ class AsyncFsspecFileSystem(Adapter):
             while True:
                 try:
                     outcome = await _perform(fs, step)
+                except _CancelledError as exc:
+                    # The plan must have in hand what it is to let go of when it is closed.
+                    with contextlib.suppress(Exception):
+                        plan.send(exc.outcome)
+                    exc.outcome = None
+                    raise
                 except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
                     step = plan.throw(self._translated(exc, step, handled))
                 else:
@@ -90,11 +100,38 @@ class AsyncFsspecFileSystem(Adapter):
 
 
 async def _perform(fs: AbstractFileSystem, step: Step) -> Any:
+    if step.call is time.sleep:
+        return await asyncio.sleep(*step.args)
     if not isinstance(step.call, str):
-        return await asyncio.to_thread(step.call, *step.args, **step.kwargs)
+        return await _in_thread(step.call, step)
     if not isinstance(fs, FsspecAsyncFileSystem):
-        return await asyncio.to_thread(getattr(fs, step.call), *step.args, **step.kwargs)
+        call = getattr(fs, step.call)
+        # A download writes into a slot, which nobody else may enter meanwhile.
+        writes_here = step.call == "get_file"
+        return await (_in_thread(call, step) if writes_here else asyncio.to_thread(call, *step.args, **step.kwargs))
     coroutine = getattr(fs, f"_{step.call}")(*step.args, **step.kwargs)
     if fs.asynchronous:
         return await coroutine
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, fs.loop))
+
+
+class _CancelledError(asyncio.CancelledError):
+    """A task was cancelled while a step of its plan was under way in a thread, which has ended since."""
+
+    def __init__(self, outcome: Any) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+async def _in_thread(call: Callable[..., Any], step: Step) -> Any:
+    """Perform a step in a thread; one that is cancelled is waited for, since no plan may end while its step goes on."""
+    running = asyncio.get_running_loop().run_in_executor(None, functools.partial(call, *step.args, **step.kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        if running.exception() is not None:
+            raise
+        raise _CancelledError(running.result()) from None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import platform
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,6 +31,7 @@ from idfkit_fs.location import chain_protocols
 __all__ = [
     "cached_filesystem",
     "copied",
+    "expected_size",
     "found_files",
     "in_memory",
     "is_file",
@@ -37,10 +40,12 @@ __all__ = [
     "make_filesystem",
     "options_of",
     "protocols",
+    "store_identity",
     "stripper",
     "tuned",
     "unfit",
     "url_protocols",
+    "version_of",
 ]
 
 _S3 = frozenset({"s3", "s3a"})
@@ -51,6 +56,17 @@ _OBJECT_STORES = frozenset(
 
 _CACHES = frozenset({"simplecache", "filecache", "blockcache", "cached"})
 
+# Where a store is, as the environment says.
+_PLACES = (
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE"),
+    *("AZURE_STORAGE_ACCOUNT_NAME", "STORAGE_EMULATOR_HOST"),
+)
+_ACCOUNT = re.compile(r"(?:AccountName|Endpoint)=[^;]*")
+# What tells nothing of which store it is: the login, which may be renewed, and what botocore changes as it connects.
+_NO_PLACE = frozenset(
+    {"aws_access_key_id", "aws_session_token", "config_kwargs", "credential", "key", "password", "secret", "token"}
+)
+
 _MIB = 2**20
 # s3fs holds `chunksize * max_concurrency` bytes, and asks the size (one HEAD) before a `cat_file` that may be split.
 _TUNED_S3FS: dict[str, dict[str, Any]] = {
@@ -59,6 +75,14 @@ _TUNED_S3FS: dict[str, dict[str, Any]] = {
     "get_file": {"chunksize": 4 * _MIB, "max_concurrency": 4},
     "open": {"block_size": 8 * _MIB},
 }
+
+# Other fields may change with the question: a redirect's signed URL, the time of the last access.
+_VERSION_FIELDS = frozenset(
+    {
+        *("ETag", "etag", "VersionId", "version_id", "generation", "md5Hash", "crc32c", "content_md5", "checksum"),
+        *("Last-Modified", "LastModified", "last_modified", "created", "modified", "mtime", "updated", "ino"),
+    }
+)
 
 _INSTALL = {
     "s3": "idfkit-fs[s3]",
@@ -176,6 +200,48 @@ def options_of(fs: AbstractFileSystem) -> dict[str, Any]:
     return {protocols(fs)[0]: own, protocols(cached)[0]: options_of(cached)}
 
 
+def store_identity(fs: AbstractFileSystem) -> str | None:
+    """What tells apart the stores that one URL may lead to; None where that cannot be told.
+
+    It is all plain options but the login, which may be renewed, and what the environment says in their stead.
+    """
+    options = _plain(fs.storage_options)
+    unknown = type(fs).__module__.partition(".")[0] not in _CHECKED_PACKAGES | {"idfkit_fs"}
+    if in_memory(fs) or unknown or options is None or fs.storage_args:
+        return None
+    environment = {name: os.environ[name] for name in _PLACES if name in os.environ}
+    connection = fs.storage_options.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    account = _ACCOUNT.findall(connection)
+    return repr((options, environment, account, platform.node() if is_local(fs) else ""))
+
+
+def _plain(options: Mapping[str, Any]) -> list[tuple[str, Any]] | None:
+    """The options that can be told in text; None if there is one, and no login, that cannot."""
+    secret = secrets_of(options)
+    told: list[tuple[str, Any]] = []
+    for name, value in sorted(options.items(), key=str):
+        if name in _NO_PLACE | _BASE_OPTIONS or value is None:
+            continue
+        plain = _plain(value) if isinstance(value, dict) else value
+        if plain is None or not isinstance(plain, (str, int, float, list)):
+            return None
+        if isinstance(plain, list) or plain not in secret:
+            told.append((str(name), plain))
+    return told
+
+
+def expected_size(info: Mapping[str, Any]) -> int | None:
+    """The size of a file as it will arrive, in bytes; None if the store does not tell."""
+    # gcsfs unpacks what is stored packed.
+    return None if info.get("contentEncoding") else info.get("size")
+
+
+def version_of(info: Mapping[str, Any]) -> str | None:
+    """What the store says of a file that changes with it, and with nothing else; None if it says no such thing."""
+    told = {name: value for name, value in info.items() if name in _VERSION_FIELDS and value is not None}
+    return repr((info.get("size"), sorted(told.items(), key=str))) if told else None
+
+
 def copied(options: Mapping[str, Any]) -> dict[str, Any]:
     """A copy down to the values, which may be objects (sessions, credentials) that cannot be copied.
 
@@ -184,8 +250,16 @@ def copied(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: copied(value) if isinstance(value, dict) else value for name, value in options.items()}
 
 
-def tuned(fs: AbstractFileSystem, method: str) -> Mapping[str, Any]:
-    """Keyword arguments that keep one of fsspec's methods within few requests and little memory on this backend."""
+def tuned(fs: AbstractFileSystem, method: str, size: int | None = None) -> Mapping[str, Any]:
+    """Keyword arguments that keep one of fsspec's methods within few requests and little memory on this backend.
+
+    Args:
+        fs: The filesystem.
+        method: The method's name.
+        size: The size of the file that is to be fetched, if it is known.
+    """
+    if size and method == "get_file" and getattr(fs, "takes_size", False):
+        return {"size": size}
     is_s3fs = any(cls.__module__.startswith("s3fs.") for cls in type(fs).__mro__)
     return _TUNED_S3FS.get(method, {}) if is_s3fs else {}
 
@@ -194,11 +268,12 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     """Route a URL to an fsspec filesystem, with defaults that suit results.
 
     Args:
-        url: A URL (repaired), possibly chained, or a plain local path.
+        url: A URL (repaired), possibly chained, or a plain local path. ``simplecache::`` before it concerns the
+            cache, not the store, and is left out.
         options: Storage options, as fsspec takes them.
 
     Returns:
-        The filesystem, the URL's key in it, and the options that were used.
+        The store's filesystem, the URL's key in it, and the options that were used.
 
     Raises:
         MissingExtraError: If the protocol's package is not installed.
@@ -207,6 +282,11 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
         LocationError: If fsspec knows no such protocol, or the URL lacks its slashes.
     """
     chain = chain_protocols(url)
+    if chain == ("simplecache",):
+        msg = f"{redact(url)!r} names no store; simplecache:: goes before a URL, as in simplecache::s3://bucket/study"
+        raise LocationError(msg)
+    if chain[0] == "simplecache":
+        return _behind_simplecache(url, chain, options)
     scheme = url.partition(":")[0]
     if chain == ("file",) and ":" in url and scheme in fsspec.available_protocols() and scheme != "file":
         msg = f"{redact(url)!r} is no URL, and would be taken for a local path; write {scheme}://"
@@ -228,6 +308,22 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
         # gcsfs looks for credentials at once, on the network if need be.
         raise translate(exc, redact(url), secrets=secrets_of(effective), handled=handled)  # noqa: B904 - has its cause
     return fs, key, effective
+
+
+def _behind_simplecache(
+    url: str, chain: tuple[str, ...], options: Mapping[str, Any]
+) -> tuple[AbstractFileSystem, str, dict[str, Any]]:
+    """Route the URL behind ``simplecache::``, which has the options of no other protocol, as in fsspec."""
+    behind = chain[1:]
+    cache = {name: value for name, value in options.items() if name not in behind and name != "simplecache"}
+    cache.update(options.get("simplecache", {}))
+    nested = {name: value for name, value in options.items() if name in behind}
+    alone = len(behind) == 1
+    fs, key, effective = make_filesystem(url.partition("::")[2], nested.get(behind[0], {}) if alone else nested)
+    if "cache_storage" in cache:
+        # Who shares the directory by these options, such as pandas, is not to make it open to others.
+        cache.setdefault("cache_storage_mode", 0o700)
+    return fs, key, {"simplecache": cache, **({behind[0]: effective} if alone else effective)}
 
 
 def _filesystem_class(protocol: str) -> type[AbstractFileSystem]:

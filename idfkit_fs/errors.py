@@ -15,6 +15,8 @@ from typing import Any
 
 __all__ = [
     "BucketNotFoundError",
+    "CacheDirectoryError",
+    "CacheUnusableError",
     "DamagedRunError",
     "ExistsError",
     "IdfkitFsError",
@@ -95,6 +97,14 @@ class RecordError(IdfkitFsError, ValueError):
 
 class DamagedRunError(StoreError):
     """A file of a run differs in size or hash from what the run's record says."""
+
+
+class CacheDirectoryError(IdfkitFsError, PermissionError):
+    """A cache directory that somebody else could change: it is refused, not used."""
+
+
+class CacheUnusableError(IdfkitFsError, OSError):
+    """No local copy can be kept: the disk is full or read-only, or the file changes while it is fetched."""
 
 
 class PublishError(StoreError):

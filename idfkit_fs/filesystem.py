@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import io
 import os
-import re
 import sys
 import tempfile
-import uuid
 import warnings
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -20,16 +16,16 @@ from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs.adapter import Adapter, Plan, Step
 from idfkit_fs.backends import in_memory, tuned
-from idfkit_fs.errors import IsDirectoryError, redact
+from idfkit_fs.cache import open_cache
+from idfkit_fs.copies import LocalCopy
+from idfkit_fs.errors import CacheUnusableError, redact
 from idfkit_fs.location import StrPath
 
 __all__ = ["FsspecFileSystem"]
 
 T = TypeVar("T")
-# Without any of these, what a store says of a file does not tell whether it has changed.
-_VERSION_FIELDS = frozenset(
-    {"ETag", "Last-Modified", "LastModified", "created", "etag", "generation", "last_modified", "mtime", "updated"}
-)
+# Options of fsspec's `open` that mean nothing where a file is whole on this disk, and change nothing of what is read.
+_BUFFERING = frozenset({"block_size", "cache_options", "cache_type"})
 
 
 class FsspecFileSystem(Adapter):
@@ -79,6 +75,9 @@ class FsspecFileSystem(Adapter):
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            # An interrupt does not reach the plan by itself, and a notebook keeps its traceback, and so the plan.
+            plan.close()
 
     def read_bytes(self, path: StrPath) -> bytes:
         """Read a whole file.
@@ -253,15 +252,31 @@ class FsspecFileSystem(Adapter):
             raise
 
     def _reader(self, key: str, kwargs: dict[str, Any]) -> IO[bytes]:
+        if (in_memory(self.fs) or self._reads_copies) and not kwargs.keys() <= _BUFFERING:
+            msg = f"open() takes no {', '.join(kwargs.keys() - _BUFFERING)} here"
+            raise TypeError(msg)
         if in_memory(self.fs):
             return io.BytesIO(self.read_bytes(self._root.relative(key)))
+        if self._reads_copies:
+            try:
+                return self._open_copy(key)
+            except CacheUnusableError as exc:
+                self._cache.warn(exc)
         return io.BufferedReader(_Reader(self, key, kwargs), 1024 * 1024)
+
+    def _open_copy(self, key: str) -> IO[bytes]:
+        copy = self._run(self._local_copy(self._root.relative(key), self._cache))
+        try:
+            return copy.open()
+        finally:
+            copy.release()  # what is open can be read to its end
 
     def local_path(self, path: StrPath) -> Path:
         """A local copy of a file, for libraries that need one, such as ``sqlite3``.
 
-        The copy is kept in the user's cache directory by the store's version of the file, so asking again downloads
-        nothing, and a file that changed is fetched anew. A local filesystem answers with the file itself.
+        The copy is kept in the [cache][idfkit_fs.cache] by the store's version of the file, so asking again downloads
+        nothing, and a file that changed is fetched anew. It stays there until this process ends. A local filesystem
+        answers with the file itself.
 
         Args:
             path: Path to the file.
@@ -271,8 +286,9 @@ class FsspecFileSystem(Adapter):
 
         Raises:
             FileNotFoundError: If there is none.
+            CacheUnusableError: If neither the cache nor the temporary directory takes it.
         """
-        return self._run(self._local_path(path))
+        return self._leased(path).for_good()
 
     @property
     def local_root(self) -> str | None:
@@ -290,36 +306,16 @@ class FsspecFileSystem(Adapter):
         os.stat(local)  # that the local file is missing must not be taken for the store's word
         self._run(self._put_file(os.fspath(local), path, **({} if callback is None else {"callback": callback})))
 
-    def _local_path(self, path: StrPath) -> Plan[Path]:
-        key = self._root.to_file_key(path)
-        info = yield from self._info(key)
-        if info["type"] == "directory":
-            raise IsDirectoryError(errno.EISDIR, "local_path() takes a file, not a directory", self.url(path))
-        if self._is_local:
-            return Path(key)
-        version = hashlib.sha256(repr((self._root.to_url(path), sorted(info.items(), key=str))).encode()).hexdigest()
-        # What follows the dot in a URL may be a query, with a signature in it.
-        suffix = re.fullmatch(r"[.]\w{1,10}", Path(key).suffix)
-        kept = _cache_directory() / version[:2] / f"{version}{suffix[0] if suffix else ''}"
-        if kept.exists() and kept.stat().st_size == info["size"] and not _VERSION_FIELDS.isdisjoint(info):
-            return kept
-        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = kept.with_name(f".{uuid.uuid4().hex}.tmp")
+    def _leased(self, path: StrPath) -> LocalCopy:
+        """As [local_path][idfkit_fs.FsspecFileSystem.local_path], until the copy is released."""
+        if self._is_here:
+            self._run(self._version(path))
+            return LocalCopy(Path(self._root.to_file_key(path)))
         try:
-            if in_memory(self.fs):
-                temporary.write_bytes((yield Step("cat_file", key)))
-            else:
-                yield Step("get_file", key, str(temporary), **tuned(self._fs, "get_file"))
-            os.replace(temporary, kept)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return kept
-
-
-def _cache_directory() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("idfkit-fs", appauthor=False, ensure_exists=False) / "files"
+            return self._run(self._local_copy(path, self._cache))
+        except CacheUnusableError as exc:
+            self._cache.warn(exc)
+            return self._run(self._local_copy(path, open_cache({"cache_storage": "TMP"})))
 
 
 class _Reader(io.RawIOBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -23,6 +24,8 @@ def none() -> None:
     for url, extra in (("s3://bucket", "s3"), ("gs://bucket", "gcs"), ("az://container", "azure")):
         with pytest.raises(MissingExtraError, match=rf"pip install 'idfkit-fs\[{extra}\]'"):
             FsspecFileSystem.from_url(url)
+    done = subprocess.run(["idfkit-fs"], capture_output=True, text=True, check=False)
+    assert done.returncode and "pip install 'idfkit-fs[cli]'" in done.stderr and "Traceback" not in done.stderr
 
 
 def s3() -> None:
@@ -75,14 +78,19 @@ def energyplus() -> None:
     assert _find_energyplus().version >= (25, 2, 0)
 
 
+def cli() -> None:
+    done = subprocess.run(["idfkit-fs", "cache", "info"], capture_output=True, text=True, check=True)
+    assert "directory" in done.stdout
+
+
 def every() -> None:
-    for smoke in (s3, gcs, azure, pandas, xarray, dask, progress, energyplus):
+    for smoke in (s3, gcs, azure, pandas, xarray, dask, progress, energyplus, cli):
         smoke()
 
 
 SMOKE: dict[str, Callable[[], None]] = {
     "": none, "s3": s3, "gcs": gcs, "azure": azure, "pandas": pandas, "xarray": xarray, "dask": dask,
-    "progress": progress, "energyplus": energyplus, "all": every,
+    "progress": progress, "energyplus": energyplus, "cli": cli, "all": every,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import stamina
 from fsspec.callbacks import Callback
 from idfkit.simulation import SimulationResult
 
+from idfkit_fs.copies import digest_of
 from idfkit_fs.errors import (
     DamagedRunError,
     LocationError,
@@ -31,7 +32,7 @@ from idfkit_fs.errors import (
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, StrPath, parse_glob, to_text
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
-from idfkit_fs.runs.result import RunResult, digest_of, open_result, read_record, result_of
+from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
 
 __all__ = ["DRAFT_NAME", "Publication", "publish", "record_of", "require_tqdm"]
 

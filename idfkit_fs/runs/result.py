@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -11,22 +13,25 @@ from urllib.parse import quote
 
 from idfkit.simulation import SimulationResult, SQLResult
 
+from idfkit_fs.adapter import Plan
+from idfkit_fs.backends import store_identity
+from idfkit_fs.copies import LocalCopy, Version, digest_of
 from idfkit_fs.errors import BucketNotFoundError, DamagedRunError, RunNotFoundError, redact
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, StrPath
-from idfkit_fs.runs.record import RECORD_NAME, RunRecord
+from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 
 if TYPE_CHECKING:
     from idfkit.simulation import CSVResult, ErrorReport, ESOResult, HTMLResult, OutputVariableIndex
 
-__all__ = ["RunFileSystem", "RunResult", "digest_of", "open_result", "read_record", "result_of"]
+__all__ = ["RunFileSystem", "RunResult", "open_result", "read_record", "result_of"]
 
 _COMPLETED = b"EnergyPlus Completed Successfully"
 _OUTPUT_SUFFIXES = (".err", ".end", ".sql", ".eso")
 
 
 class RunFileSystem(FsspecFileSystem):
-    """The files of one run, checked against its record when they are read whole."""
+    """The files of one run, checked against its record, and read through the cache."""
 
     record: RunRecord | None = None
 
@@ -35,60 +40,65 @@ class RunFileSystem(FsspecFileSystem):
         """The files of the run at a filesystem's root."""
         files = cls._bound(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
         files.record = record
+        # A file never changes under its hash, so a copy that has it needs no look at the store.
+        files._reads_copies = not fs._is_here and (fs._reads_copies or record is not None)
         return files
 
     def __reduce__(self) -> Any:
         return _restore_run, (super().__reduce__(), self.record)
 
-    def read_bytes(self, path: StrPath) -> bytes:
-        """Read a whole file.
+    def at(self, path: StrPath) -> Self:
+        """A directory within the run; its files are checked likewise."""
+        below = super().at(path)
+        if self.record is None:
+            return below
+        start = f"{self._root.relative(below._root.key)}/".lstrip("/")
+        inside = (file for file in self.record.files if file.name.startswith(start))
+        renamed = tuple(file.model_copy(update={"name": file.name.removeprefix(start)}) for file in inside)
+        return self.of(below, self.record.model_copy(update={"files": renamed}))
 
-        Raises:
-            DamagedRunError: If it differs from the run's record.
-        """
-        data = super().read_bytes(path)
+    def _leased(self, path: StrPath) -> LocalCopy:
+        copy = super()._leased(path)
+        if self._is_here and self.record:
+            self._check(path, *digest_of(copy.path))
+        return copy
+
+    def _version(self, path: StrPath) -> Plan[Version]:
+        entry = self._recorded(path) if self._reads_copies else None
+        if entry is None:
+            return (yield from super()._version(path))
+        return Version(f"sha256:{entry.sha256}", entry.name.rpartition("/")[2], entry.size, entry.sha256)
+
+    def _fetch(self, path: StrPath) -> Plan[bytes]:
+        data = yield from super()._fetch(path)
         self._check(path, len(data), hashlib.sha256(data).hexdigest())
         return data
 
-    def local_path(self, path: StrPath) -> Path:
-        """A local copy of a file.
+    def _changed(self, path: StrPath, version: Version, size: int | None) -> Exception:
+        return (
+            super()._changed(path, version, size) if version.sha256 is None else self._damaged(path, version.size, size)
+        )
 
-        Raises:
-            DamagedRunError: If it differs from the run's record.
-        """
-        local = super().local_path(path)
-        try:
-            self._check(path, *digest_of(local))
-        except DamagedRunError:
-            if self.local_root is not None:
-                raise
-            # Perhaps only the copy has gone bad, on this disk.
-            local.unlink(missing_ok=True)
-            local = super().local_path(path)
-            self._check(path, *digest_of(local))
-        return local
+    def _recorded(self, path: StrPath) -> RecordedFile | None:
+        return self.record.file(self._root.relative(self._root.to_key(path))) if self.record else None
 
     def _check(self, path: StrPath, size: int, sha256: str) -> None:
-        entry = self.record.file(self._root.relative(self._root.to_key(path))) if self.record else None
+        entry = self._recorded(path)
         if entry is not None and (entry.size, entry.sha256) != (size, sha256):
-            message = (
-                f"The file is not the one that the run's record names ({size} bytes instead of {entry.size}); "
-                "another run may have been published over it: open the result again, or run it again"
-            )
-            raise DamagedRunError(5, message, redact(self.url(path)))
+            raise self._damaged(path, entry.size, size)
 
-
-def digest_of(local: Path) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of a local file."""
-    with local.open("rb") as file:
-        return local.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    def _damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
+        sizes = "" if size is None else f" ({size} bytes instead of {expected})"
+        message = (
+            f"The file is not the one that the run's record names{sizes}; "
+            "another run may have been published over it: open the result again, or run it again"
+        )
+        return DamagedRunError(errno.EIO, message, redact(self.url(path)))
 
 
 def _restore_run(reduced: Any, record: RunRecord | None) -> RunFileSystem:
     restore, arguments = reduced
-    fs: RunFileSystem = restore(*arguments)
-    fs.record = record
-    return fs
+    return RunFileSystem.of(restore(*arguments), record)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -131,19 +141,19 @@ class RunResult(SimulationResult):
     def sql(self) -> SQLResult | None:
         """The SQLite output, opened read-only in a local copy; None if the run has none."""
         if not isinstance(self._cached_sql, SQLResult | None):
-            self._cached_sql = _opened(self._local_sql())
+            self._cached_sql = _opened(self._leased_sql())
         opened: SQLResult | None = self._cached_sql
         return opened
 
     async def async_sql(self) -> SQLResult | None:
         """As ``sql``, fetched in a thread; it is opened in the caller's, for SQLite keeps to one."""
         if not isinstance(self._cached_sql, SQLResult | None):
-            self._cached_sql = _opened(await asyncio.to_thread(self._local_sql))
+            self._cached_sql = _opened(await asyncio.to_thread(self._leased_sql))
         return self.sql
 
-    def _local_sql(self) -> Path | None:
+    def _leased_sql(self) -> LocalCopy | None:
         path = self.sql_path
-        return None if path is None else self._files.local_path(path)
+        return None if path is None else self._files._leased(path)
 
     async def async_errors(self) -> ErrorReport:
         """As ``errors``, fetched in a thread."""
@@ -170,21 +180,39 @@ class RunResult(SimulationResult):
         return await asyncio.to_thread(lambda: self.variables)
 
 
-def _opened(local: Path | None) -> SQLResult | None:
-    # idfkit puts the path into a file: URI as it is.
-    return None if local is None else SQLResult(quote(local.as_posix(), safe="/:"))
+def _opened(copy: LocalCopy | None) -> SQLResult | None:
+    if copy is None:
+        return None
+    try:
+        # idfkit puts the path into a file: URI as it is.
+        opened = SQLResult(quote(copy.path.as_posix(), safe="/:"))
+    except BaseException:
+        copy.release()
+        raise
+    weakref.finalize(opened, lambda kept: kept.release(), copy)
+    return opened
 
 
 def open_result(
-    url: Location, *, storage_options: dict[str, Any] | None = None, require_record: bool = True
+    url: Location,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    require_record: bool = True,
+    immutable: bool = False,
 ) -> RunResult:
     """Open the run that was published at a URL.
+
+    What is read of it is kept in the [cache][idfkit_fs.cache], by its hash in the run's record, so that reading it
+    again asks nothing of the store. Opening asks for the record, which is small, to see that no other run stands
+    there now.
 
     Args:
         url: The run's URL, a plain path, or a ``UPath``.
         storage_options: What the store's fsspec class takes.
         require_record: False to open a run without a record too, such as plain idfkit writes; its ``success`` is then
             read from what EnergyPlus says in its ``.end`` file, and ``exit_code`` is None.
+        immutable: True if nothing is ever published over this run: a record that this machine has seen is then good
+            for ever, and what was read once can be read without a network.
 
     Returns:
         The result. Only the record was read; files are fetched when they are asked for.
@@ -200,8 +228,11 @@ def open_result(
         ...     "Zone Mean Air Temperature", "OFFICE")
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-    record = read_record(fs)
+    known = _recall_record(fs) if immutable else None
+    record = known or read_record(fs)
     if record is not None:
+        if not known:
+            _remember_record(fs, record)
         return result_of(fs, record)
     outputs = [name for name in fs.glob("", "*") if name.endswith(_OUTPUT_SUFFIXES)]
     if require_record or not outputs:
@@ -212,12 +243,31 @@ def open_result(
 def read_record(fs: FsspecFileSystem) -> RunRecord | None:
     """The record of the run at a filesystem's root, or None if there is none."""
     try:
-        data = fs.read_bytes(RECORD_NAME)
+        data = fs._run(fs._fetch(RECORD_NAME))  # never a copy
     except BucketNotFoundError:
         raise
     except FileNotFoundError:
         return None
     return RunRecord.from_json(data, redact(fs.url(RECORD_NAME)))
+
+
+def _place_of_record(fs: FsspecFileSystem) -> Version | None:
+    """Where this machine remembers the record of the run at a filesystem's root; None if it had better not."""
+    store = None if fs._is_here else store_identity(fs.fs)
+    return None if store is None else Version(repr((store, fs._root.to_key(RECORD_NAME), "record")), RECORD_NAME)
+
+
+def _recall_record(fs: FsspecFileSystem) -> RunRecord | None:
+    """The record that this machine saw last at a filesystem's root."""
+    place = _place_of_record(fs)
+    data = place and fs._cache.recall(place)
+    return RunRecord.from_json(data, redact(fs.url(RECORD_NAME))) if data else None
+
+
+def _remember_record(fs: FsspecFileSystem, record: RunRecord) -> None:
+    place = _place_of_record(fs)
+    if place:
+        fs._cache.remember(place, record.to_json())
 
 
 def _how_it_ended(fs: FsspecFileSystem, outputs: list[str]) -> tuple[bool, str]:

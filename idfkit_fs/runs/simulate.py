@@ -27,11 +27,12 @@ from idfkit.simulation import (
 )
 
 from idfkit_fs.backends import url_protocols
+from idfkit_fs.copies import digest_of
 from idfkit_fs.errors import PublishError, did_you_mean
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, repair, to_text
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
-from idfkit_fs.runs.result import RunResult, digest_of
+from idfkit_fs.runs.result import RunResult
 
 __all__ = ["SimulationOptions", "async_simulate", "simulate"]
 

@@ -141,7 +141,7 @@ class FileSystemContract:
         takes_urls: A full URL is taken for the path below it; see the hook ``url``.
         visible_at_once: A write is seen by every other client as soon as it returns.
         sees_foreign_changes: What other clients write and delete is seen at once.
-        writes_whole: Who reads while a file is replaced sees the old bytes or the new, never a part.
+        writes_whole: Who reads while a file is replaced sees the old bytes or the new, never a part, nor nothing.
         is_value: Can be pickled; equal, with the same hash, when the store, the root and the options are.
         is_shared: Another process that unpickles the filesystem sees the same files. False for stores in memory.
         may_fork: Works in a forked child (and is tested there).
@@ -601,22 +601,29 @@ class FileSystemContract:
             assert secret not in repr(fs)
             assert secret not in str(fs)
 
-    @needs("writes_whole")
     def test_threads(self, files: Any) -> None:
         def work(number: int) -> None:
             own = f"case-{number}/eplus.csv"
             for turn in range(3):
                 files.write_bytes(own, b"%d" % (number * turn))
-                files.write_bytes("shared/eplus.csv", b"shared")
                 assert files.read_bytes(own) == b"%d" % (number * turn)
-                assert files.read_bytes("shared/eplus.csv") == b"shared"
                 assert files.exists(own) is True
                 assert files.glob(f"case-{number}", "*") == [own]
             files.remove(own)
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(work, range(8)))
-        assert files.glob("", "**/*") == ["shared/eplus.csv"]
+        assert files.glob("", "**/*.csv") == []
+
+    @needs("writes_whole")
+    def test_threads_write_one_file(self, files: Any) -> None:
+        def work(_: int) -> None:
+            files.write_bytes("shared/eplus.csv", b"shared")
+            assert files.read_bytes("shared/eplus.csv") == b"shared"
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(24)))
+        assert files.glob("", "**/*.csv") == ["shared/eplus.csv"]
 
     def test_in_a_running_event_loop(self, files: Any) -> None:
         """As in a notebook, where a loop runs already."""
@@ -655,10 +662,12 @@ class FileSystemContract:
     def test_in_another_process(self, fs: Any, files: Any) -> None:
         files.write_bytes("parent.csv", b"parent")
         program = (
-            "import pickle, sys\n"
+            "import os, pickle, sys\n"
             "from idfkit_fs.testing.contract import call\n"
             "fs = pickle.load(sys.stdin.buffer)\n"
             "call(fs, 'write_bytes', 'child.csv', call(fs, 'read_bytes', 'parent.csv') + b' child')\n"
+            # Threads of a filesystem's own, such as obstore's, may abort an interpreter that shuts down.
+            "os._exit(0)\n"
         )
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         done = subprocess.run(

@@ -117,6 +117,13 @@ def shaky_place(moto: Store, proxy: FaultProxy) -> Place:
 
 
 @pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What one test has fetched must not spare another one a request: all publish the same run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "idfkit-fs"
+
+
+@pytest.fixture(autouse=True)
 def no_leftovers(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Temporary files go to a directory that must be empty again after each test; a server may start in it meanwhile."""
     directory = tmp_path_factory.mktemp("temporary")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
+import sqlite3
 from pathlib import Path
 
 import idfkit.simulation
@@ -13,8 +15,8 @@ from runs.conftest import Place
 from support.proxy import FaultProxy
 from support.servers import Store
 
-from idfkit_fs import FsspecFileSystem, open_result, publish
-from idfkit_fs.errors import BucketNotFoundError, PermissionDeniedError, RecordError, RunNotFoundError
+from idfkit_fs import FsspecFileSystem, RunResult, cache, open_result, publish
+from idfkit_fs.errors import BucketNotFoundError, DamagedRunError, PermissionDeniedError, RecordError, RunNotFoundError
 
 
 def test_opening_reads_the_record_and_nothing_else(
@@ -136,3 +138,101 @@ def test_idfkits_own_reader_reads_what_was_published(s3_place: Place, local_run:
     result = idfkit.simulation.SimulationResult.from_directory("case-1", fs=fs)
     assert result.sql is not None and result.errors.simulation_complete
     result.close()
+
+
+def requests(proxy: FaultProxy) -> list[str]:
+    """Method and last part of the path of each request since the counters were reset."""
+    return [f"{line.split()[0]} {line.split()[1].rpartition('/')[2]}" for line in proxy.request_lines]
+
+
+def read_all(result: RunResult) -> None:
+    assert result.sql is not None and result.sql.list_variables()
+    assert result.errors.simulation_complete
+    assert result.csv is not None and result.csv.columns
+
+
+def test_opening_again_asks_for_the_record_and_reading_again_for_nothing(
+    shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult
+) -> None:
+    publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    read_all(open_result(shaky_place.url, storage_options=shaky_place.options))
+    for cached in ("", "simplecache::"):
+        options = {"s3": shaky_place.options} if cached else shaky_place.options
+        proxy.reset_counters()
+        read_all(open_result(cached + shaky_place.url, storage_options=options))
+        assert requests(proxy) == ["GET run.json"]
+
+
+def test_an_immutable_run_needs_no_network_once_it_was_read(
+    shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult
+) -> None:
+    publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    read_all(open_result(shaky_place.url, storage_options=shaky_place.options))
+    proxy.reset_counters()
+    proxy.refuse()
+    result = open_result(shaky_place.url, storage_options=shaky_place.options, immutable=True)
+    read_all(result)
+    read_all(pickle.loads(pickle.dumps(result)))
+    assert requests(proxy) == []
+    with pytest.raises(ConnectionError):
+        result.fs.read_bytes("eplus.eio")
+    with pytest.raises(ConnectionError):
+        open_result(shaky_place.url, storage_options=shaky_place.options)
+
+
+def test_an_immutable_run_that_was_never_seen_is_asked_for(s3_place: Place, local_run: SimulationResult) -> None:
+    with pytest.raises(RunNotFoundError):
+        open_result(s3_place.url, storage_options=s3_place.options, immutable=True)
+    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    read_all(open_result(s3_place.url, storage_options=s3_place.options, immutable=True))
+
+
+def test_a_run_published_over_an_immutable_one_is_not_mixed_with_it(
+    s3_place: Place, local_run: SimulationResult
+) -> None:
+    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    old = open_result(s3_place.url, storage_options=s3_place.options)
+    kept = old.fs.read_bytes("eplus.err")
+    for name in ("eplus.err", "eplus.eio"):
+        path = local_run.run_dir / name
+        path.write_bytes(b"another run\n" + path.read_bytes())
+    publish(local_run, s3_place.url, storage_options=s3_place.options, overwrite=True)
+
+    new = open_result(s3_place.url, storage_options=s3_place.options)
+    assert new.fs.read_bytes("eplus.err") == b"another run\n" + kept
+    assert old.fs.read_bytes("eplus.err") == kept
+    for read in (old.fs.read_bytes, old.fs.open, old.fs.local_path):
+        with pytest.raises(DamagedRunError, match="published over"):
+            read("eplus.eio")
+
+
+def test_a_directory_within_a_run_is_checked_too(s3_place: Place, local_run: SimulationResult) -> None:
+    (local_run.run_dir / "zones").mkdir()
+    (local_run.run_dir / "zones" / "core.csv").write_text("hour,degC")
+    run = publish(local_run, s3_place.url, storage_options=s3_place.options).fs
+    assert isinstance(run, FsspecFileSystem)
+    FsspecFileSystem.from_url(s3_place.url, **s3_place.options).write_text("zones/core.csv", "another run's")
+    for below in (run.at("zones"), pickle.loads(pickle.dumps(run.at("zones"))), run.at("").at("zones")):
+        with pytest.raises(DamagedRunError):
+            below.read_bytes("core.csv")
+
+
+def test_the_database_is_opened_in_place(
+    s3_place: Place, local_run: SimulationResult, empty_cache: Path, no_leftovers: Path
+) -> None:
+    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    with open_result(s3_place.url, storage_options=s3_place.options) as result:
+        (opened,) = [Path(file) for _, _, file in result.sql._conn.execute("pragma database_list")]
+        assert opened.is_relative_to(empty_cache)
+        assert opened.name == "eplus.sql"
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            result.sql._conn.execute("create table intruder (x)")
+        assert cache.info().in_use == 1
+        assert list(no_leftovers.iterdir()) == []
+        cache.clear()
+        assert opened.exists() and result.sql.list_variables()
+    del result
+    gc.collect()
+    assert cache.info().in_use == 0
+    cache.clear()
+    assert not opened.exists()

@@ -1,0 +1,216 @@
+"""Reading a real database of about 50 MB over a wire of 30 ms: again, for the first time, and in how much memory.
+
+The peer of a warm open is idfkit itself, which downloads the database each time; that of a cold one is boto3's transfer
+manager, which does nothing but download. The wire is as quick as the machine, or 1 Gbit/s: what the cache saves depends
+on it, and on the machine's own wire the one round trip that a warm open takes is a good part of the whole download.
+Targets are judged by the medians. The best rounds stand beside them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from idfkit.simulation import SimulationResult, SQLResult, simulate
+from rows import Row, Timed
+from small_office import energyplus, small_office, weather
+from watch import peak, ready
+from wire import Place, Wire, wire
+
+import idfkit_fs
+
+DELAY = 0.015
+RATES = {"": None, ", 1 Gbit/s": 125e6}
+ROUNDS = 11
+CASE = "case-42"
+QUICKER = 10.0
+SLOWER = 1.3
+MEGABYTES = 16
+# More than the run's record and the headers of its reply, and less than anything worth having of the database.
+RECORD = 16_000
+
+Query = Callable[[SQLResult], object]
+
+
+def measure() -> list[Row]:
+    """Publish one run, then read its database on each wire."""
+    with TemporaryDirectory(prefix="idfkit-fs-bench-") as directory:
+        here = Path(directory)
+        run = _run(here / "run")
+        rows = []
+        for speed, rate in RATES.items():
+            with wire("SeaweedFS", DELAY, rate) as link:
+                idfkit_fs.publish(run, f"{link.direct.url}/{CASE}", storage_options=link.direct.options)
+                what = f" of {_size(run) / 1e6:.1f} MB .sql{speed}"
+                for name in QUERIES:
+                    rows += _warm(name, what, link, here)
+                rows.append(_cold(what, link, here))
+                if rate is None:
+                    rows.append(_memory(what, link, here))
+        return rows
+
+
+def _run(directory: Path) -> SimulationResult:
+    """A year of three storeys, with series in quarters of an hour."""
+    model = small_office(storeys=3, frequency="Timestep")
+    result = simulate(model, weather(), output_dir=directory, energyplus=energyplus(), annual=True)
+    if not result.success or not 45e6 < _size(result) < 55e6:
+        msg = f"expected a database of about 50 MB, got {_size(result)} bytes: {result.errors.summary()}"
+        raise SystemExit(msg)
+    return result
+
+
+def _size(run: SimulationResult) -> int:
+    return run.sql_path.stat().st_size if run.sql_path else 0
+
+
+@contextmanager
+def _cache(directory: Path) -> Iterator[None]:
+    """Keep copies in a directory of their own, which goes when it is left."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(directory)
+    try:
+        yield
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        if before is not None:
+            os.environ["XDG_CACHE_HOME"] = before
+        shutil.rmtree(directory)
+
+
+@dataclass
+class _Side(Timed):
+    """One of the contestants, what its rounds took, and what the last one asked of the wire."""
+
+    go: Callable[[], SimulationResult | None]
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
+    requests: int = 0
+    down: int = 0
+
+    def turn(self, link: Wire) -> None:
+        """Go once. What was opened is closed when the clock has stopped."""
+        with self.around():
+            link.traffic()
+            start = time.perf_counter()
+            result = self.go()
+            self.seconds.append(time.perf_counter() - start)
+            self.requests, self.down = link.traffic()
+            if result is not None:
+                result.close()
+
+    def __str__(self) -> str:
+        down = f"{self.down / 1e6:.1f} MB" if self.down >= 1e5 else f"{self.down / 1e3:.1f} kB"
+        return f"{self.median:.3f} s, best {self.best:.3f}, {self.requests} req., {down}"
+
+
+def _in_turns(link: Wire, *sides: _Side) -> None:
+    """Let the sides go round by round. The first round opens connections, and does not count."""
+    for number in range(-1, ROUNDS):
+        for side in sides:
+            side.turn(link)
+            if number < 0:
+                side.seconds.clear()
+
+
+def _warm(name: str, what: str, link: Wire, here: Path) -> list[Row]:
+    """Open what was read before, and ask it one thing."""
+    query, s3 = QUERIES[name], link.place.idfkit("")
+    ours = _Side(lambda: _asked(_open(link.place), query))
+    immutable = _Side(lambda: _asked(_open(link.place, immutable=True), query))
+    peer = _Side(lambda: _asked(_open_idfkits(s3), query))
+    with _cache(here / "warm"):
+        _in_turns(link, ours, immutable, peer)
+    what = f"warm open{what}, {name}"
+    return [
+        _warm_row(f"{what}: idfkit", ours, peer, name, 1),
+        _warm_row(f"{what}, immutable: idfkit", immutable, peer, name, 0),
+    ]
+
+
+def _warm_row(what: str, ours: _Side, peer: _Side, name: str, requests: int) -> Row:
+    median = peer.median / ours.median
+    target, met = f"{requests} req., no data", ours.requests <= requests and ours.down <= requests * RECORD
+    if name == LIGHT:  # a longer query takes longer than the wire
+        target, met = f">= {QUICKER:.0f}x, {target}", met and median >= QUICKER
+    return Row(what, str(ours), str(peer), f"{median:.1f}x, best {peer.best / ours.best:.1f}x", target, met)
+
+
+def _cold(what: str, link: Wire, here: Path) -> Row:
+    """Open what this machine never read, with clients that were used before."""
+    client, bucket, copy = link.place.idfkit("")._client, link.place.url.partition("://")[2], here / "copy.sql"
+
+    def download() -> None:
+        client.download_file(bucket, f"{CASE}/eplus.sql", str(copy))
+
+    @contextmanager
+    def fresh() -> Iterator[None]:
+        yield
+        copy.unlink()
+
+    ours = _Side(lambda: _asked(_open(link.place), lambda _: None), lambda: _cache(here / "cold"))
+    peer = _Side(download, fresh)
+    _in_turns(link, ours, peer)
+    ratio = ours.median / peer.median
+    text = f"{ratio:.2f}, best {ours.best / peer.best:.2f}"
+    what = f"cold open{what}: boto3 download_file"
+    return Row(what, str(ours), str(peer), text, f"<= {SLOWER}", ratio <= SLOWER)
+
+
+def _memory(what: str, link: Wire, here: Path) -> Row:
+    """What a warm open takes, in a process that has its packages and connections."""
+    with _cache(here / "memory"):
+        _asked(_open(link.place), QUERIES[LIGHT]).close()
+        (ours, _), (peer, _) = (peak(_reader, link.place, idfkits) for idfkits in (False, True))
+    what = f"memory of a warm open{what}, {LIGHT}: idfkit"
+    ratio, target = f"{ours / peer:.2f}", f"<= {MEGABYTES} MB"
+    return Row(what, f"{ours:.1f} MB", f"{peer:.1f} MB", ratio, target, ours <= MEGABYTES)
+
+
+def _reader(place: Place, idfkits: bool, pipe: Connection) -> None:
+    s3 = place.idfkit("") if idfkits else None
+
+    def opened() -> SimulationResult:
+        return _open(place) if s3 is None else _open_idfkits(s3)
+
+    opened().errors.summary()
+    ready(pipe)
+    _asked(opened(), QUERIES[LIGHT]).close()
+    pipe.send(None)
+
+
+def _open(place: Place, *, immutable: bool = False) -> SimulationResult:
+    return idfkit_fs.open_result(f"{place.url}/{CASE}", storage_options=place.options, immutable=immutable)
+
+
+def _open_idfkits(s3: Any) -> SimulationResult:
+    return SimulationResult.from_directory(CASE, fs=s3)
+
+
+def _asked(result: SimulationResult, query: Query) -> SimulationResult:
+    sql = result.sql
+    if sql is None:
+        msg = f"no database in {result}"
+        raise SystemExit(msg)
+    query(sql)
+    return result
+
+
+def _energy(sql: SQLResult) -> object:
+    report, table = "AnnualBuildingUtilityPerformanceSummary", "Site and Source Energy"
+    return sql.get_tabular_value(report, table, "Total Site Energy", "Energy Per Total Building Area")
+
+
+def _temperature(sql: SQLResult) -> object:
+    return sql.get_timeseries("Zone Mean Air Temperature", "OFFICE STORY 2 CORE")
+
+
+LIGHT = "get_tabular_value"
+QUERIES: dict[str, Query] = {LIGHT: _energy, "get_timeseries": _temperature}
