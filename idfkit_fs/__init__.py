@@ -15,30 +15,39 @@ if TYPE_CHECKING:
     from idfkit_fs.runs.record import RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
     from idfkit_fs.runs.simulate import async_simulate, simulate
+    from idfkit_fs.studies.prepare import Case
+    from idfkit_fs.studies.study import Study
+    from idfkit_fs.studies.worker import run_case
 
 __all__ = [
     "AsyncFsspecFileSystem",
     "AsyncS3FileSystem",
+    "Case",
     "FsspecFileSystem",
     "IdfkitFsError",
     "LocalFileSystem",
     "RunRecord",
     "RunResult",
     "S3FileSystem",
+    "Study",
     "__version__",
     "async_simulate",
     "open_result",
     "publish",
+    "run_case",
     "simulate",
 ]
 
 # Runs need pydantic and idfkit.simulation; a program that only moves files should not wait for them.
 _LAZY = {
+    "Case": "idfkit_fs.studies.prepare",
     "RunRecord": "idfkit_fs.runs.record",
     "RunResult": "idfkit_fs.runs.result",
     "async_simulate": "idfkit_fs.runs.simulate",
     "open_result": "idfkit_fs.runs.result",
     "publish": "idfkit_fs.runs.publish",
+    "Study": "idfkit_fs.studies.study",
+    "run_case": "idfkit_fs.studies.worker",
     "simulate": "idfkit_fs.runs.simulate",
 }
 

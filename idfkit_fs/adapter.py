@@ -262,8 +262,15 @@ class Adapter:
     def _translated(self, exc: Exception, step: Step, handled: BaseException | None) -> Exception:
         url = redact(f"{self._root.url}/{self._root.relative(step.about)}".rstrip("/"), self._secrets)
         only_bucket = not self._makes_directories and step.call in ("find", "pipe_file", "put_file")
-        secrets = self._secrets
-        return translate(exc, url, bucket=self._root.bucket, only_bucket=only_bucket, secrets=secrets, handled=handled)
+        return translate(
+            exc,
+            url,
+            bucket=self._root.bucket,
+            only_bucket=only_bucket,
+            conditional=step.kwargs.get("mode") == "create",
+            secrets=self._secrets,
+            handled=handled,
+        )
 
     # The plans, one for each method of the protocol.
 
@@ -303,6 +310,33 @@ class Adapter:
         else:
             yield from self._place(target, lambda key: Step("put_file", local, key, about=target, **kwargs))
 
+    def _create(self, path: StrPath, data: bytes) -> Plan[bool]:
+        """Write a file where none stands; whether it is there now because of this.
+
+        Of several that do so at once, one succeeds, where the store knows conditional writes.
+        """
+        target = self._root.to_file_key(path)
+        try:
+            if self._is_local:
+                yield from self._link(target, data)
+            else:
+                yield from self._place(target, lambda key: Step("pipe_file", key, data, mode="create"))
+        except ExistsError:
+            # An answer that got lost on its way made fsspec's class ask again.
+            return (yield from self._fetch(path)) == data
+        return True
+
+    def _link(self, target: str, data: bytes) -> Plan[None]:
+        """Write a local file whole, where none stands: a link takes no place that is taken."""
+        parent = target.rpartition("/")[0]
+        yield Step("makedirs", parent, exist_ok=True)
+        temporary = f"{parent}/{_temporary_name()}"
+        try:
+            yield Step("pipe_file", temporary, data, about=target)
+            yield Step(os.link, temporary, target, about=target)
+        finally:
+            _unlink(temporary)
+
     def _exists(self, path: StrPath) -> Plan[bool]:
         return (yield from self._type(self._root.to_key(path))) is not None
 
@@ -319,8 +353,11 @@ class Adapter:
         info = yield from self._info(source)
         if info["type"] == "directory":
             raise IsDirectoryError(errno.EISDIR, "copy() takes a file, not a directory", self.url(src))
-        if source == target:
-            return
+        if source != target:
+            yield from self._copy_key(source, target)
+
+    def _copy_key(self, source: str, target: str) -> Plan[None]:
+        """Copy a file of this store, whose key need not be below the root."""
         try:
             yield from self._place(target, lambda key: Step("cp_file", source, key))
         except NotImplementedError:
@@ -457,7 +494,7 @@ class Adapter:
         parent = key.rpartition("/")[0]
         if self._is_local:
             yield Step("makedirs", parent, exist_ok=True)
-            temporary = f"{parent}/.idfkit-fs-{uuid.uuid4().hex}.tmp"
+            temporary = f"{parent}/{_temporary_name()}"
             try:
                 yield write(temporary)
                 yield Step(os.replace, temporary, key, about=key)
@@ -494,6 +531,10 @@ class Adapter:
             if recursive:
                 directories += [entry["name"] for entry in inside if entry["type"] == "directory"]
         return found
+
+
+def _temporary_name() -> str:
+    return f".idfkit-fs-{uuid.uuid4().hex}.tmp"
 
 
 def _unlink(path: str) -> None:

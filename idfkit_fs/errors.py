@@ -17,12 +17,16 @@ __all__ = [
     "BucketNotFoundError",
     "CacheDirectoryError",
     "CacheUnusableError",
+    "CaseExistsError",
+    "CaseNotFoundError",
     "DamagedRunError",
     "ExistsError",
     "IdfkitFsError",
+    "IncompleteRunError",
     "IsDirectoryError",
     "LocationError",
     "MissingExtraError",
+    "ModelError",
     "NotFoundError",
     "PermissionDeniedError",
     "PublishError",
@@ -31,6 +35,7 @@ __all__ = [
     "RunNotFoundError",
     "StorageOptionsError",
     "StoreError",
+    "StudyNotFoundError",
     "UnreachableError",
     "did_you_mean",
     "redact",
@@ -105,6 +110,34 @@ class CacheDirectoryError(IdfkitFsError, PermissionError):
 
 class CacheUnusableError(IdfkitFsError, OSError):
     """No local copy can be kept: the disk is full or read-only, or the file changes while it is fetched."""
+
+
+class StudyNotFoundError(NotFoundError):
+    """No study stands at the URL."""
+
+
+class CaseNotFoundError(NotFoundError):
+    """The study has no case of that name."""
+
+
+class CaseExistsError(ExistsError):
+    """The study has another case of that name, and ``overwrite=True`` was not given."""
+
+
+class ModelError(IdfkitFsError, ValueError):
+    """A model or weather file that EnergyPlus could not read either."""
+
+
+class IncompleteRunError(IdfkitFsError, RuntimeError):
+    """Some cases could not be run, for a reason that is not EnergyPlus's; running the study again takes just these.
+
+    Attributes:
+        report: What became of the others.
+        errors: What went wrong, by case.
+    """
+
+    report: Any
+    errors: dict[str, BaseException]
 
 
 class PublishError(StoreError):
@@ -291,6 +324,12 @@ def _class_of_chain(chain: list[BaseException]) -> type[StoreError] | None:
     return truer if found[0] is NotFoundError and truer else found[0]
 
 
+def _class_if_conditional(chain: list[BaseException]) -> type[StoreError] | None:
+    if any(_http_status(exc) == 412 for exc in chain):
+        return ExistsError
+    return UnreachableError if any(_service_code(exc) == "ConditionalRequestConflict" for exc in chain) else None
+
+
 def _bucket_is_missing(chain: list[BaseException]) -> bool:
     return any(
         _service_code(exc) in ("NoSuchBucket", "ContainerNotFound") or "bucket does not exist" in str(exc).lower()
@@ -325,6 +364,7 @@ def translate(
     *,
     bucket: str = "",
     only_bucket: bool = False,
+    conditional: bool = False,
     secrets: frozenset[str] = frozenset(),
     handled: BaseException | None = None,
 ) -> Exception:
@@ -338,6 +378,8 @@ def translate(
         url: The URL that the call was about; becomes ``filename``.
         bucket: Bucket or container, for the message when it is missing.
         only_bucket: Whether nothing but the bucket can be missing, as for a write to an object store.
+        conditional: Whether the call was to write only where nothing stands; then 412 says that something does, and
+            ConditionalRequestConflict that somebody writes there now (S3 API, PutObject, If-None-Match).
         secrets: Values to keep out of the message.
         handled: What the caller was handling when it called; it says nothing about *exc*.
 
@@ -347,7 +389,7 @@ def translate(
     if isinstance(exc, IdfkitFsError):
         return exc
     chain = list(_causes(exc, handled))
-    kind = _class_of_chain(chain)
+    kind = (_class_if_conditional(chain) if conditional else None) or _class_of_chain(chain)
     if kind is None:
         if not (isinstance(exc, OSError) or any(map(_is_sdk, chain))):
             return exc

@@ -67,7 +67,7 @@ def dask() -> None:
 
 
 def progress() -> None:
-    from idfkit_fs.runs.publish import require_tqdm
+    from idfkit_fs.transfers import require_tqdm
 
     assert require_tqdm()
 

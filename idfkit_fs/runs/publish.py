@@ -8,14 +8,14 @@ import json
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import stamina
 from fsspec.callbacks import Callback
 from idfkit.simulation import SimulationResult
 
@@ -23,20 +23,19 @@ from idfkit_fs.copies import digest_of
 from idfkit_fs.errors import (
     DamagedRunError,
     LocationError,
-    MissingExtraError,
     PublishError,
     RecordError,
     RunExistsError,
+    RunNotFoundError,
     redact,
 )
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, StrPath, parse_glob, to_text
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
-from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
+from idfkit_fs.runs.result import RunFileSystem, RunResult, open_result, read_record, result_of
+from idfkit_fs.transfers import byte_meter, patiently, require_tqdm, side_by_side
 
-__all__ = ["DRAFT_NAME", "Publication", "publish", "record_of", "require_tqdm"]
-
-T = TypeVar("T")
+__all__ = ["DRAFT_NAME", "Publication", "publish", "record_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +124,6 @@ def record_of(result: SimulationResult, **facts: Any) -> RunRecord:
         stderr=result.stderr,
         output_prefix=result.output_prefix,
         idfkit_version=version("idfkit"),
-        idfkit_fs_version=version("idfkit-fs"),
         **facts,
     )
 
@@ -185,13 +183,20 @@ class Publication:
         kept = wanted - _matching(wanted, _INPUTS) if self.include is None else _matching(wanted, self.include)
         return sorted(kept - _matching(wanted, self.exclude))
 
-    def send(self, directory: Path, record: RunRecord, stop: threading.Event | None = None) -> RunResult:
+    def send(
+        self,
+        directory: Path,
+        record: RunRecord,
+        stop: threading.Event | None = None,
+        standing: tuple[bool, RunRecord | None] | None = None,
+    ) -> RunResult:
         """Upload a directory and, last, its record.
 
         Args:
             directory: The local directory of the run; left as it is.
             record: The run's record, without files.
             stop: Set it from another thread to break off before the next file.
+            standing: What [standing][idfkit_fs.runs.publish.Publication.standing] said, if it was asked already.
 
         Returns:
             The published result.
@@ -208,16 +213,13 @@ class Publication:
             if record.success and files and not names:
                 msg = f"include and exclude leave none of the run's {len(files)} files"
                 raise ValueError(msg)
-            stands, old = _patiently(lambda: self.standing(record.id))
+            stands, old = standing or patiently(lambda: self.standing(record.id))
             if old is not None and old.id == record.id:
                 return result_of(self.fs, old)
             leftovers = self._replaced(directory, old) - set(names)
             if stands:
-                with contextlib.suppress(FileNotFoundError):
-                    _patiently(lambda: self.fs.remove(RECORD_NAME))
-            record = record.model_copy(update={"files": self._upload_all(directory, names, stop)})
-            _raise_if(stop.is_set())
-            _patiently(lambda: self.fs.write_bytes(RECORD_NAME, record.to_json()))
+                self._remove_record()
+            record = self._commit(record, lambda: self._upload_all(directory, names, stop), stop)
         except RunExistsError as exc:
             exc.add_note(f"The new run is kept in {directory}")
             raise
@@ -225,6 +227,27 @@ class Publication:
             raise self._broken_off(directory, exc) from exc
         self._remove_leftovers(leftovers)
         return result_of(self.fs, record)
+
+    def _commit(
+        self, record: RunRecord, transfer: Callable[[], tuple[RecordedFile, ...]], stop: threading.Event
+    ) -> RunRecord:
+        """Transfer the files, then write the record where none stands.
+
+        If one stands by then, somebody published at the same time, and some of its files are ours now. Whoever has
+        written a record writes nothing more, so all is sent again until nobody else is left.
+        """
+        while True:
+            complete = record.model_copy(update={"files": transfer()})
+            _raise_if(stop.is_set())
+            data = complete.to_json()
+            if patiently(lambda data=data: self.fs._run(self.fs._create(RECORD_NAME, data))):  # type: ignore[misc]
+                return complete
+            logger.warning("another run was published at the same time and is replaced: %s", redact(self.fs.url()))
+            self._remove_record()
+
+    def _remove_record(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            patiently(lambda: self.fs.remove(RECORD_NAME))
 
     def mirror(self, directory: Path, record: RunRecord) -> RunResult:
         """Publish the directory of a run that is published there already, whole and as the same run.
@@ -239,6 +262,50 @@ class Publication:
             if entry is None or not local.is_file() or digest_of(local) != (entry.size, entry.sha256):
                 raise DamagedRunError(5, "The file is not the one that the run's record names", str(local))
         return chosen.send(directory, record)
+
+    def copy(self, source: RunResult) -> RunResult:
+        """Publish a copy of a run, within the store where both are in one.
+
+        Args:
+            source: A run with a record.
+
+        Returns:
+            The published result, a run of its own.
+
+        Raises:
+            RunExistsError: As [publish][idfkit_fs.publish].
+            DamagedRunError: If another run was published over *source* meanwhile.
+        """
+        files, original = source._files, source.record
+        if original is None:
+            raise RunNotFoundError(2, "The run to copy has no record", redact(source.url))
+        record = original.model_copy(update={"id": uuid.uuid4().hex})
+        stands, old = patiently(lambda: self.standing(record.id))
+        if stands:
+            self._remove_record()
+
+        def transfer() -> tuple[RecordedFile, ...]:
+            side_by_side(lambda entry: self._copy_file(files, entry.name), record.files)
+            now = read_record(files)
+            if now is None or now.id != original.id:
+                raise DamagedRunError(5, "Another run was published over the one that is being copied", source.url)
+            return record.files
+
+        complete = self._commit(record, transfer, threading.Event())
+        self._remove_leftovers(
+            {entry.name for entry in (old.files if old else ())} - {file.name for file in record.files}
+        )
+        return result_of(self.fs, complete)
+
+    def _copy_file(self, source: RunFileSystem, name: str) -> None:
+        if source.fs == self.fs.fs:
+            self.fs._run(self.fs._copy_key(source._root.to_file_key(name), self.fs._root.to_file_key(name)))
+            return
+        lease = source._leased(name)
+        try:
+            self.fs.upload(lease.path, name)
+        finally:
+            lease.release()
 
     def _keep_apart(self, directory: Path) -> None:
         target = self.fs.local_root
@@ -260,7 +327,7 @@ class Publication:
         sizes = {name: (directory / name).stat().st_size for name in names}
         errors: list[BaseException] = []
         with (
-            _byte_meter(sum(sizes.values()), f"Publishing {Path(self.fs.url()).name}", self.progress) as meter,
+            byte_meter(sum(sizes.values()), f"Publishing {Path(self.fs.url()).name}", self.progress) as meter,
             ThreadPoolExecutor(_WORKERS, thread_name_prefix="idfkit-fs-publish") as pool,
         ):
 
@@ -316,7 +383,7 @@ def _upload(
 
     _raise_if(stopped())
     size, digest = digest_of(local)
-    _patiently(attempt)
+    patiently(attempt)
     meter(size - counted.value)
     return RecordedFile(name=name, size=size, sha256=digest)
 
@@ -325,12 +392,6 @@ def _raise_if(stopped: bool) -> None:
     if stopped:
         msg = "stopped before all was sent"
         raise InterruptedError(msg)
-
-
-def _patiently(call: Callable[[], T]) -> T:
-    """Call again, a few times, where the store did not answer; fsspec's own retries do not cover every loss."""
-    patient = stamina.retry(on=ConnectionError, attempts=3, timeout=None, wait_initial=0.2, wait_max=5)(call)
-    return patient()
 
 
 class _Counted(Callback):
@@ -349,26 +410,3 @@ class _Counted(Callback):
 
     def absolute_update(self, value: int) -> None:
         self.relative_update(value - self.value)
-
-
-@contextlib.contextmanager
-def _byte_meter(total: int, description: str, progress: bool) -> Iterator[Callable[[int], None]]:
-    if not progress:
-        yield lambda _inc: None
-        return
-    with require_tqdm()(total=total, desc=description, unit="B", unit_scale=True, unit_divisor=1024) as bar:
-        yield bar.update
-
-
-def require_tqdm() -> Any:
-    """The tqdm class that suits a terminal or a notebook.
-
-    Raises:
-        MissingExtraError: If tqdm is not installed.
-    """
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as exc:
-        msg = "progress=True needs a package that is not installed: pip install 'idfkit-fs[progress]'"
-        raise MissingExtraError(msg) from exc
-    return tqdm

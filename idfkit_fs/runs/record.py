@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import uuid
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from idfkit_fs.errors import RecordError
+from idfkit_fs.document import Document
 from idfkit_fs.location import is_url
 
-__all__ = ["RECORD_NAME", "RecordedFile", "RunRecord"]
+__all__ = ["RECORD_NAME", "RecordedFile", "RunRecord", "Sha256", "output_name"]
 
 RECORD_NAME = "run.json"
-FORMAT: Literal["idfkit-fs run"] = "idfkit-fs run"
-_VERSION = 1
 _TEXT_LIMIT = 64 * 1024
 
 
@@ -38,7 +36,7 @@ def _bounded(text: object) -> object:
 
 
 _BoundedText = Annotated[str, BeforeValidator(_bounded)]
-_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RecordedFile(BaseModel):
@@ -54,15 +52,13 @@ class RecordedFile(BaseModel):
 
     name: Annotated[str, AfterValidator(_safe_name)]
     size: int = Field(ge=0)
-    sha256: _Sha256
+    sha256: Sha256
 
 
-class RunRecord(BaseModel):
+class RunRecord(Document):
     """What is known of a run: how it ended, what it was made from, and which files it left.
 
     Attributes:
-        format: Always ``"idfkit-fs run"``.
-        version: Version of the record's format. A later version may add fields to 1; others are refused.
         id: Unique to this run.
         success: Whether EnergyPlus ended without a fatal error.
         exit_code: Exit code of EnergyPlus; None if it is not known.
@@ -72,7 +68,7 @@ class RunRecord(BaseModel):
         output_prefix: Prefix of the output files' names.
         energyplus_version: Such as ``"25.2.0"``; None if it is not known.
         idfkit_version: Version of idfkit that ran it.
-        idfkit_fs_version: Version of idfkit-fs that published it.
+        job: SHA-256 of the [job][idfkit_fs.studies.job.Job] that it answers; None for a run outside of a study.
         model_sha256: SHA-256 of the model as IDF text; None if it is not known.
         weather_sha256: SHA-256 of the weather file; None for a run without one.
         flags: Keyword arguments of the simulation that shape its results.
@@ -80,10 +76,9 @@ class RunRecord(BaseModel):
         files: The run's files, without the record itself.
     """
 
-    model_config = ConfigDict(frozen=True)
+    kind: ClassVar[str] = "the record of a run"
 
-    format: Literal["idfkit-fs run"] = FORMAT
-    version: int = _VERSION
+    format: str = "idfkit-fs run"
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
     success: bool
     exit_code: int | None
@@ -93,9 +88,9 @@ class RunRecord(BaseModel):
     output_prefix: str = "eplus"
     energyplus_version: str | None = None
     idfkit_version: str
-    idfkit_fs_version: str
-    model_sha256: _Sha256 | None = None
-    weather_sha256: _Sha256 | None = None
+    job: Sha256 | None = None
+    model_sha256: Sha256 | None = None
+    weather_sha256: Sha256 | None = None
     flags: dict[str, Any] = Field(default_factory=dict)
     finished: datetime = Field(default_factory=lambda: datetime.now(UTC))
     files: tuple[RecordedFile, ...] = ()
@@ -114,52 +109,11 @@ class RunRecord(BaseModel):
             ``{prefix}out{suffix}`` or ``{prefix}{suffix}`` where the run has it. HTML tables have a name of their own
             for each output suffix, so of these the first is taken. Else None: ``eplusZsz.csv`` is not the run's CSV.
         """
-        names = [entry.name for entry in self.files]
-        usual = [f"{self.output_prefix}out{suffix}", f"{self.output_prefix}{suffix}"]
-        others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
-        return next((name for name in (*usual, *others) if name in names), None)
+        return output_name([entry.name for entry in self.files], self.output_prefix, suffix)
 
-    def to_json(self) -> bytes:
-        """The record as the bytes of ``run.json``."""
-        return self.model_dump_json(indent=1).encode()
 
-    @classmethod
-    def from_json(cls, data: bytes, url: str) -> RunRecord:
-        """Read a record, which anybody may have written.
-
-        Args:
-            data: The bytes of ``run.json``.
-            url: Where it was found, for messages.
-
-        Returns:
-            The record.
-
-        Raises:
-            RecordError: If it is no record, of a newer format, or names a file outside its run.
-        """
-        try:
-            content = json.loads(data)
-        except ValueError as exc:
-            msg = f"{url} is not the record of a run: it is no JSON ({exc})"
-            raise RecordError(msg) from exc
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            msg = f"{url} is not the record of a run: its format is not {FORMAT!r}"
-            raise RecordError(msg)
-        version = content.get("version")
-        if type(version) is not int:
-            msg = f"{url} is a damaged record: its version is no number"
-            raise RecordError(msg)
-        if version > _VERSION:
-            msg = (
-                f"{url} was written in format {version} by a newer idfkit-fs "
-                f"({content.get('idfkit_fs_version', 'unknown')}); this one reads up to {_VERSION}: "
-                "pip install --upgrade idfkit-fs"
-            )
-            raise RecordError(msg)
-        try:
-            return cls.model_validate(content)
-        except ValidationError as exc:
-            first = exc.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            msg = f"{url} is a damaged record: {field}: {first['msg']}"
-            raise RecordError(msg) from exc
+def output_name(names: Collection[str], prefix: str, suffix: str) -> str | None:
+    """As [RunRecord.output][idfkit_fs.RunRecord.output], among any names."""
+    usual = [f"{prefix}out{suffix}", f"{prefix}{suffix}"]
+    others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
+    return next((name for name in (*usual, *others) if name in names), None)

@@ -31,35 +31,34 @@ _OUTPUT_SUFFIXES = (".err", ".end", ".sql", ".eso")
 
 
 class RunFileSystem(FsspecFileSystem):
-    """The files of one run, checked against its record, and read through the cache."""
+    """Files whose hashes are known, such as those of one run: checked against these, and read through the cache."""
 
-    record: RunRecord | None = None
+    known: tuple[RecordedFile, ...] | None = None
 
     @classmethod
-    def of(cls, fs: FsspecFileSystem, record: RunRecord | None) -> Self:
-        """The files of the run at a filesystem's root."""
+    def of(cls, fs: FsspecFileSystem, known: tuple[RecordedFile, ...] | None) -> Self:
+        """The files at a filesystem's root; None if nothing is known of them."""
         files = cls._bound(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
-        files.record = record
+        files.known = known
         # A file never changes under its hash, so a copy that has it needs no look at the store.
-        files._reads_copies = not fs._is_here and (fs._reads_copies or record is not None)
+        files._reads_copies = not fs._is_here and (fs._reads_copies or known is not None)
         return files
 
     def __reduce__(self) -> Any:
-        return _restore_run, (super().__reduce__(), self.record)
+        return _restore_run, (super().__reduce__(), self.known)
 
     def at(self, path: StrPath) -> Self:
         """A directory within the run; its files are checked likewise."""
         below = super().at(path)
-        if self.record is None:
+        if self.known is None:
             return below
         start = f"{self._root.relative(below._root.key)}/".lstrip("/")
-        inside = (file for file in self.record.files if file.name.startswith(start))
-        renamed = tuple(file.model_copy(update={"name": file.name.removeprefix(start)}) for file in inside)
-        return self.of(below, self.record.model_copy(update={"files": renamed}))
+        inside = (file for file in self.known if file.name.startswith(start))
+        return self.of(below, tuple(file.model_copy(update={"name": file.name.removeprefix(start)}) for file in inside))
 
     def _leased(self, path: StrPath) -> LocalCopy:
         copy = super()._leased(path)
-        if self._is_here and self.record:
+        if self._is_here and self.known is not None:
             self._check(path, *digest_of(copy.path))
         return copy
 
@@ -80,7 +79,8 @@ class RunFileSystem(FsspecFileSystem):
         )
 
     def _recorded(self, path: StrPath) -> RecordedFile | None:
-        return self.record.file(self._root.relative(self._root.to_key(path))) if self.record else None
+        name = self._root.relative(self._root.to_key(path))
+        return next((file for file in self.known or () if file.name == name), None)
 
     def _check(self, path: StrPath, size: int, sha256: str) -> None:
         entry = self._recorded(path)
@@ -96,9 +96,9 @@ class RunFileSystem(FsspecFileSystem):
         return DamagedRunError(errno.EIO, message, redact(self.url(path)))
 
 
-def _restore_run(reduced: Any, record: RunRecord | None) -> RunFileSystem:
+def _restore_run(reduced: Any, known: tuple[RecordedFile, ...] | None) -> RunFileSystem:
     restore, arguments = reduced
-    return RunFileSystem.of(restore(*arguments), record)
+    return RunFileSystem.of(restore(*arguments), known)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -293,7 +293,7 @@ def result_of(
     fs: FsspecFileSystem, record: RunRecord | None, success: bool | None = None, output_prefix: str = "eplus"
 ) -> RunResult:
     """The result of a run whose record is known already; without one, *success* and *output_prefix* stand in."""
-    files = RunFileSystem.of(fs, record)
+    files = RunFileSystem.of(fs, None if record is None else record.files)
     return RunResult(
         run_dir=Path(files.local_root or files.url()),
         success=bool(success) if record is None else record.success,

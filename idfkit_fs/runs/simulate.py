@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 import idfkit.simulation
 from idfkit import IDFDocument, write_idf
-from idfkit.exceptions import EnergyPlusNotFoundError, SimulationError
+from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
 from idfkit.simulation import (
     EnergyPlusConfig,
     SimulationCache,
@@ -32,9 +32,10 @@ from idfkit_fs.errors import PublishError, did_you_mean
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, repair, to_text
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
+from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult
 
-__all__ = ["SimulationOptions", "async_simulate", "simulate"]
+__all__ = ["SHAPING", "LocalRun", "SimulationOptions", "async_simulate", "find_installation", "local_input", "simulate"]
 
 
 class SimulationOptions(TypedDict, total=False):
@@ -56,8 +57,8 @@ class SimulationOptions(TypedDict, total=False):
     auto_migrate: bool
 
 
-# The keywords that shape what EnergyPlus writes; the record keeps them.
-_FLAGS = ("expand_objects", "annual", "design_day", "output_prefix", "output_suffix", "readvars", "extra_args")
+SHAPING = ("expand_objects", "annual", "design_day", "output_prefix", "output_suffix", "readvars", "extra_args")
+"""The keywords that shape what EnergyPlus writes; the record keeps them."""
 
 
 def simulate(
@@ -107,14 +108,8 @@ def simulate(
     """
     place = _place(output_dir, storage_options, options)
     publication = Publication(place, include, exclude, overwrite, progress)
-    run = _LocalRun(publication, *_prepare(publication, model, weather, options))
-    try:
-        with run.progress() as on_progress:
-            result = idfkit.simulation.simulate(model, run.weather, **run.keywords(on_progress))
-    except BaseException as exc:
-        run.abandon(exc)
-        raise
-    return run.publish(result)
+    run = LocalRun(publication, *_prepare(publication, model, weather, options))
+    return run.publish(run.energyplus(model))
 
 
 async def async_simulate(
@@ -136,23 +131,8 @@ async def async_simulate(
     """
     place = _place(output_dir, storage_options, options)
     publication = Publication(place, include, exclude, overwrite, progress)
-    run = _LocalRun(publication, *await asyncio.to_thread(_prepare, publication, model, weather, options))
-    try:
-        with run.progress() as on_progress:
-            result = await idfkit.simulation.async_simulate(model, run.weather, **run.keywords(on_progress))
-    except BaseException as exc:
-        run.abandon(exc)
-        raise
-    stop = threading.Event()
-    publishing = asyncio.create_task(asyncio.to_thread(run.publish, result, stop))
-    try:
-        return await asyncio.shield(publishing)
-    except asyncio.CancelledError:
-        # What the caller sees next is settled: no upload goes on behind its back.
-        stop.set()
-        await asyncio.wait([publishing])
-        publishing.exception()
-        raise
+    run = LocalRun(publication, *await asyncio.to_thread(_prepare, publication, model, weather, options))
+    return await run.async_publish(await run.async_energyplus(model))
 
 
 def _prepare(
@@ -160,26 +140,64 @@ def _prepare(
 ) -> tuple[Path | None, dict[str, Any], dict[str, Any]]:
     """Whatever may be refused before EnergyPlus starts: weather file, idfkit's keywords, facts for the record."""
     publication.standing()
-    local_weather = _local_weather(weather, publication.fs)
-    energyplus = options.get("energyplus") or _find_energyplus()
+    local_weather = None if weather is None else local_input(weather, publication.fs)
     facts = {
-        "energyplus_version": ".".join(str(part) for part in energyplus.version),
         "model_sha256": hashlib.sha256(write_idf(model).encode()).hexdigest(),
         "weather_sha256": digest_of(local_weather)[1] if local_weather and local_weather.is_file() else None,
-        "flags": {name: value for name, value in options.items() if name in _FLAGS},
     }
-    return local_weather, {**options, "energyplus": energyplus}, facts
+    return local_weather, {**options, "energyplus": options.get("energyplus") or find_installation()}, facts
 
 
 @dataclass(frozen=True)
-class _LocalRun:
-    """A simulation in its local directory: what both twins do before and after EnergyPlus."""
+class LocalRun:
+    """A simulation in a local temporary directory: what stands around EnergyPlus.
+
+    Attributes:
+        publication: Where it is to be published.
+        weather: The weather file; None for a design-day run.
+        options: Keywords for idfkit; ``energyplus`` is among them.
+        facts: What the record is to tell that a result does not.
+        directory: The directory.
+    """
 
     publication: Publication
     weather: Path | None
     options: dict[str, Any]
     facts: dict[str, Any]
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="idfkit-fs-run-")))
+
+    def energyplus(self, model: IDFDocument) -> SimulationResult:
+        """Run EnergyPlus."""
+        try:
+            with self.progress() as on_progress:
+                return idfkit.simulation.simulate(model, self.weather, **self.keywords(on_progress))
+        except BaseException as exc:
+            self.abandon(exc)
+            raise
+
+    async def async_energyplus(self, model: IDFDocument) -> SimulationResult:
+        """Likewise; cancelling stops EnergyPlus."""
+        try:
+            with self.progress() as on_progress:
+                return await idfkit.simulation.async_simulate(model, self.weather, **self.keywords(on_progress))
+        except BaseException as exc:
+            self.abandon(exc)
+            raise
+
+    async def async_publish(
+        self, result: SimulationResult, standing: tuple[bool, RunRecord | None] | None = None
+    ) -> RunResult:
+        """Publish in a thread; cancelling stops before the next file."""
+        stop = threading.Event()
+        publishing = asyncio.create_task(asyncio.to_thread(self.publish, result, stop, standing))
+        try:
+            return await asyncio.shield(publishing)
+        except asyncio.CancelledError:
+            # What the caller sees next is settled: no upload goes on behind its back.
+            stop.set()
+            await asyncio.wait([publishing])
+            publishing.exception()
+            raise
 
     def keywords(self, on_progress: Any) -> dict[str, Any]:
         """What idfkit's own function is called with."""
@@ -202,15 +220,33 @@ class _LocalRun:
         else:
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    def publish(self, result: SimulationResult, stop: threading.Event | None = None) -> RunResult:
+    def given_up(self, error: IdfKitError, seconds: float) -> SimulationResult:
+        """The result of a run that idfkit gave up, such as for a time-out: what EnergyPlus had written until then."""
+        self.directory.mkdir(exist_ok=True)
+        return SimulationResult(
+            run_dir=self.directory,
+            success=False,
+            exit_code=getattr(error, "exit_code", None),
+            stdout="",
+            stderr=str(error),
+            runtime_seconds=seconds,
+            output_prefix=self.options.get("output_prefix", "eplus"),
+        )
+
+    def publish(
+        self,
+        result: SimulationResult,
+        stop: threading.Event | None = None,
+        standing: tuple[bool, RunRecord | None] | None = None,
+    ) -> RunResult:
         """Publish what EnergyPlus left, then remove the directory; keep it, ready for ``publish()``, if that fails."""
         try:
             if Path(result.run_dir).resolve() != self.directory.resolve():
                 # A hit of idfkit's SimulationCache: its entry is not ours to write to.
                 shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
-            record = record_of(result, **self.facts)
+            record = record_of(result, **self.facts, **_facts_of(self.options))
             (self.directory / DRAFT_NAME).write_bytes(record.to_json())
-            published = self.publication.send(self.directory, record, stop)
+            published = self.publication.send(self.directory, record, stop, standing)
         except BaseException as exc:
             if stop is not None and stop.is_set():
                 shutil.rmtree(self.directory, ignore_errors=True)
@@ -220,6 +256,14 @@ class _LocalRun:
         shutil.rmtree(self.directory, ignore_errors=True)
         published.migration_report = result.migration_report
         return published
+
+
+def _facts_of(options: dict[str, Any]) -> dict[str, Any]:
+    version = options["energyplus"].version
+    return {
+        "energyplus_version": ".".join(str(part) for part in version),
+        "flags": {name: value for name, value in options.items() if name in SHAPING},
+    }
 
 
 def _with_percent(event: SimulationProgress) -> SimulationProgress:
@@ -246,7 +290,7 @@ def _place(
     return fs.at(to_text(output_dir))
 
 
-def _find_energyplus() -> EnergyPlusConfig:
+def find_installation() -> EnergyPlusConfig:
     """The installation that idfkit finds, else the one that the extra ``energyplus`` brings."""
     try:
         return find_energyplus()
@@ -259,13 +303,11 @@ def _find_energyplus() -> EnergyPlusConfig:
         raise
 
 
-def _local_weather(weather: Location | None, output: FsspecFileSystem) -> Path | None:
-    """The weather file on this machine; one at a URL is fetched into the cache, once for each version of it."""
-    if weather is None or weather == "":
-        return None if weather is None else Path()
-    if isinstance(weather, UPathLike):
-        return FsspecFileSystem.from_upath(weather.parent).local_path(weather.name)
-    text = repair(weather)
+def local_input(place: Location, output: FsspecFileSystem) -> Path:
+    """A weather file or model on this machine; one at a URL is fetched into the cache, once for each version of it."""
+    if isinstance(place, UPathLike):
+        return FsspecFileSystem.from_upath(place.parent).local_path(place.name)
+    text = repair(place)
     if not is_url(text):
         return Path(text)
     directory, _, name = text.rpartition("/")

@@ -1,0 +1,230 @@
+"""Hand the cases of a study to whatever runs them, and tell what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Any, Protocol, Self
+
+from idfkit.exceptions import EnergyPlusNotFoundError
+
+from idfkit_fs.errors import IncompleteRunError, redact
+from idfkit_fs.studies.worker import CaseRun, Source, async_run_case, run_case
+from idfkit_fs.transfers import counter
+
+__all__ = ["Planned", "RunReport", "run_cases"]
+
+# What would befall every other case too.
+_HOPELESS = (PermissionError, EnergyPlusNotFoundError)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A case that is to be run.
+
+    Attributes:
+        case: The case's name.
+        source: A run that it may be copied from.
+        again: Whether it is run once more if it failed.
+    """
+
+    case: str
+    source: Source | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What became of the cases that were to be run.
+
+    Attributes:
+        runs: One for each case, in the order of their names.
+    """
+
+    runs: tuple[CaseRun, ...]
+
+    @property
+    def ok(self) -> tuple[str, ...]:
+        """The cases that EnergyPlus ended well."""
+        return tuple(run.case for run in self.runs if run.state == "ok")
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The cases that EnergyPlus ended with an error."""
+        return tuple(run.case for run in self.runs if run.state == "failed")
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """The cases for which EnergyPlus ran."""
+        return tuple(run.case for run in self.runs if run.how == "simulated")
+
+    @property
+    def reused(self) -> tuple[str, ...]:
+        """The cases whose run was copied from another case."""
+        return tuple(run.case for run in self.runs if run.how == "reused")
+
+    def __str__(self) -> str:
+        how: Counter[str] = Counter(run.how for run in self.runs)
+        words = {"simulated": "simulated", "reused": "reused", "found": "done before"}
+        parts = [f"{how[name]} {word}" for name, word in words.items() if how[name]]
+        ended = f"; {len(self.failed)} failed in EnergyPlus" if self.failed else ""
+        return f"{len(self.runs)} cases: {', '.join(parts)}{ended}" if self.runs else "nothing to run"
+
+
+class _Engine(Protocol):
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[CaseRun]: ...
+
+
+class _Here:
+    """Cases side by side in this process: EnergyPlus is a process of its own, and cancelling a case ends it."""
+
+    def __init__(self, max_workers: int | None) -> None:
+        workers = max_workers or _processors()
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(workers + 4, thread_name_prefix="idfkit-fs-run"))
+        self._gate = asyncio.Semaphore(workers)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="idfkit-fs-study", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, _function: Any, /, *args: Any, **kwargs: Any) -> Future[CaseRun]:
+        """As an executor, but each case is a task."""
+        return asyncio.run_coroutine_threadsafe(self._run(*args, **kwargs), self._loop)
+
+    async def _run(self, *args: Any, **kwargs: Any) -> CaseRun:
+        async with self._gate:
+            return await async_run_case(*args, **kwargs)
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._loop.shutdown_default_executor()
+
+
+def _processors() -> int:
+    """How many this process may use, which in a container or a job is not how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Rounds:
+    """Cases under way on an engine, and what became of the others."""
+
+    def __init__(self, engine: _Engine, url: str, options: dict[str, Any], done: Callable[[int], Any]) -> None:
+        self._engine = engine
+        self._url = url
+        self._options = options
+        self._done = done
+        self._ended: SimpleQueue[Future[CaseRun]] = SimpleQueue()
+        self._under_way: dict[Future[CaseRun], Sequence[Planned]] = {}
+        self._runs: list[CaseRun] = []
+        self._errors: dict[str, BaseException] = {}
+
+    def run(self, groups: Iterable[Sequence[Planned]]) -> RunReport:
+        """Run groups of cases; the first of each is simulated, and the others are copied from it."""
+        try:
+            for group in groups:
+                self._begin(group)
+            while self._under_way:
+                self._settle(self._ended.get())
+        except BaseException:
+            self._cancel()
+            raise
+        report = RunReport(tuple(sorted(self._runs)))
+        if self._errors:
+            raise _incomplete(report, self._errors)
+        return report
+
+    def _begin(self, group: Sequence[Planned]) -> None:
+        first = group[0]
+        future = self._engine.submit(
+            run_case, self._url, first.case, self._options, again=first.again, source=first.source
+        )
+        self._under_way[future] = group
+        future.add_done_callback(self._ended.put)
+
+    def _settle(self, future: Future[CaseRun]) -> None:
+        first, *others = self._under_way.pop(future)
+        self._done(1)
+        try:
+            run = future.result()
+        except CancelledError:
+            return
+        except Exception as exc:  # noqa: BLE001 - told at the end; the other cases go on
+            self._errors[first.case] = exc
+            if isinstance(exc, _HOPELESS):
+                self._cancel()
+                return
+        else:
+            self._runs.append(run)
+            if run.state == "ok":
+                source = Source(f"{self._url}/{first.case}", self._options)
+                for other in others:
+                    self._begin([replace(other, source=source)])
+                return
+        if others:
+            self._begin(others)
+
+    def _cancel(self) -> None:
+        for future in list(self._under_way):
+            future.cancel()
+
+
+def _incomplete(report: RunReport, errors: dict[str, BaseException]) -> IncompleteRunError:
+    case, first = next(iter(errors.items()))
+    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+    error = IncompleteRunError(
+        f"Case {case!r}{more} could not be run: {first}. Running the study again takes up the rest"
+    )
+    error.report, error.errors = report, errors
+    error.__cause__ = first
+    return error
+
+
+def run_cases(
+    url: str,
+    storage_options: dict[str, Any],
+    planned: Iterable[Sequence[Planned]],
+    executor: Executor | None,
+    max_workers: int | None,
+    progress: bool,
+) -> RunReport:
+    """Run cases, each with those that ask for the same run: the first of these is simulated, and then copied.
+
+    Args:
+        url: The study's URL.
+        storage_options: What reaches it.
+        planned: Groups of cases that ask for the same run.
+        executor: What runs them; None for this process.
+        max_workers: How many at once in this process; by default as many as it may use processors.
+        progress: Whether to show a bar.
+
+    Returns:
+        What became of the cases.
+
+    Raises:
+        IncompleteRunError: If some could not be run, for a reason that is not EnergyPlus's.
+    """
+    groups = [list(group) for group in planned]
+    total = sum(map(len, groups))
+    name = redact(url).rstrip("/").rpartition("/")[2]
+    with counter(total, f"Running {name}", "case", progress) as done:
+        if executor is not None:
+            return _Rounds(executor, url, storage_options, done).run(groups)
+        with _Here(max_workers) as here:
+            return _Rounds(here, url, storage_options, done).run(groups)

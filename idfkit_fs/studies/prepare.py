@@ -1,0 +1,136 @@
+"""Make of what a user gives for a case what a study stores: a job, and the model and weather file that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from idfkit import IDFDocument, load_epjson, load_idf, write_idf
+from idfkit.exceptions import IdfKitError
+from idfkit.simulation import SimulationJob
+
+from idfkit_fs.errors import LocationError, ModelError, redact
+from idfkit_fs.filesystem import FsspecFileSystem
+from idfkit_fs.location import Location, to_text
+from idfkit_fs.runs.record import RecordedFile
+from idfkit_fs.runs.simulate import local_input
+from idfkit_fs.studies.job import Job, JobOptions, Metrics, make_job
+from idfkit_fs.transfers import patiently
+
+__all__ = ["Case", "Inputs", "case_of_job"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case to be added to a study.
+
+    Attributes:
+        name: The case's name; it becomes a directory of the study.
+        model: An idfkit document, or a path or URL of an IDF or epJSON file.
+        weather: A path or URL of a weather file (EPW); None for a design-day run.
+        parameters: What you want to remember of the case: any JSON values; columns of the summary.
+        metrics: Cells of tabular reports to keep in the summary, beside the study's own.
+        include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
+        exclude: Glob patterns of files to leave out.
+        options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate].
+    """
+
+    name: str
+    model: IDFDocument | Location
+    weather: Location | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Metrics = ()
+    include: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+    options: JobOptions = field(default_factory=JobOptions)
+
+
+def case_of_job(job: SimulationJob) -> Case:
+    """The case that a job of idfkit's describes; its label is the name, or without one the output directory's."""
+    name = job.label or (Path(job.output_dir).name if job.output_dir else "")
+    if not name:
+        msg = "a SimulationJob needs a label to be a case of a study"
+        raise LocationError(msg)
+    options: Any = {option: getattr(job, option) for option in JobOptions.__annotations__ if hasattr(job, option)}
+    model: Any = job.model  # idfkit declares it an object
+    return Case(name, model, job.weather, options=options)
+
+
+class Inputs:
+    """The models and weather files of cases that are being added; each goes up once.
+
+    Args:
+        fs: Where they go.
+        stored: The names of those that are there; added to.
+    """
+
+    def __init__(self, fs: FsspecFileSystem, stored: set[str]) -> None:
+        self._fs = fs
+        self._stored = stored
+        self._weather: dict[Path, tuple[RecordedFile, bytes]] = {}
+        self._sending: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
+
+    def job_of(self, case: Case) -> tuple[Job, dict[str, bytes]]:
+        """What a case is to run, and the contents that must be there before."""
+        model, text = _named(_idf_of(case, self._fs), ".idf")
+        contents = {model.name: text}
+        weather = None
+        if case.weather is not None:
+            weather, contents[weather.name] = self._weather_of(case.name, case.weather)
+        job = make_job(
+            case.name, model, weather, case.parameters, case.metrics, case.include, case.exclude, case.options
+        )
+        return job, {name: data for name, data in contents.items() if name not in self._stored}
+
+    def send(self, name: str, data: bytes) -> None:
+        """Upload an input, or wait for whoever does."""
+        with self._lock:
+            known = self._sending.get(name)
+            sending = self._sending.setdefault(name, Future())
+        if known is None:
+            try:
+                patiently(lambda: self._fs.write_bytes(name, data))
+                sending.set_result(None)
+                self._stored.add(name)
+            except BaseException as exc:  # noqa: BLE001 - raised below, here and for whoever waits
+                sending.set_exception(exc)
+        sending.result()
+
+    def _weather_of(self, case: str, weather: Location) -> tuple[RecordedFile, bytes]:
+        path = local_input(weather, self._fs)
+        if path not in self._weather:
+            try:
+                data = path.read_bytes()
+            except OSError as exc:
+                msg = f"case {case!r}: the weather file {redact(to_text(weather))!r} cannot be read: {exc.strerror}"
+                raise ModelError(msg) from exc
+            if not data.startswith(b"LOCATION,"):
+                msg = f"case {case!r}: {redact(to_text(weather))!r} is no EPW file: it does not begin with LOCATION"
+                raise ModelError(msg)
+            self._weather[path] = _named(data, ".epw")
+        return self._weather[path]
+
+
+def _named(data: bytes, suffix: str) -> tuple[RecordedFile, bytes]:
+    digest = hashlib.sha256(data).hexdigest()
+    return RecordedFile(name=f"{digest}{suffix}", size=len(data), sha256=digest), data
+
+
+def _idf_of(case: Case, fs: FsspecFileSystem) -> bytes:
+    """The model as IDF text, the same for the same model however it was given."""
+    if isinstance(case.model, IDFDocument):
+        return write_idf(case.model).encode()
+    shown = redact(to_text(case.model))
+    try:
+        path = str(local_input(case.model, fs))
+        load = load_epjson if shown.lower().endswith((".epjson", ".json")) else load_idf
+        return write_idf(load(path)).encode()
+    except (IdfKitError, ValueError, OSError) as exc:
+        msg = f"case {case.name!r}: the model {shown!r} cannot be read: {exc}"
+        raise ModelError(msg) from exc

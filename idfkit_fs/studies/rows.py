@@ -1,0 +1,84 @@
+"""The summary of a study as a table: one row a case, columns from all of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from idfkit_fs.studies.job import Outcome, Summary
+from idfkit_fs.studies.layout import State
+
+__all__ = ["Row", "as_table", "row_of"]
+
+_BEFORE = ("floor_area_m2", "site_energy_kwh", "source_energy_kwh", "eui_kwh_m2")
+_AFTER = ("unmet_heating_hours", "unmet_cooling_hours")
+_LAST = ("warnings", "severe_errors")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one case.
+
+    Attributes:
+        case: The case's name.
+        state: Its state; ``"damaged"`` if what stands in the store cannot be read.
+        parameters: The case's parameters.
+        summary: What its worker noted; None for a case without outcome.
+        runtime_seconds: Wall-clock time of EnergyPlus.
+        message: What is wrong.
+    """
+
+    case: str
+    state: State | Literal["damaged"]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    summary: Summary | None = None
+    runtime_seconds: float | None = None
+    message: str | None = None
+
+
+def row_of(outcome: Outcome) -> Row:
+    """The row of a case that has ended."""
+    summary, seconds = outcome.summary, outcome.record.runtime_seconds
+    return Row(outcome.case, outcome.state, outcome.parameters, summary, seconds, summary.message)
+
+
+def as_table(rows: list[Row]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows; an end use that a case does not have is 0 where it has others, and else left out."""
+    uses: dict[str, None] = {}
+    peaks: dict[str, None] = {}
+    for row in rows:
+        uses |= dict.fromkeys(_end_uses(row.summary))
+        peaks |= dict.fromkeys(_peaks(row.summary))
+    parameters = dict.fromkeys(name for row in rows for name in row.parameters)
+    metrics = dict.fromkeys(name for row in rows if row.summary for name in row.summary.metrics)
+    columns = ["case", "state", *parameters, *_BEFORE, *sorted(uses), *sorted(peaks), *_AFTER, *metrics, *_LAST]
+    columns = [*dict.fromkeys([*columns, "runtime_seconds", "message"])]
+    return columns, [_cells(row, uses, peaks) for row in rows]
+
+
+def _cells(row: Row, uses: dict[str, None], peaks: dict[str, None]) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    if row.summary:
+        cells |= row.summary.metrics
+        for known, own in ((uses, _end_uses(row.summary)), (peaks, _peaks(row.summary))):
+            cells |= {**dict.fromkeys(known, 0.0), **own} if own else {}
+        cells |= {name: getattr(row.summary, name) for name in (*_BEFORE, *_AFTER, *_LAST)}
+    cells |= row.parameters
+    cells |= {"case": row.case, "state": row.state, "runtime_seconds": row.runtime_seconds, "message": row.message}
+    return {name: value for name, value in cells.items() if value is not None}
+
+
+def _end_uses(summary: Summary | None) -> dict[str, float]:
+    uses = summary.end_uses_kwh if summary else {}
+    return {f"{_word(use)}_{_word(fuel)}_kwh": energy for use, fuels in uses.items() for fuel, energy in fuels.items()}
+
+
+def _peaks(summary: Summary | None) -> dict[str, float]:
+    peaks = summary.peak_demand_w if summary else {}
+    return {f"peak_{_word(fuel)}_w": demand for fuel, demand in peaks.items()}
+
+
+def _word(text: str) -> str:
+    """A name of EnergyPlus's as part of a column's: ``"District Heating Water"`` as ``district_heating_water``."""
+    return re.sub(r"\W+", "_", text).strip("_").lower()

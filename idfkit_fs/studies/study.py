@@ -1,0 +1,594 @@
+"""A study: many runs under one URL. The store holds all of its state; there is no server and no database."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack, get_args
+
+from idfkit import IDFDocument
+from idfkit.simulation import SimulationJob
+
+from idfkit_fs.errors import (
+    CaseExistsError,
+    CaseNotFoundError,
+    IdfkitFsError,
+    MissingExtraError,
+    RecordError,
+    RunNotFoundError,
+    StudyNotFoundError,
+    did_you_mean,
+    redact,
+)
+from idfkit_fs.filesystem import FsspecFileSystem
+from idfkit_fs.location import Location, to_text
+from idfkit_fs.runs.download import chosen_files, save
+from idfkit_fs.runs.record import RECORD_NAME
+from idfkit_fs.runs.result import RunResult, open_result
+from idfkit_fs.studies.engine import Planned, RunReport, run_cases
+from idfkit_fs.studies.job import Job, JobOptions, Metrics, Outcome, StudyFile, parse_metrics
+from idfkit_fs.studies.layout import (
+    INPUTS,
+    JOBS,
+    STUDY,
+    Ended,
+    State,
+    check_case,
+    job_path,
+    outcome_path,
+    outcomes_directory,
+    parse_jobs,
+    parse_outcomes,
+    short_key,
+)
+from idfkit_fs.studies.prepare import Case, Inputs, case_of_job
+from idfkit_fs.studies.rows import Row, as_table, row_of
+from idfkit_fs.studies.worker import Source, read_job, read_study
+from idfkit_fs.transfers import byte_meter, counter, patiently, side_by_side
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Study", "StudyStatus"]
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """How the cases of a study stand.
+
+    Attributes:
+        ok: Cases that EnergyPlus ended well.
+        failed: Cases that it ended with an error.
+        missing: Cases that are still to be run.
+    """
+
+    ok: tuple[str, ...]
+    failed: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """How many cases there are."""
+        return len(self.ok) + len(self.failed) + len(self.missing)
+
+    def states(self) -> dict[str, State]:
+        """The state of each case, by its name; sorted."""
+        named: list[tuple[str, State]] = [
+            *((case, "ok") for case in self.ok),
+            *((case, "failed") for case in self.failed),
+            *((case, "missing") for case in self.missing),
+        ]
+        return dict(sorted(named))
+
+    def __str__(self) -> str:
+        return f"{self.total} cases: {len(self.ok)} ok, {len(self.failed)} failed, {len(self.missing)} missing"
+
+
+class Study:
+    """Many runs under one URL: prepare them here, run them anywhere, collect them from any machine.
+
+    The store holds all of the state, so any number of machines may look, add and run at the same time. Making a Study
+    asks nothing of the store, and changes nothing there.
+
+    Args:
+        url: The study's URL, a plain path, or a ``UPath``.
+        storage_options: What the store's fsspec class takes.
+        metrics: Cells of tabular reports that the summary of every case has, as ``(report, table, row, column)``, or
+            a mapping of the names of their columns to such; kept in the study when cases are added. None leaves
+            what the study has.
+
+    Raises:
+        LocationError: If the URL names no bucket or directory.
+        ValueError: If a metric is none.
+
+    Examples:
+        >>> study = Study("memory://study-001")
+        >>> study.add("case-42", model, "chicago.epw", annual=True, parameters={"wwr": 0.4})  # doctest: +SKIP
+        >>> print(study.run(progress=True))  # doctest: +SKIP
+        1 cases: 1 simulated
+        >>> study.summary()[["wwr", "eui_kwh_m2"]]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, url: Location, *, storage_options: dict[str, Any] | None = None, metrics: Metrics | None = None
+    ) -> None:
+        self.fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
+        self._storage_options = dict(storage_options or {})
+        self._metrics = None if metrics is None else parse_metrics(metrics)
+        self._stored: set[str] | None = None
+
+    @property
+    def url(self) -> str:
+        """The study's URL."""
+        return self.fs.url()
+
+    def __repr__(self) -> str:
+        return f"Study({redact(self.url)!r})"
+
+    def __reduce__(self) -> Any:
+        metrics = None if self._metrics is None else {metric.name: metric.cell for metric in self._metrics}
+        return _restore, (self.url, self._storage_options, metrics)
+
+    # Prepare.
+
+    def add(
+        self,
+        case: str,
+        model: IDFDocument | Location,
+        weather: Location | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        metrics: Metrics = (),
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        overwrite: bool = False,
+        **options: Unpack[JobOptions],
+    ) -> None:
+        """Add a case. Many go quicker with [add_cases][idfkit_fs.Study.add_cases].
+
+        Adding the same case again changes nothing.
+
+        Args:
+            case: The case's name; it becomes a directory of the study.
+            model: An idfkit document, or a path or URL of an IDF or epJSON file.
+            weather: A path or URL of a weather file (EPW); None for a design-day run.
+            parameters: What you want to remember of the case: any JSON values; columns of the summary.
+            metrics: Cells of tabular reports to keep in the summary, beside the study's own.
+            include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
+            exclude: Glob patterns of files to leave out.
+            overwrite: Whether another case of that name may be replaced; its run goes, unless it is what the new one
+                asks for.
+            **options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate], such as
+                ``annual=True``.
+
+        Raises:
+            CaseExistsError: If the study has another case of that name, and *overwrite* is False.
+            ModelError: If the model or the weather file cannot be read as one.
+            LocationError: If *case* cannot be a name.
+            TypeError: For a keyword that idfkit does not know.
+            ValueError: If a parameter is no JSON, or has the name of a column of the summary.
+
+        Examples:
+            >>> study.add("wwr-0.4", model, "chicago.epw", annual=True, parameters={"wwr": 0.4})  # doctest: +SKIP
+        """
+        added = Case(case, model, weather, parameters or {}, metrics, include, exclude, options)
+        self.add_cases([added], overwrite=overwrite)
+
+    def add_jobs(self, jobs: Iterable[SimulationJob], *, overwrite: bool = False, progress: bool = False) -> None:
+        """Add what [idfkit.simulation.simulate_batch][idfkit.simulation.batch.simulate_batch] takes.
+
+        Args:
+            jobs: Jobs; the ``label`` of each is the case's name, or without one the name of its ``output_dir``.
+            overwrite: As in [add][idfkit_fs.Study.add].
+            progress: Whether to show a bar.
+
+        Raises:
+            LocationError: If a job has neither label nor output directory.
+            CaseExistsError: As [add][idfkit_fs.Study.add]; the others likewise.
+        """
+        cases = [case_of_job(job) for job in jobs]
+        self.add_cases(cases, overwrite=overwrite, progress=progress)
+
+    def add_cases(self, cases: Iterable[Case], *, overwrite: bool = False, progress: bool = False) -> None:
+        """Add many cases side by side. Each model and weather file goes up once, whoever uses it.
+
+        Args:
+            cases: The cases; a generator is asked for the next only when the store can take it.
+            overwrite: As in [add][idfkit_fs.Study.add].
+            progress: Whether to show a bar.
+
+        Raises:
+            CaseExistsError: As [add][idfkit_fs.Study.add]; the others likewise. Cases before the wrong one may have
+                been added by then; adding all again is free for these.
+
+        Examples:
+            >>> study.add_cases(
+            ...     Case(f"wwr-{wwr}", office(wwr), "chicago.epw", {"wwr": wwr}, options={"annual": True})
+            ...     for wwr in (0.2, 0.4, 0.6)
+            ... )  # doctest: +SKIP
+        """
+        self._begin()
+        inputs = Inputs(self.fs.at(INPUTS), self._stored_inputs())
+        seen: dict[str, Job] = {}
+
+        def prepared() -> Iterator[tuple[Job, dict[str, bytes]]]:
+            for case in cases:
+                job, contents = inputs.job_of(case)
+                if seen.setdefault(job.case, job) != job:
+                    raise self._taken(job.case)
+                yield job, contents
+
+        def add(item: tuple[Job, dict[str, bytes]]) -> None:
+            job, contents = item
+            for name, data in contents.items():
+                inputs.send(name, data)
+            self._add_job(job, overwrite)
+
+        total = len(cases) if isinstance(cases, Sized) else None
+        with counter(total, f"Adding to {_name_of(self.url)}", "case", progress) as done:
+            side_by_side(add, prepared(), done)
+
+    def _begin(self) -> None:
+        """Describe the study, unless it is described as it should be."""
+        try:
+            standing = read_study(self.fs)
+        except StudyNotFoundError:
+            wanted = StudyFile(metrics=self._metrics or ())
+            if patiently(lambda: self.fs._run(self.fs._create(STUDY, wanted.to_json()))):
+                return
+            standing = read_study(self.fs)
+        if self._metrics is not None and self._metrics != standing.metrics:
+            wanted = StudyFile(metrics=self._metrics)
+            patiently(lambda: self.fs.write_bytes(STUDY, wanted.to_json()))
+
+    def _stored_inputs(self) -> set[str]:
+        if self._stored is None:
+            self._stored = {path.rpartition("/")[2] for path in patiently(lambda: self.fs.glob(INPUTS, "*"))}
+        return self._stored
+
+    def _add_job(self, job: Job, overwrite: bool) -> None:
+        path, data = job_path(job.case), job.to_json()
+        standing: Job | None = None
+        try:
+            standing = self._job(job.case)
+            if standing is None:
+                if self.fs._run(self.fs._create(path, data)):
+                    return
+                standing = self._job(job.case)  # somebody else was quicker
+            if standing is not None and standing.asks_for_same(job):
+                return
+            if not overwrite:
+                raise self._taken(job.case)
+        except RecordError:
+            if not overwrite:
+                raise
+        # The outcome goes first: from now on the case is missing, whenever this process ends.
+        self._remove_all(self._outcomes_of(job.case, standing))
+        if standing is None or standing.key != job.key:
+            self._remove_all([f"{job.case}/{RECORD_NAME}"])
+        self.fs.write_bytes(path, data)
+
+    def _job(self, case: str) -> Job | None:
+        try:
+            return read_job(self.fs, case)
+        except CaseNotFoundError:
+            return None
+
+    def _outcomes_of(self, case: str, job: Job | None) -> list[str]:
+        """Where it may stand how a case ended; if its job cannot be read, by a listing."""
+        if job is not None:
+            return [job.outcome_path(state) for state in get_args(Ended)]
+        return self._table().outcomes_of(case)
+
+    def _remove_all(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                patiently(lambda path=path: self.fs.remove(path))  # type: ignore[misc]
+
+    def _taken(self, case: str) -> CaseExistsError:
+        message = f"The study has another case {case!r}; overwrite=True replaces it"
+        return CaseExistsError(17, message, redact(self.fs.url(job_path(case))))
+
+    # Run.
+
+    def run(
+        self,
+        cases: Iterable[str] | None = None,
+        *,
+        states: Collection[str] = ("missing",),
+        executor: Executor | None = None,
+        max_workers: int | None = None,
+        reuse: Study | Location | None = None,
+        progress: bool = False,
+    ) -> RunReport:
+        """Run cases, here or on an engine.
+
+        A case that asks for what another one has already is copied from it instead of simulated. One that EnergyPlus
+        ends with an error is ``failed``, and the others go on. An interrupt stops EnergyPlus, and publishes nothing.
+
+        Args:
+            cases: Names of cases to run unless they are ok; None for all in one of *states*.
+            states: ``"missing"``, ``"failed"``, or both.
+            executor: Anything with [concurrent.futures.Executor][]'s ``submit``, such as a process pool or
+                ``dask.distributed.Client(...).get_executor()``; its workers get the storage options. None runs the
+                cases in this process, EnergyPlus being a process of its own.
+            max_workers: How many at once in this process; by default as many as it may use processors.
+            reuse: Another study, whose runs are copied too; a URL is reached with this study's storage options.
+            progress: Whether to show a bar.
+
+        Returns:
+            What became of the cases; ``print`` it.
+
+        Raises:
+            IncompleteRunError: If some could not be run for a reason that is not EnergyPlus's, such as a store that
+                does not answer; running again takes up the rest. Refused access and a missing EnergyPlus end the
+                run at once, for they would befall every case.
+            CaseNotFoundError: If the study has no case of a name in *cases*; before anything is run.
+            StudyNotFoundError: If there is no study.
+
+        Examples:
+            >>> print(study.run(max_workers=8, progress=True))  # doctest: +SKIP
+            1000 cases: 940 simulated, 60 reused
+        """
+        wrong = {*states} - {"missing", "failed"}
+        if wrong:
+            msg = f"states are 'missing' and 'failed', not {wrong.pop()!r}"
+            raise ValueError(msg)
+        table = self._table()
+        if cases is None:
+            chosen = [case for case, state in table.status().states().items() if state in states]
+            again = "failed" in states
+        else:
+            chosen, again = table.known(cases, self.url), True
+        jobs = side_by_side(lambda case: read_job(self.fs, case), chosen)
+        return run_cases(
+            self.url, self._storage_options, self._plan(jobs, table, reuse, again), executor, max_workers, progress
+        )
+
+    def _plan(
+        self, jobs: Iterable[Job], table: _Table, reuse: Study | Location | None, again: bool
+    ) -> list[list[Planned]]:
+        """Groups of cases that ask for the same run, with the run that has it already if there is one."""
+        studies = [(self, table)]
+        if reuse is not None:
+            other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self._storage_options)
+            studies.append((other, other._table()))
+        sources = {
+            key: Source(study.fs.url(case), study._storage_options)
+            for study, known in reversed(studies)
+            for case, keys in known.ended["ok"].items()
+            for key in keys
+        }
+        groups: dict[str, list[Planned]] = {}
+        for job in jobs:
+            groups.setdefault(job.key, []).append(Planned(job.case, sources.get(short_key(job.key)), again))
+        return list(groups.values())
+
+    # Collect.
+
+    def cases(self) -> list[str]:
+        """The names of all cases, sorted.
+
+        Raises:
+            StudyNotFoundError: If there is no study.
+        """
+        return list(self._table().status().states())
+
+    def status(self) -> StudyStatus:
+        """How the cases stand; a few listings, whatever the number of cases is.
+
+        Raises:
+            StudyNotFoundError: If there is no study.
+            RecordError: If it is of a newer format.
+        """
+        return self._table().status()
+
+    def result(self, case: str) -> RunResult:
+        """Open the run of a case.
+
+        Args:
+            case: The case's name.
+
+        Returns:
+            The result, as [open_result][idfkit_fs.open_result] gives it.
+
+        Raises:
+            CaseNotFoundError: If the study has no such case.
+            RunNotFoundError: If the case has not been run yet.
+        """
+        check_case(case)
+        try:
+            return open_result(self.fs.url(case), storage_options=self._storage_options)
+        except RunNotFoundError as exc:
+            self._table().known([case], self.url)
+            message = f"Case {case!r} has not been run yet; run() takes it up"
+            raise RunNotFoundError(2, message, redact(self.fs.url(case))) from exc
+
+    def results(self, cases: Iterable[str] | None = None, *, progress: bool = False) -> dict[str, RunResult]:
+        """Open the runs of many cases side by side; of each, only the record is read.
+
+        Args:
+            cases: Names of cases; None for all that have been run, failed ones too.
+            progress: Whether to show a bar.
+
+        Returns:
+            Results by case.
+        """
+        status = self.status()
+        names = sorted([*status.ok, *status.failed]) if cases is None else list(cases)
+        with counter(len(names), f"Opening {_name_of(self.url)}", "case", progress) as done:
+            return dict(zip(names, side_by_side(self.result, names, done), strict=True))
+
+    def summary(self, *, progress: bool = False) -> pd.DataFrame:
+        """What the workers noted of each case; no result file is read.
+
+        Args:
+            progress: Whether to show a bar.
+
+        Returns:
+            One row a case, those that failed or are missing among them; the index is the case's name. Columns: the
+            state, the parameters, [Summary][idfkit_fs.studies.job.Summary]'s fields (energies in kWh, areas in m2,
+            demands in W), end uses as ``heating_natural_gas_kwh``, peaks as ``peak_electricity_w``, the metrics, and
+            ``runtime_seconds`` of EnergyPlus.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+            StudyNotFoundError: If there is no study.
+        """
+        try:
+            import pandas as pd
+        except ImportError as exc:
+            msg = "summary() needs a package that is not installed: pip install 'idfkit-fs[pandas]'"
+            raise MissingExtraError(msg) from exc
+        columns, rows = self.summary_rows(progress=progress)
+        return pd.DataFrame(rows, columns=columns).set_index("case")
+
+    def summary_rows(self, *, progress: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
+        """As [summary][idfkit_fs.Study.summary], without pandas.
+
+        Returns:
+            The columns, ``case`` first, and a row for each case, without what it does not have.
+        """
+        table = self._table()
+        states = table.status().states()
+        with counter(len(states), f"Collecting {_name_of(self.url)}", "case", progress) as done:
+            return as_table(side_by_side(lambda item: self._row(*item, table), states.items(), done))
+
+    def _row(self, case: str, state: State, table: _Table) -> Row:
+        try:
+            job = None
+            if state != "missing":
+                keys = table.ended[state][case]
+                if len(keys) > 1:  # of a case that was replaced while it ran
+                    job = read_job(self.fs, case)
+                path = outcome_path(state, case, job.key if job else next(iter(keys)))
+                data = self.fs.read_bytes(path)
+                return row_of(Outcome.from_json(data, redact(self.fs.url(path))))
+        except FileNotFoundError:
+            pass  # it is being run again
+        except RecordError as exc:
+            return Row(case, "damaged", message=str(exc))
+        try:
+            job = job or read_job(self.fs, case)
+        except (RecordError, CaseNotFoundError) as exc:
+            return Row(case, "damaged", message=str(exc))
+        return Row(case, "missing", job.parameters)
+
+    def download(
+        self,
+        cases: Iterable[str],
+        directory: Location,
+        *,
+        include: Sequence[str] = ("**",),
+        progress: bool = False,
+    ) -> list[Path]:
+        """Copy the runs of cases to this machine, each file checked.
+
+        Args:
+            cases: Names of cases.
+            directory: A local directory; each case becomes a directory in it, which
+                [open_result][idfkit_fs.open_result] opens.
+            include: Glob patterns of the files to copy.
+            progress: Whether to show a bar.
+
+        Returns:
+            The directories of the cases.
+        """
+        target = Path(to_text(directory))
+        results = [self.result(case) for case in self._table().known(cases, self.url)]
+        wanted = [(result, chosen_files(result, include)) for result in results]
+        total = sum(file.size for _, files in wanted for file in files)
+        with byte_meter(total, f"Downloading {_name_of(self.url)}", progress) as meter:
+            side_by_side(lambda item: save(*item, target / Path(item[0].url).name, meter), wanted)
+        return [target / Path(result.url).name for result in results]
+
+    def remove(self, cases: str | Iterable[str], *, progress: bool = False) -> None:
+        """Remove cases with their runs; models and weather files stay, for other cases may use them.
+
+        Args:
+            cases: A name, or names.
+            progress: Whether to show a bar.
+
+        Raises:
+            CaseNotFoundError: If the study has no such case; before anything is removed.
+        """
+        table = self._table()
+        names = table.known([cases] if isinstance(cases, str) else cases, self.url)
+
+        def remove(case: str) -> None:
+            self._remove_all([*table.outcomes_of(case), f"{case}/{RECORD_NAME}"])
+            self._remove_all([*self.fs.glob(case, "**"), job_path(case)])
+
+        with counter(len(names), f"Removing from {_name_of(self.url)}", "case", progress) as done:
+            side_by_side(remove, names, done)
+
+    def _table(self) -> _Table:
+        """What the listings say, asked for all at once."""
+        with ThreadPoolExecutor(4) as pool:
+            described = pool.submit(read_study, self.fs)
+            jobs = pool.submit(self._listing, JOBS)
+            ended = {state: pool.submit(self._listing, outcomes_directory(state)) for state in get_args(Ended)}
+        described.result()
+        return _Table(
+            parse_jobs(jobs.result()), {state: parse_outcomes(listing.result()) for state, listing in ended.items()}
+        )
+
+    def _listing(self, directory: str) -> list[str]:
+        return patiently(lambda: self.fs.glob(directory, "*"))
+
+    def _repr_html_(self) -> str:
+        try:
+            status = self.status()
+        except IdfkitFsError as exc:
+            return f"<p><b>{escape(repr(self))}</b><br>{escape(getattr(exc, 'strerror', None) or str(exc))}</p>"
+        counts = {"ok": status.ok, "failed": status.failed, "missing": status.missing}
+        head = "".join(f"<th>{state}</th>" for state in (*counts, "total"))
+        body = "".join(f"<td>{count}</td>" for count in (*map(len, counts.values()), status.total))
+        return (
+            f"<table><caption>{escape(repr(self))}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody></table>"
+        )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What the listings of a study say.
+
+    Attributes:
+        jobs: The names of the cases.
+        ended: For each state, the cases that ended so, with the beginnings of their keys.
+    """
+
+    jobs: list[str]
+    ended: dict[Ended, dict[str, set[str]]]
+
+    def status(self) -> StudyStatus:
+        ok = {case for case in self.jobs if case in self.ended["ok"]}
+        failed = {case for case in self.jobs if case in self.ended["failed"]} - ok
+        missing = {*self.jobs} - ok - failed
+        return StudyStatus(tuple(sorted(ok)), tuple(sorted(failed)), tuple(sorted(missing)))
+
+    def outcomes_of(self, case: str) -> list[str]:
+        """Where it stands how a case ended."""
+        return [outcome_path(state, case, key) for state in get_args(Ended) for key in self.ended[state].get(case, ())]
+
+    def known(self, cases: Iterable[str], url: str) -> list[str]:
+        """The names, each once, if the study has all of them."""
+        names, jobs = list(dict.fromkeys(cases)), {*self.jobs}
+        for name in names:
+            if name not in jobs:
+                message = f"The study has no case {name!r}{did_you_mean(name, jobs)}"
+                raise CaseNotFoundError(2, message, redact(url))
+        return names
+
+
+def _name_of(url: str) -> str:
+    return redact(url).rstrip("/").rpartition("/")[2]
+
+
+def _restore(url: str, storage_options: dict[str, Any], metrics: Metrics | None) -> Study:
+    return Study(url, storage_options=storage_options, metrics=metrics)

@@ -1,0 +1,328 @@
+"""Run one case of a study: what an engine hands to each of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import os
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from idfkit import IDFDocument, load_idf
+from idfkit.exceptions import IdfKitError
+from idfkit.simulation import EnergyPlusConfig, SimulationResult
+
+from idfkit_fs.errors import (
+    BucketNotFoundError,
+    CaseExistsError,
+    CaseNotFoundError,
+    DamagedRunError,
+    RecordError,
+    StudyNotFoundError,
+    redact,
+)
+from idfkit_fs.filesystem import FsspecFileSystem
+from idfkit_fs.location import Location
+from idfkit_fs.runs.publish import Publication
+from idfkit_fs.runs.record import RunRecord, output_name
+from idfkit_fs.runs.result import RunFileSystem, RunResult, open_result, read_record, result_of
+from idfkit_fs.runs.simulate import LocalRun, find_installation
+from idfkit_fs.studies.job import Job, Metric, Outcome, StudyFile, Summary
+from idfkit_fs.studies.layout import INPUTS, STUDY, Ended, check_case, job_path
+from idfkit_fs.studies.summary import summarise
+from idfkit_fs.transfers import patiently
+
+__all__ = ["CaseRun", "How", "Source", "async_run_case", "read_job", "read_study", "run_case"]
+
+T = TypeVar("T")
+How = Literal["simulated", "reused", "found"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A run that may have what a case asks for already.
+
+    Attributes:
+        url: The run's URL.
+        storage_options: What reaches it. They may hold secrets.
+    """
+
+    url: str
+    storage_options: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+class CaseRun(NamedTuple):
+    """What became of a case.
+
+    Attributes:
+        case: The case's name.
+        state: Whether EnergyPlus ended it well.
+        how: Whether EnergyPlus ran, or the run was copied from another case, or it stood there already.
+    """
+
+    case: str
+    state: Ended
+    how: How
+
+
+def run_case(
+    url: Location,
+    case: str,
+    storage_options: dict[str, Any] | None = None,
+    *,
+    again: bool = False,
+    source: Source | None = None,
+) -> CaseRun:
+    """Run one case of a study on this machine.
+
+    A case that is done already is left alone. A worker may die at any moment: then the case is still missing, never
+    half done. If two run the same case at once, the run of one of them stands at the end, whole.
+
+    Args:
+        url: The study's URL.
+        case: The case's name.
+        storage_options: What the store's fsspec class takes.
+        again: Whether a case that failed is run once more.
+        source: A run that may have what the case asks for; it is copied if it does.
+
+    Returns:
+        What became of the case. One that EnergyPlus ended with an error is ``failed``, and no exception.
+
+    Raises:
+        CaseNotFoundError: If the study has no such case.
+        EnergyPlusNotFoundError: If there is no EnergyPlus here.
+        PublishError: If the store failed; the case is missing still.
+
+    Examples:
+        >>> executor.submit(run_case, "s3://bucket/study-001", "case-42")  # doctest: +SKIP
+    """
+    return _wait_for(async_run_case(url, case, storage_options, again=again, source=source))
+
+
+async def async_run_case(
+    url: Location,
+    case: str,
+    storage_options: dict[str, Any] | None = None,
+    *,
+    again: bool = False,
+    source: Source | None = None,
+) -> CaseRun:
+    """As [run_case][idfkit_fs.run_case]; cancelling stops EnergyPlus, and publishes nothing."""
+    check_case(case)
+    fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
+    task = await asyncio.to_thread(_look, fs, case)
+    answer = task.answer
+    if answer and (answer.success or not again):
+        return CaseRun(case, await asyncio.to_thread(task.note_standing_run, answer), "found")
+    if source is not None:
+        reused = await asyncio.to_thread(task.copy, source)
+        if reused:
+            return CaseRun(case, reused, "reused")
+    return CaseRun(case, await _simulate(task), "simulated")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """A case as it stands: what it is to run, and what is there.
+
+    Attributes:
+        fs: The study.
+        job: What to run.
+        metrics: The cells that its summary is to have.
+        stands: Whether a run's record stands there.
+        record: That record; None if it is damaged.
+    """
+
+    fs: FsspecFileSystem
+    job: Job
+    metrics: tuple[Metric, ...]
+    stands: bool
+    record: RunRecord | None
+
+    @property
+    def answer(self) -> RunRecord | None:
+        """The record that stands there, if it answers this very job."""
+        return self.record if self.record and self.record.job == self.job.key else None
+
+    @property
+    def place(self) -> FsspecFileSystem:
+        """Where the run goes."""
+        return self.fs.at(self.job.case)
+
+    @property
+    def publication(self) -> Publication:
+        """How the run is published: over one that failed, or that answers an older job."""
+        return Publication(self.place, self.job.include, self.job.exclude, overwrite=True, progress=False)
+
+    def note_standing_run(self, record: RunRecord) -> Ended:
+        """Note how the run ended that stands there, if whoever ran it could not any more."""
+        state = _state(record)
+        if not patiently(lambda: self.fs.exists(self.job.outcome_path(state))):
+            self.note(record, self.summarise_published(result_of(self.place, record)))
+        return state
+
+    def copy(self, source: Source) -> Ended | None:
+        """Copy a run that answers the same job; None if there is none, or it is no longer whole."""
+        try:
+            found = open_result(source.url, storage_options=source.storage_options)
+            if found.record is None or found.record.job != self.job.key or not found.success:
+                return None
+            copied = self.publication.copy(found)
+        except (FileNotFoundError, DamagedRunError, RecordError):
+            return None
+        return self.note(copied.record, self.summarise_published(copied))
+
+    def summarise_published(self, result: RunResult) -> Summary:
+        """Summarise a run from its files in the store."""
+        sql = result._leased_sql()
+        err = result._find_output_file(".err")
+        try:
+            text = None if err is None else result._files.read_bytes(err).decode("latin-1")
+            return summarise(sql.path if sql else None, text, self.metrics)
+        finally:
+            if sql:
+                sql.release()
+
+    def summarise_local(self, result: SimulationResult) -> Summary:
+        """Summarise a run from its files here."""
+        directory = Path(result.run_dir)
+        names = os.listdir(directory)
+        sql, err = (output_name(names, result.output_prefix, suffix) for suffix in (".sql", ".err"))
+        text = None if err is None else (directory / err).read_text("latin-1")
+        return summarise(None if sql is None else directory / sql, text, self.metrics)
+
+    def note(self, record: RunRecord | None, summary: Summary) -> Ended:
+        """Note how a run ended: the last thing that is written."""
+        assert record is not None  # noqa: S101 - for the type checker
+        state = _state(record)
+        if not record.success and summary.message is None:
+            summary = summary.model_copy(update={"message": _last_words(record)})
+        outcome = Outcome(
+            case=self.job.case,
+            state=state,
+            key=self.job.key,
+            parameters=self.job.parameters,
+            record=record.model_copy(update={"files": (), "stdout": "", "stderr": ""}),
+            summary=summary,
+        )
+        patiently(lambda: self.fs.write_bytes(self.job.outcome_path(state), outcome.to_json()))
+        return state
+
+
+def _look(fs: FsspecFileSystem, case: str) -> _Task:
+    """Ask at once for whatever tells how a case stands."""
+    with ThreadPoolExecutor(3) as pool:
+        study = pool.submit(read_study, fs)
+        job = pool.submit(read_job, fs, case)
+        standing = pool.submit(_standing, fs.at(case))
+    metrics = study.result().metrics + job.result().metrics
+    return _Task(fs, job.result(), metrics, *standing.result())
+
+
+def read_study(fs: FsspecFileSystem) -> StudyFile:
+    """What holds for the study at a filesystem's root.
+
+    Raises:
+        StudyNotFoundError: If there is none.
+        RecordError: If it is damaged, or of a newer format.
+    """
+    try:
+        data = patiently(lambda: fs.read_bytes(STUDY))
+    except BucketNotFoundError:
+        raise
+    except FileNotFoundError as exc:
+        message = "No study stands here; check the URL, or begin one with Study(url).add(...)"
+        raise StudyNotFoundError(2, message, redact(fs.url())) from exc
+    return StudyFile.from_json(data, redact(fs.url(STUDY)))
+
+
+def read_job(fs: FsspecFileSystem, case: str) -> Job:
+    """What a case is to run.
+
+    Raises:
+        CaseNotFoundError: If the study has no such case.
+        RecordError: If the job is damaged, or of a newer format.
+    """
+    path = job_path(case)
+    try:
+        data = patiently(lambda: fs.read_bytes(path))
+    except FileNotFoundError as exc:
+        raise CaseNotFoundError(2, f"The study has no case {case!r}", redact(fs.url())) from exc
+    return Job.from_json(data, redact(fs.url(path)))
+
+
+def _standing(place: FsspecFileSystem) -> tuple[bool, RunRecord | None]:
+    try:
+        record = patiently(lambda: read_record(place))
+    except RecordError:
+        return True, None
+    return record is not None, record
+
+
+async def _simulate(task: _Task) -> Ended:
+    job = task.job
+    model, weather, energyplus, inputs = await asyncio.to_thread(_prepare, task)
+    facts = {
+        "model_sha256": job.model.sha256,
+        "weather_sha256": job.weather.sha256 if job.weather else None,
+        "job": job.key,
+    }
+    run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts)
+    start = time.monotonic()
+    with inputs:
+        try:
+            result = await run.async_energyplus(model)
+        except IdfKitError as exc:
+            result = run.given_up(exc, time.monotonic() - start)
+    try:
+        summary = await asyncio.to_thread(task.summarise_local, result)
+    except BaseException as exc:
+        run.abandon(exc)
+        raise
+    looking = asyncio.create_task(asyncio.to_thread(read_job, task.fs, job.case))
+    looking.add_done_callback(lambda done: done.cancelled() or done.exception())  # if publishing fails, that counts
+    published = await run.async_publish(result, (task.stands, task.record))
+    if (await looking).key != job.key:
+        message = f"Case {job.case!r} was replaced while it ran; it is to be run again"
+        raise CaseExistsError(errno.EEXIST, message, redact(task.fs.url()))
+    return await asyncio.to_thread(task.note, published.record, summary)
+
+
+def _prepare(task: _Task) -> tuple[IDFDocument, Path | None, EnergyPlusConfig, contextlib.ExitStack]:
+    """Have the inputs here, from the cache where another case had the same; they may go when the stack is closed."""
+    job = task.job
+    files = RunFileSystem.of(task.fs.at(INPUTS), (job.model, job.weather) if job.weather else (job.model,))
+    energyplus = find_installation()
+    with contextlib.ExitStack() as stack:
+
+        def fetch(name: str) -> Path:
+            lease = patiently(lambda: files._leased(name))
+            stack.callback(lease.release)
+            return lease.path
+
+        model = load_idf(str(fetch(job.model.name)))
+        return model, fetch(job.weather.name) if job.weather else None, energyplus, stack.pop_all()
+
+
+def _state(record: RunRecord) -> Ended:
+    return "ok" if record.success else "failed"
+
+
+def _last_words(record: RunRecord) -> str | None:
+    """What a run said that left no error in its ``.err`` file, such as one that took too long."""
+    lines = [line for line in (record.stderr or record.stdout).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else None
+
+
+def _wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as pool:  # a notebook's loop is running already
+        return pool.submit(asyncio.run, coroutine).result()

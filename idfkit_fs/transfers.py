@@ -1,0 +1,113 @@
+"""Many requests side by side, again where the store did not answer, and a bar that shows how far they are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+import stamina
+
+from idfkit_fs.errors import MissingExtraError
+
+__all__ = ["byte_meter", "counter", "patiently", "require_tqdm", "side_by_side"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_AT_ONCE = 32
+# How many may wait in line, so that what they hold in memory is bounded.
+_IN_LINE = 2 * _AT_ONCE
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Call again, a few times, where the store did not answer; fsspec's own retries do not cover every loss."""
+    patient = stamina.retry(on=ConnectionError, attempts=3, timeout=None, wait_initial=0.2, wait_max=5)(call)
+    return patient()
+
+
+def side_by_side(
+    function: Callable[[S], T], items: Iterable[S], done: Callable[[int], Any] = lambda _count: None
+) -> list[T]:
+    """Call a function for each item, in threads, for it waits for a store.
+
+    Args:
+        function: What to call; it is called again where the store did not answer.
+        items: The items, taken only as fast as they are worked on.
+        done: Told how many more have been done.
+
+    Returns:
+        What the function returned, in the order of the items.
+
+    Raises:
+        BaseException: The first error; nothing else is begun after it, and nothing is under way any more.
+    """
+    futures: list[Future[T]] = []
+    waiting: set[Future[T]] = set()
+
+    def settle(finished: set[Future[T]]) -> None:
+        for future in finished:
+            future.result()
+            done(1)
+
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="idfkit-fs") as pool:
+        try:
+            for item in items:
+                future = pool.submit(patiently, lambda item=item: function(item))
+                futures.append(future)
+                waiting.add(future)
+                if len(waiting) >= _IN_LINE:
+                    finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    settle(finished)
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                settle(finished)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
+
+
+@contextlib.contextmanager
+def counter(total: int | None, description: str, unit: str, progress: bool) -> Iterator[Callable[[int], Any]]:
+    """A bar that counts things.
+
+    Args:
+        total: How many there are; None if nobody knows.
+        description: What stands before the bar.
+        unit: What one of them is called.
+        progress: Whether there is a bar at all.
+
+    Yields:
+        What to tell how many more have been done.
+    """
+    if not progress:
+        yield lambda _count: None
+        return
+    with require_tqdm()(total=total, desc=description, unit=f" {unit}") as bar:
+        yield bar.update
+
+
+@contextlib.contextmanager
+def byte_meter(total: int, description: str, progress: bool) -> Iterator[Callable[[int], Any]]:
+    """A bar that counts bytes; see [counter][idfkit_fs.transfers.counter]."""
+    if not progress:
+        yield lambda _count: None
+        return
+    with require_tqdm()(total=total, desc=description, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+        yield bar.update
+
+
+def require_tqdm() -> Any:
+    """The tqdm class that suits a terminal or a notebook.
+
+    Raises:
+        MissingExtraError: If tqdm is not installed.
+    """
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as exc:
+        msg = "progress=True needs a package that is not installed: pip install 'idfkit-fs[progress]'"
+        raise MissingExtraError(msg) from exc
+    return tqdm
