@@ -110,6 +110,6 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Simulate an office, publish it, and read it from another process: ``nox -s demo [-- s3://my-bucket/prefix]``."""
-    install_wheel(session, "s3,energyplus,progress", *groups("demo"))
+    """Run a study of 12 variants, and collect it in another process: ``nox -s demo [-- s3://my-bucket/prefix]``."""
+    install_wheel(session, "s3,energyplus,progress,pandas", *groups("demo"))
     session.run("python", "examples/demo.py", *session.posargs)

@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_office import small_office, weather
 from support.servers import Store
 
-import idfkit_fs
+from idfkit_fs import Study
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 COOLING_KWH = 18_692
@@ -74,22 +76,30 @@ def aws_variables(store: Store) -> dict[str, str]:
     }
 
 
-def test_one_run_then_the_demo_over_it(desk: Desk, moto: Store) -> None:
+def test_one_run(desk: Desk, moto: Store) -> None:
     prefix = f"{moto.url}/examples/one"
     printed = desk.run("one_run", f"{prefix}/small-office", **aws_variables(moto))
     assert f"{COOLING_KWH:,} kWh" in printed
     assert f"{HEATING_KWH:,} kWh" in printed
     assert re.search(r"12:00 +21\.0 °C", printed)
-    first = idfkit_fs.open_result(f"{prefix}/small-office", storage_options=moto.storage_options)
     desk.assert_clean()
 
+
+def test_demo_on_a_store_of_your_own_runs_what_is_missing(desk: Desk, moto: Store) -> None:
+    prefix = f"{moto.url}/examples/demo"
+    study = Study(f"{prefix}/windows", storage_options=moto.storage_options)
+    model, ratio = small_office(window_to_wall_ratio=0.33), {"window_to_wall_ratio": 0.33}
+    study.add("wwr-0.33", model, weather(), annual=True, parameters=ratio)
+    study.run()
+    first = study.result("wwr-0.33")
+
     printed = desk.run("demo", prefix, "--png", "own.png", **aws_variables(moto))
+
     assert_demo(printed, desk.work / "own.png")
-    assert f"--open {prefix}/small-office" in printed
-    second = idfkit_fs.open_result(f"{prefix}/small-office", storage_options=moto.storage_options)
-    assert first.record is not None
-    assert second.record is not None
-    assert second.record.id != first.record.id
+    assert "12 cases: 1 ok, 0 failed, 11 missing" in printed
+    assert "11 cases: 11 simulated" in printed
+    assert f"--open {prefix}/windows" in printed
+    assert study.result("wwr-0.33").record == first.record
     desk.assert_clean()
 
 
@@ -97,7 +107,8 @@ def test_demo_on_an_endpoint_of_its_own(desk: Desk) -> None:
     # What a reader's shell may hold must not lead the demo to the reader's account.
     printed = desk.run("demo", AWS_PROFILE="no-such-profile", AWS_ENDPOINT_URL_S3="http://127.0.0.1:9")
     assert_demo(printed, desk.work / "idfkit-fs-demo.png")
-    assert "s3://demo-bucket/idfkit-fs-demo/small-office" in printed
+    assert "s3://demo-bucket/idfkit-fs-demo/windows" in printed
+    assert "12 cases: 12 simulated" in printed
     assert_refused(port_in(printed))
     desk.assert_clean()
 
@@ -105,23 +116,20 @@ def test_demo_on_an_endpoint_of_its_own(desk: Desk) -> None:
 def assert_demo(printed: str, png: Path) -> None:
     """Check what the second process printed, and the picture."""
     _, _, second = printed.partition("second process")
-    assert "The run succeeded" in second
-    assert re.search(rf"Cooling +- +{COOLING_KWH:,} +-", second)
-    assert re.search(rf"Heating +- +- +{HEATING_KWH:,}", second)
-    assert re.search(rf"Total +29,411 +{COOLING_KWH:,} +{HEATING_KWH:,}", second)
-    assert "17 objects" in printed
-    assert "run.json\n" in printed
+    assert "12 cases: 12 ok, 0 failed, 0 missing" in second
+    assert re.search(r"wwr-0\.33 +33\.6 +24\.8 +41\.4 +38\.7 +138\.4", second)
+    assert len(re.findall(r"wwr-0\.\d\d +33\.6 +24\.8", second)) == 12
     assert str(png) in second
 
     from matplotlib.image import imread
 
     pixels: Any = imread(png)
     height, width, _ = pixels.shape
-    assert (width, height) == (1200, 900)
-    colours = {tuple(pixel) for pixel in pixels[::3, ::3].reshape(-1, pixels.shape[2]).round(2)}
-    assert len(colours) > 50  # six lines, text, and what anti-aliasing makes of them
-    for half in (pixels[: height // 2], pixels[height // 2 :]):
-        assert half[..., :3].std() > 0.05
+    assert (width, height) == (1170, 715)
+    colours = Counter(map(tuple, pixels[::3, ::3].reshape(-1, pixels.shape[2]).round(2)))
+    areas = [count for colour, count in colours.most_common(5) if min(colour) < 0.99]
+    assert len(areas) == 4  # the end uses
+    assert min(areas) > width * height / 9 / 50
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
@@ -137,7 +145,7 @@ def test_demo_ends_its_server_when_it_is_told_to_stop(desk: Desk) -> None:
     assert process.stdout is not None
     with process:
         port = next(found for found in map(port_in, process.stdout) if found)
-        next(line for line in process.stdout if line.startswith("2. Simulating"))
+        next(line for line in process.stdout if line.startswith("3. Running"))
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
         assert process.wait(20) != 0
@@ -169,6 +177,23 @@ def test_demo_says_what_is_wrong_with_a_bucket(desk: Desk, moto: Store) -> None:
     assert "no-such-bucket" in result.stderr
     assert "Traceback" not in result.stderr
     desk.assert_clean()  # it was said before EnergyPlus ran: no run waits in vain to be published
+
+
+def test_study_on_a_laptop_and_on_a_cluster(desk: Desk, moto: Store) -> None:
+    url = f"{moto.url}/examples/study"
+    printed = desk.run("study", url, **aws_variables(moto))
+    assert "6 cases: 6 simulated" in printed
+    assert re.search(r"0\.2 +130\.5 +155\.1", printed)
+    assert "The largest peak: tampa-0.6, 52.7 kW" in printed
+    assert re.search(r"Warmest hour in its core: \d\d\.\d °C", printed)
+
+    study = Study(url, storage_options=moto.storage_options)
+    study.remove(["tampa-0.4", "chicago-0.2"])
+    study.add("tampa-0.4", small_office(window_to_wall_ratio=0.4), weather("tampa"), annual=True)
+    printed = desk.run("study_dask", url, **aws_variables(moto))
+    assert "5 cases: 4 ok, 0 failed, 1 missing" in printed
+    assert "1 cases: 1 simulated" in printed
+    assert "5 cases: 5 ok, 0 failed, 0 missing" in printed
 
 
 def test_plain_idfkit(desk: Desk, moto: Store) -> None:

