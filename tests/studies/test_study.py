@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+import shutil
+import uuid
 from pathlib import Path
 
 import pytest
+from idfkit import write_epjson, write_idf
+from idfkit.simulation import SimulationJob
 from runs.conftest import Place
 from studies.variants import HEATING, broken, cases, variant
+from support.proxy import FaultProxy
+from support.servers import Store
 
-from idfkit_fs import Case, Study
+from idfkit_fs import Case, Study, open_result, run_case
+from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, LocationError, RunNotFoundError, StudyNotFoundError
+from idfkit_fs.studies.worker import read_job
 
 
 def test_a_study_from_end_to_end_on_every_store(place: Place, epw: Path) -> None:
@@ -27,9 +37,266 @@ def test_a_study_from_end_to_end_on_every_store(place: Place, epw: Path) -> None
     assert (
         summary.loc["case-00", "heating_gj"] == summary.loc["same", "heating_gj"] > summary.loc["case-01", "heating_gj"]
     )
-    assert summary["insulation_m"].dropna().to_dict() == {"case-00": 0.05, "case-01": 0.060000000000000005}
+    assert summary["insulation_m"].dropna().to_dict() == {"case-00": 0.05, "case-01": 0.06}
     assert "invalid Construction Name" in summary.loc["bad", "message"]
     result = elsewhere.result("same")
     assert result.sql is not None
     assert result.sql.get_timeseries("Zone Mean Air Temperature", "ROOM").values
     assert str(elsewhere.run()) == "nothing to run"
+
+
+@pytest.fixture(scope="module")
+def finished(moto: Store, epw: Path) -> Study:
+    """A study of two cases that are ok, one that failed, and one that is missing."""
+    url = f"{moto.url}/{uuid.uuid4().hex}"
+    study = Study(url, storage_options=dict(moto.storage_options), metrics={"heating_gj": HEATING})
+    study.add_cases([*cases(2, epw), Case("bad", broken(), epw, {"insulation_m": 9.0})])
+    study.run()
+    study.add("case-02", variant(0.3), epw, parameters={"insulation_m": 0.3, "tags": ["a", "b"], "city": "Chicago"})
+    return study
+
+
+def test_adding_a_case_again_writes_nothing(shaky_place: Place, proxy: FaultProxy, epw: Path) -> None:
+    study = Study(shaky_place.url, storage_options=shaky_place.options)
+    study.add_cases(cases(3, epw))
+    proxy.reset_counters()
+    study.add_cases(cases(3, epw))
+    assert {line.split()[0] for line in proxy.request_lines} == {"GET"}
+
+
+def test_models_and_weather_are_stored_once(study: Study, epw: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "other.epw"
+    shutil.copy(epw, copy)
+    study.add_cases(cases(2, epw))
+    study.add("again", variant(0.05), copy, annual=True)
+    Study(study.url, storage_options=study.fs.storage_options).add("and-again", variant(0.05), copy)
+    names = study.fs.glob("_study/inputs", "*")
+    assert sorted(name[-4:] for name in names) == [".epw", ".idf", ".idf"]
+    for name in names:
+        assert hashlib.sha256(study.fs.read_bytes(name)).hexdigest() == Path(name).stem
+
+
+def test_a_model_is_the_same_however_it_is_given(study: Study, epw: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.idf").write_text(write_idf(variant()))
+    (tmp_path / "model.epJSON").write_text(write_epjson(variant()))
+    study.fs.write_text("elsewhere/model.idf", write_idf(variant()))
+    study.fs.upload(epw, "elsewhere/weather.epw")
+    study.add("document", variant(), epw)
+    study.add("idf", tmp_path / "model.idf", str(epw))
+    study.add("epjson", str(tmp_path / "model.epJSON"), epw)
+    study.add("url", study.fs.url("elsewhere/model.idf"), study.fs.url("elsewhere/weather.epw"))
+    assert len({read_job(study.fs, case).key for case in study.cases()}) == 1
+
+
+def test_jobs_of_idfkit_become_cases(study: Study, epw: Path) -> None:
+    study.add_jobs(
+        [
+            SimulationJob(variant(), epw, label="annual", annual=True, extra_args=("--annual",), timeout=60.0),
+            SimulationJob(variant(), None, output_dir="runs/sizing", design_day=True),
+        ]
+    )
+    assert read_job(study.fs, "annual").options == {"annual": True, "extra_args": ["--annual"], "timeout": 60.0}
+    assert read_job(study.fs, "sizing").options == {"design_day": True}
+    assert read_job(study.fs, "sizing").weather is None
+    with pytest.raises(LocationError, match="label"):
+        study.add_jobs([SimulationJob(variant(), epw)])
+
+
+def test_another_case_under_a_used_name_is_refused_and_replaced_when_asked(study: Study, epw: Path) -> None:
+    study.add("case", variant(0.1), epw)
+    for other in (
+        Case("case", variant(0.2), epw),
+        Case("case", variant(0.1), epw, {"x": 1}),
+        Case("case", variant(0.1), epw, options={"annual": True}),
+        Case("case", variant(0.1), epw, exclude=["*.eso"]),
+    ):
+        with pytest.raises(CaseExistsError, match="another case 'case'; overwrite=True"):
+            study.add_cases([other])
+    with pytest.raises(CaseExistsError):
+        Study(study.url, storage_options=study.fs.storage_options).add_cases(
+            [Case("new", variant(0.1)), Case("new", variant(0.2))]
+        )
+    study.add("case", variant(0.2), epw, overwrite=True)
+    assert read_job(study.fs, "case").model.name != read_job(study.fs, "new").model.name
+
+
+def test_a_wrong_case_among_many_is_named(study: Study, epw: Path) -> None:
+    with pytest.raises(TypeError, match="no keyword 'anual'; did you mean 'annual'"):
+        study.add_cases([*cases(2, epw), Case("wrong", variant(), epw, options={"anual": True})])  # type: ignore[typeddict-unknown-key]
+    assert "wrong" not in study.cases()
+
+
+def test_the_summary_says_what_idfkit_reads_in_the_results(finished: Study) -> None:
+    summary = finished.summary()
+    for case in ("case-00", "case-01"):
+        sql, row = finished.result(case).sql, summary.loc[case]
+        assert sql is not None
+        cell = lambda report, table, name, column: float(  # noqa: E731
+            sql.get_tabular_value(report, table, name, column)  # noqa: B023 - called in this round
+        )
+        annual = "AnnualBuildingUtilityPerformanceSummary"
+        assert row["floor_area_m2"] == cell(annual, "Building Area", "Total Building Area", "Area")
+        assert row["site_energy_kwh"] == pytest.approx(
+            cell(annual, "Site and Source Energy", "Total Site Energy", "Total Energy") / 0.0036
+        )
+        assert row["source_energy_kwh"] == pytest.approx(
+            cell(annual, "Site and Source Energy", "Total Source Energy", "Total Energy") / 0.0036
+        )
+        assert row["eui_kwh_m2"] == pytest.approx(
+            cell(annual, "Site and Source Energy", "Total Site Energy", "Energy Per Total Building Area") / 3.6,
+            abs=0.01,
+        )
+        assert row["heating_gj"] == cell(*HEATING)
+        assert row["heating_district_heating_water_kwh"] == pytest.approx(cell(*HEATING) / 0.0036)
+        assert row["peak_district_heating_water_w"] == cell(
+            "DemandEndUseComponentsSummary", "End Uses", "Total End Uses", "District Heating Water"
+        )
+        unmet = "Comfort and Setpoint Not Met Summary"
+        assert row["unmet_heating_hours"] == cell(
+            annual, unmet, "Time Setpoint Not Met During Occupied Heating", "Facility"
+        )
+        uses = [name for name in summary if name.endswith("_kwh") and not name.startswith(("site", "source"))]
+        assert row[uses].sum() == pytest.approx(row["site_energy_kwh"], rel=1e-3)
+        record = finished.result(case).record
+        assert record is not None
+        assert row["runtime_seconds"] == record.runtime_seconds > 0
+
+
+def test_the_summary_has_a_row_for_every_case(finished: Study) -> None:
+    summary = finished.summary()
+    assert dict(summary["state"]) == {"bad": "failed", "case-00": "ok", "case-01": "ok", "case-02": "missing"}
+    assert dict(summary["insulation_m"]) == {"bad": 9.0, "case-00": 0.05, "case-01": 0.06, "case-02": 0.3}
+    assert summary.loc["case-02", "tags"] == ["a", "b"]
+    assert summary.loc["bad", "severe_errors"] == 2
+    assert summary.loc["bad", "message"].startswith('BuildingSurface:Detailed="ROOM WALL 1", invalid Construction Name')
+    assert summary.loc[["bad", "case-02"], "eui_kwh_m2"].isna().all()
+    assert summary.loc[["case-00", "case-01"], "message"].isna().all()
+    assert list(summary.columns)[:4] == ["state", "insulation_m", "tags", "city"]
+
+
+def test_a_summary_is_in_our_units_whatever_the_tables_are_in(study: Study, epw: Path) -> None:
+    for units in ("None", "JtoKWH", "InchPound"):
+        model = variant()
+        style = next(iter(model["OutputControl:Table:Style"]), None) or model.add(
+            "OutputControl:Table:Style", column_separator="HTML"
+        )
+        style.unit_conversion = units
+        sqlite = next(iter(model["Output:SQLite"]), None) or model.add("Output:SQLite", option_type="SimpleAndTabular")
+        sqlite.unit_conversion_for_tabular_data = "UseOutputControlTableStyle"
+        study.add(units, model, epw)
+    study.run()
+    summary = study.summary()
+    for column in (
+        "floor_area_m2",
+        "site_energy_kwh",
+        "eui_kwh_m2",
+        "heating_district_heating_water_kwh",
+        "peak_electricity_w",
+    ):
+        assert summary[column].notna().all(), column
+        assert summary[column].tolist() == pytest.approx([summary.loc["None", column]] * 3, rel=0.02), column
+
+
+def test_metrics_of_one_case_stand_beside_those_of_the_study(study: Study, epw: Path) -> None:
+    version = ("InputVerificationandResultsSummary", "General", "Program Version and Build", "Value")
+    study.add("plain", variant(), epw)
+    study.add("more", variant(), epw, metrics=[version, ("NoSuchReport", "a", "b", "c")])
+    Study(study.url, storage_options=study.fs.storage_options, metrics={"heating": HEATING}).add("last", variant(), epw)
+    study.run()
+    summary = study.summary()
+    assert summary["heating"].notna().all()
+    assert summary.loc["more", "General, Program Version and Build, Value"].startswith("EnergyPlus, Version 25")
+    assert summary["General, Program Version and Build, Value"].notna().sum() == 1
+
+
+def test_results_open_side_by_side(finished: Study) -> None:
+    results = finished.results()
+    assert {case: result.success for case, result in results.items()} == {
+        "bad": False,
+        "case-00": True,
+        "case-01": True,
+    }
+    assert "invalid Construction Name" in results["bad"].errors.severe[0].message
+
+
+def test_a_case_that_is_not_there_is_told_from_one_that_is_missing(finished: Study) -> None:
+    with pytest.raises(CaseNotFoundError, match="no case 'case-2'; did you mean 'case-02'"):
+        finished.result("case-2")
+    with pytest.raises(RunNotFoundError, match="'case-02' has not been run yet"):
+        finished.result("case-02")
+    with pytest.raises(CaseNotFoundError, match="case-7"):
+        finished.run(["case-00", "case-7"])
+
+
+def test_a_url_without_a_study_is_told(s3_place: Place) -> None:
+    study = Study(s3_place.url, storage_options=s3_place.options)
+    for look in (study.status, study.cases, study.summary, study.run, study.results):
+        with pytest.raises(StudyNotFoundError, match="No study stands here"):
+            look()
+    with pytest.raises(StudyNotFoundError):
+        run_case(s3_place.url, "case", s3_place.options)
+
+
+def test_downloaded_cases_open_as_runs(finished: Study, tmp_path: Path) -> None:
+    directories = finished.download(["case-00", "bad"], tmp_path / "runs", include=["*.sql", "*.err"])
+    assert directories == [tmp_path / "runs" / "case-00", tmp_path / "runs" / "bad"]
+    assert sorted(path.name for path in directories[0].iterdir()) == [
+        "eplus.err",
+        "eplus.sql",
+        "eplusSqlite.err",
+        "run.json",
+    ]
+    local = open_result(directories[0])
+    assert local.sql is not None
+    assert local.sql_path is not None
+    assert finished.fs.read_bytes("case-00/eplus.sql") == Path(local.sql_path).read_bytes()
+
+
+def test_a_study_shows_itself_and_no_secret(finished: Study, s3_place: Place) -> None:
+    secret = finished.fs.storage_options["secret"]
+    html = finished._repr_html_()
+    assert "<td>2</td><td>1</td><td>1</td><td>4</td>" in html
+    assert secret not in html + repr(finished) + str(finished.status())
+    nowhere = Study(f"{s3_place.url}/<b>", storage_options=s3_place.options)
+    assert "No study stands here" in nowhere._repr_html_()
+    assert "<b>'" not in nowhere._repr_html_()
+
+
+def test_a_study_pickles(finished: Study) -> None:
+    copy = pickle.loads(pickle.dumps(finished))
+    assert copy.status() == finished.status()
+    assert copy._metrics == finished._metrics
+
+
+def test_odd_names_are_cases_too(study: Study, epw: Path) -> None:
+    names = ["a b #1 [x] 100% é", "x.0123456789abcdef.json", "50+50 & more", "=1+1"]
+    study.add_cases(Case(name, variant(), epw) for name in names)
+    assert study.cases() == sorted(names)
+    study.run()
+    assert sorted(study.status().ok) == sorted(names)
+    assert study.result(names[0]).success
+    study.remove(names[0])
+    assert sorted(study.cases()) == sorted(names[1:])
+    assert sorted(study.status().ok) == sorted(names[1:])
+
+
+def test_flags_and_chosen_files_reach_the_run(study: Study, epw: Path) -> None:
+    study.add("case", variant(), epw, output_prefix="office", include=["*.sql", "*.err"], exclude=["officeSqlite.err"])
+    study.run()
+    record = study.result("case").record
+    assert record is not None
+    assert [file.name for file in record.files] == ["office.err", "office.sql"]
+    assert record.flags == {"output_prefix": "office"}
+    assert study.summary().loc["case", "eui_kwh_m2"] > 0
+
+
+def test_bars_show_how_far_it_is(study: Study, epw: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    study.add_cases(cases(2, epw), progress=True)
+    study.run(progress=True)
+    study.summary(progress=True)
+    study.results(progress=True)
+    study.download(study.cases(), tmp_path, progress=True)
+    study.remove(study.cases(), progress=True)
+    bars = capsys.readouterr().err
+    for word in ("Adding to", "Running", "Collecting", "Opening", "Downloading", "Removing from"):
+        assert f"{word} {study.url.rpartition('/')[2]}: 100%" in bars

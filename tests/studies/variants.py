@@ -28,7 +28,7 @@ def broken() -> IDFDocument:
 
 def cases(count: int, weather: object) -> list[Case]:
     """Cases of different models, the thickness of the insulation as their parameter."""
-    thicknesses = [0.05 + 0.01 * number for number in range(count)]
+    thicknesses = [round(0.05 + 0.01 * number, 2) for number in range(count)]
     return [
         Case(f"case-{number:02}", variant(thickness), weather, {"insulation_m": thickness})  # type: ignore[arg-type]
         for number, thickness in enumerate(thicknesses)
