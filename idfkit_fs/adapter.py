@@ -318,7 +318,7 @@ class Adapter:
         target = self._root.to_file_key(path)
         try:
             if self._is_local:
-                yield from self._link(target, data)
+                yield from self._create_here(target, data)
             else:
                 yield from self._place(target, lambda key: Step("pipe_file", key, data, mode="create"))
         except ExistsError:
@@ -326,14 +326,14 @@ class Adapter:
             return (yield from self._fetch(path)) == data
         return True
 
-    def _link(self, target: str, data: bytes) -> Plan[None]:
+    def _create_here(self, target: str, data: bytes) -> Plan[None]:
         """Write a local file whole, where none stands: a link takes no place that is taken."""
         parent = target.rpartition("/")[0]
         yield Step("makedirs", parent, exist_ok=True)
         temporary = f"{parent}/{_temporary_name()}"
         try:
             yield Step("pipe_file", temporary, data, about=target)
-            yield Step(os.link, temporary, target, about=target)
+            yield Step(_link, temporary, target, about=target)
         finally:
             _unlink(temporary)
 
@@ -531,6 +531,17 @@ class Adapter:
             if recursive:
                 directories += [entry["name"] for entry in inside if entry["type"] == "directory"]
         return found
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError as exc:  # a disk that has no links
+        if os.path.exists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from exc
+        os.replace(source, target)
 
 
 def _temporary_name() -> str:

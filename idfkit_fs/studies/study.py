@@ -117,7 +117,6 @@ class Study:
         self, url: Location, *, storage_options: dict[str, Any] | None = None, metrics: Metrics | None = None
     ) -> None:
         self.fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-        self._storage_options = dict(storage_options or {})
         self._metrics = None if metrics is None else parse_metrics(metrics)
         self._stored: set[str] | None = None
 
@@ -131,7 +130,7 @@ class Study:
 
     def __reduce__(self) -> Any:
         metrics = None if self._metrics is None else {metric.name: metric.cell for metric in self._metrics}
-        return _restore, (self.url, self._storage_options, metrics)
+        return _restore, (self.url, self.fs.storage_options, metrics)
 
     # Prepare.
 
@@ -344,28 +343,33 @@ class Study:
             again = "failed" in states
         else:
             chosen, again = table.known(cases, self.url), True
-        jobs = side_by_side(lambda case: read_job(self.fs, case), chosen)
-        return run_cases(
-            self.url, self._storage_options, self._plan(jobs, table, reuse, again), executor, max_workers, progress
-        )
+        keys = dict(zip(chosen, side_by_side(self._key_of, chosen), strict=True))
+        plan = self._plan(keys, table, reuse, again)
+        return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
+
+    def _key_of(self, case: str) -> str:
+        try:
+            return read_job(self.fs, case).key
+        except (CaseNotFoundError, RecordError):
+            return case  # running it will say what is wrong, and the others go on
 
     def _plan(
-        self, jobs: Iterable[Job], table: _Table, reuse: Study | Location | None, again: bool
+        self, keys: Mapping[str, str], table: _Table, reuse: Study | Location | None, again: bool
     ) -> list[list[Planned]]:
         """Groups of cases that ask for the same run, with the run that has it already if there is one."""
         studies = [(self, table)]
         if reuse is not None:
-            other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self._storage_options)
+            other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self.fs.storage_options)
             studies.append((other, other._table()))
         sources = {
-            key: Source(study.fs.url(case), study._storage_options)
+            key: Source(study.fs.url(case), study.fs.storage_options)
             for study, known in reversed(studies)
-            for case, keys in known.ended["ok"].items()
-            for key in keys
+            for case, endings in known.ended["ok"].items()
+            for key in endings
         }
         groups: dict[str, list[Planned]] = {}
-        for job in jobs:
-            groups.setdefault(job.key, []).append(Planned(job.case, sources.get(short_key(job.key)), again))
+        for case, key in keys.items():
+            groups.setdefault(key, []).append(Planned(case, sources.get(short_key(key)), again))
         return list(groups.values())
 
     # Collect.
@@ -402,7 +406,7 @@ class Study:
         """
         check_case(case)
         try:
-            return open_result(self.fs.url(case), storage_options=self._storage_options)
+            return open_result(self.fs.url(case), storage_options=self.fs.storage_options)
         except RunNotFoundError as exc:
             self._table().known([case], self.url)
             message = f"Case {case!r} has not been run yet; run() takes it up"
