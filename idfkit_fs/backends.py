@@ -358,6 +358,10 @@ def _with_defaults(chain: tuple[str, ...], options: Mapping[str, Any]) -> dict[s
 
 
 def _s3_config(options: Mapping[str, Any]) -> dict[str, Any]:
+    for name in ("client_kwargs", "config_kwargs"):
+        if not isinstance(options.get(name), Mapping | None):
+            msg = f"s3:// takes a dictionary as {name}, not {type(options[name]).__name__}"
+            raise StorageOptionsError(msg)
     config: dict[str, Any] = {"max_pool_connections": 50}
     client = options.get("client_kwargs") or {}
     configured = fsspec.config.conf.get("s3", {})

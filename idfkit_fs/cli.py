@@ -1,17 +1,28 @@
 """What the ``idfkit-fs`` command offers; each command is a few words over the library."""
+# ruff: noqa: D301 - what click takes for "do not wrap" is the character \b, not a backslash
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
+import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+from idfkit.exceptions import EnergyPlusNotFoundError
 from pydantic import ByteSize
 
 from idfkit_fs import cache
-from idfkit_fs.errors import IdfkitFsError
+from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, MissingExtraError, redact
+from idfkit_fs.studies.engine import RunReport
+from idfkit_fs.studies.layout import State
+from idfkit_fs.studies.share import as_csv, as_text, find_share, parse_options
+from idfkit_fs.studies.stopping import stoppable
+from idfkit_fs.studies.study import Study
 
 __all__ = ["commands"]
 
@@ -23,20 +34,336 @@ class _Commands(click.Group):
         """Run a command; an error of this package ends it with exit code 1."""
         try:
             return super().invoke(ctx)
-        except IdfkitFsError as exc:
-            said = f"{exc.strerror}: {exc.filename}" if isinstance(exc, OSError) else str(exc)
-            raise click.ClickException(said) from exc
+        except (IdfkitFsError, EnergyPlusNotFoundError) as exc:
+            raise click.ClickException(_said(exc)) from exc
+
+
+def _said(exc: BaseException) -> str:
+    """What an error says, in one line."""
+    texts = [f"{exc.strerror}: {exc.filename}" if isinstance(exc, OSError) and exc.strerror else str(exc)]
+    return " ".join(" ".join([*texts, *getattr(exc, "__notes__", ())]).split())
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="idfkit-fs")
 def commands() -> None:
-    """EnergyPlus results at any URL."""
+    """EnergyPlus results at any URL.
+
+    \b
+    Examples:
+      idfkit-fs status s3://my-bucket/study-001
+      idfkit-fs run s3://my-bucket/study-001 --max-workers 8
+      idfkit-fs summary s3://my-bucket/study-001 --output summary.csv
+      idfkit-fs get s3://my-bucket/study-001 case-42 --include '*.sql'
+    """
+
+
+_FAILED, _MISSING = 3, 4
+
+
+def _options_of(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        return parse_options(given)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
+
+
+def _shows_progress(_context: click.Context, _parameter: click.Parameter, wanted: bool | None) -> bool:
+    return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None if wanted is None else wanted
+
+
+_url = click.argument("url")
+_options = click.option(
+    "-o",
+    "--option",
+    "options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_options_of,
+    help="A storage option: VALUE is JSON where it is JSON, else text; dots in KEY nest, as in "
+    "client_kwargs.region_name=eu-west-1. Repeatable. Others can see a command line: secrets belong in the "
+    "environment or in the store's own configuration.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_progress = click.option(
+    "--progress/--no-progress",
+    default=None,
+    callback=_shows_progress,
+    help="Whether to show a bar; by default where stderr is a terminal.",
+)
+
+
+def _open(url: str, options: dict[str, Any]) -> Study:
+    try:
+        return Study(url, storage_options=options)
+    except IdfkitFsError:
+        raise
+    except (AttributeError, TypeError, ValueError):
+        msg = f"The storage options {', '.join(options)} do not fit {redact(url)}: check the kinds of their values"
+        raise click.ClickException(msg) from None  # the cause could show a value
+
+
+@commands.command()
+@_url
+@_options
+@_as_json
+def status(url: str, options: dict[str, Any], as_json: bool) -> None:
+    """Count the cases of a study by their state.
+
+    The exit code is 0 if all are ok, 3 if some failed, 4 if some are missing, and 1 for an error.
+
+    \b
+    Examples:
+      idfkit-fs status s3://my-bucket/study-001
+      idfkit-fs status s3://my-bucket/study-001 --json
+    """
+    found = _open(url, options).status()
+    counts = {"total": found.total, "ok": len(found.ok), "failed": len(found.failed), "missing": len(found.missing)}
+    _echo_json({**counts, "cases": found.states()}) if as_json else click.echo(str(found))
+    sys.exit(_MISSING if found.missing else _FAILED if found.failed else 0)
+
+
+@commands.command()
+@_url
+@click.option("--case", "cases", metavar="NAME", multiple=True, help="A case to run unless it is ok. Repeatable.")
+@click.option("--missing", is_flag=True, help="Run the cases that are missing: the default.")
+@click.option("--failed", is_flag=True, help="Run the cases that failed; with --missing, both.")
+@click.option("--index", metavar="I", type=click.IntRange(min=0), help="Run share I of the cases, counted from 0.")
+@click.option("--of", "count", metavar="N", type=click.IntRange(min=1), help="How many shares there are.")
+@click.option(
+    "--max-workers", metavar="N", type=click.IntRange(min=1), help="How many at once; by default, processors."
+)
+@click.option("--reuse", metavar="URL", help="Another study, whose runs are copied where they are the same.")
+@_options
+@_as_json
+@_progress
+def run(
+    url: str,
+    cases: tuple[str, ...],
+    missing: bool,
+    failed: bool,
+    index: int | None,
+    count: int | None,
+    max_workers: int | None,
+    reuse: str | None,
+    options: dict[str, Any],
+    as_json: bool,
+    progress: bool,
+) -> None:
+    """Run the cases of a study on this machine.
+
+    A task of an array job of AWS Batch or Slurm runs its share of the cases, and so does a pod of an indexed Job of
+    Kubernetes, which needs --of. Shares are of all cases, so nothing is run twice and nothing is left out.
+
+    The exit code is 0 if all went well, 3 if EnergyPlus ended some with an error (which trying again does not mend),
+    1 if some could not be run (trying again may help), and 143 on SIGTERM: then EnergyPlus is stopped and nothing is
+    published, so the cases under way are still missing.
+
+    \b
+    Examples:
+      idfkit-fs run s3://my-bucket/study-001 --max-workers 8
+      idfkit-fs run s3://my-bucket/study-001 --case case-42 --case case-43
+      idfkit-fs run s3://my-bucket/study-001 --missing --failed
+      idfkit-fs run s3://my-bucket/study-001 --index 0 --of 10
+    """
+    if cases and (missing or failed or index is not None or count is not None):
+        msg = "--case names the cases to run; leave out --missing, --failed, --index and --of"
+        raise click.UsageError(msg)
+    try:
+        share = None if cases else find_share(os.environ, index, count)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+    states: set[State] = {"failed"} if failed else set()
+    states |= {"missing"} if missing or not failed else set()
+    with stoppable():
+        study = _open(url, options)
+        chosen = list(cases) or None
+        if share is not None:
+            known = study.status().states()
+            chosen = [case for case in share.of(known) if known[case] in states]
+            click.echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(known)} cases to run", err=True)
+        try:
+            report = study.run(chosen, states=states, max_workers=max_workers, reuse=reuse, progress=progress)
+        except IncompleteRunError as exc:
+            _echo_run(exc.report, exc.errors, as_json)
+            raise
+    _echo_run(report, {}, as_json)
+    sys.exit(_FAILED if report.failed else 0)
+
+
+@commands.command()
+@_url
+@_options
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="How to print it; a table.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A local file to write instead: .csv, .json or .parquet.",
+)
+@_progress
+def summary(
+    url: str,
+    options: dict[str, Any],
+    form: Literal["table", "csv", "json"] | None,
+    output: Path | None,
+    progress: bool,
+) -> None:
+    """Show what is worth knowing of each case: its parameters, energy use, peaks, warnings.
+
+    \b
+    Examples:
+      idfkit-fs summary s3://my-bucket/study-001
+      idfkit-fs summary s3://my-bucket/study-001 --format csv > summary.csv
+      idfkit-fs summary s3://my-bucket/study-001 --output summary.parquet
+    """
+    suffix = output and output.suffix.lower()
+    if output is not None and (form or suffix not in (".csv", ".json", ".parquet")):
+        msg = "--output takes a file that ends in .csv, .json or .parquet, and no --format"
+        raise click.UsageError(msg)
+    study = _open(url, options)
+    if output is not None and suffix == ".parquet":
+        _write_parquet(study, output, progress)
+        return
+    columns, rows = study.summary_rows(progress=progress)
+    form = form or ("csv" if suffix == ".csv" else "json" if suffix == ".json" else "table")
+    text = {
+        "table": lambda: as_text(columns, rows),
+        "csv": lambda: as_csv(columns, rows).rstrip("\n"),
+        "json": lambda: json.dumps(rows, indent=1),
+    }[form]()
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        output.write_text(f"{text}\n", encoding="utf-8", newline="\n")
+    except OSError as exc:
+        raise click.FileError(str(output), exc.strerror) from exc
+
+
+def _write_parquet(study: Study, output: Path, progress: bool) -> None:
+    table = study.summary(progress=progress)
+    try:
+        table.to_parquet(output)
+    except ImportError as exc:
+        msg = "A Parquet file needs a package that is not installed: pip install 'idfkit-fs[pandas]'"
+        raise MissingExtraError(msg) from exc
+    except OSError as exc:
+        raise click.FileError(str(output), exc.strerror) from exc
+    except (TypeError, ValueError) as exc:  # a parameter that is a number here and a text there
+        msg = f"Parquet cannot hold this summary: {exc}; write .csv or .json"
+        raise click.ClickException(msg) from exc
+
+
+@commands.command()
+@_url
+@click.argument("case", required=False)
+@_options
+@_as_json
+def ls(url: str, case: str | None, options: dict[str, Any], as_json: bool) -> None:
+    """List the cases of a study with their states, or the files of a case with their sizes.
+
+    \b
+    Examples:
+      idfkit-fs ls s3://my-bucket/study-001
+      idfkit-fs ls s3://my-bucket/study-001 case-42
+    """
+    study = _open(url, options)
+    if case is None:
+        states = study.status().states()
+        _echo_json(states) if as_json else _echo_lines(f"{state:7}  {name}" for name, state in states.items())
+        return
+    record = study.result(case).record
+    sizes = {file.name: file.size for file in record.files} if record else {}
+    _echo_json(sizes) if as_json else _echo_lines(f"{_size(size):>9}  {name}" for name, size in sizes.items())
+
+
+@commands.command()
+@_url
+@click.argument("cases", metavar="[CASE]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every case that has been run, failed ones too.")
+@click.option(
+    "--to",
+    "directory",
+    metavar="DIR",
+    default=".",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A local directory, in which each case becomes one; by default the current one.",
+)
+@click.option(
+    "--include", metavar="PATTERN", multiple=True, default=("**",), help="Which files, such as '*.sql'. Repeatable."
+)
+@_options
+@_progress
+def get(
+    url: str,
+    cases: tuple[str, ...],
+    every: bool,
+    directory: Path,
+    include: tuple[str, ...],
+    options: dict[str, Any],
+    progress: bool,
+) -> None:
+    """Copy the runs of cases to this machine, each file checked.
+
+    \b
+    Examples:
+      idfkit-fs get s3://my-bucket/study-001 case-42 --to results
+      idfkit-fs get s3://my-bucket/study-001 --all --include '*.sql' --to results
+    """
+    if bool(cases) == every:
+        msg = "name the cases, or give --all"
+        raise click.UsageError(msg)
+    study = _open(url, options)
+    if every:
+        found = study.status()
+        cases = (*found.ok, *found.failed)
+    _echo_lines(study.download(cases, directory, include=include, progress=progress))
+
+
+@commands.command()
+@_url
+@click.argument("cases", metavar="CASE...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_options
+@_progress
+def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], progress: bool) -> None:
+    """Remove cases with their runs.
+
+    Models and weather files stay, for other cases may use them.
+
+    \b
+    Examples:
+      idfkit-fs rm s3://my-bucket/study-001 case-42
+    """
+    study = _open(url, options)
+    named = ", ".join(dict.fromkeys(cases))
+    if not yes:
+        click.confirm(f"Remove {named} with all results from {redact(study.url)}?", abort=True)
+    study.remove(cases, progress=progress)
+    click.echo(f"Removed {named}.")
+
+
+def _echo_run(report: RunReport, errors: dict[str, BaseException], as_json: bool) -> None:
+    if as_json:
+        found = [run.case for run in report.runs if run.how == "found"]
+        told = {"simulated": report.simulated, "reused": report.reused, "found": found, "failed": report.failed}
+        _echo_json({**told, "errors": {case: _said(exc) for case, exc in errors.items()}})
+    elif report.runs or not errors:
+        click.echo(str(report))
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1))
+
+
+def _echo_lines(lines: Iterable[Any]) -> None:
+    for line in lines:
+        click.echo(str(line))
 
 
 @commands.group(name="cache")
 def cache_commands() -> None:
-    r"""Look after the local cache of results.
+    """Look after the local cache of results.
 
     \b
     Examples:

@@ -179,7 +179,9 @@ class LocalRun:
         """Likewise; cancelling stops EnergyPlus."""
         try:
             with self.progress() as on_progress:
-                return await idfkit.simulation.async_simulate(model, self.weather, **self.keywords(on_progress))
+                # Only where idfkit follows what EnergyPlus prints does a cancelled task end it.
+                keywords = self.keywords(on_progress or (lambda _event: None))
+                return await idfkit.simulation.async_simulate(model, self.weather, **keywords)
         except BaseException as exc:
             self.abandon(exc)
             raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, Self
 
@@ -87,6 +89,7 @@ class _Here:
     def __init__(self, max_workers: int | None) -> None:
         workers = max_workers or _processors()
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_ignore_cancelled)
         self._loop.set_default_executor(ThreadPoolExecutor(workers + 4, thread_name_prefix="idfkit-fs-run"))
         self._gate = asyncio.Semaphore(workers)
         self._thread = threading.Thread(target=self._loop.run_forever, name="idfkit-fs-study", daemon=True)
@@ -119,7 +122,17 @@ class _Here:
 
 def _processors() -> int:
     """How many this process may use, which in a container or a job is not how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        count = min(count, max(1, int(quota) // int(period)))
+    return count
+
+
+def _ignore_cancelled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A cancelled gather() of idfkit's would be told of as an error that nobody has looked at."""
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 class _Rounds:

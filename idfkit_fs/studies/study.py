@@ -338,13 +338,10 @@ class Study:
             msg = f"states are 'missing' and 'failed', not {wrong.pop()!r}"
             raise ValueError(msg)
         table = self._table()
-        if cases is None:
-            chosen = [case for case, state in table.status().states().items() if state in states]
-            again = "failed" in states
-        else:
-            chosen, again = table.known(cases, self.url), True
+        known = table.status().states()
+        chosen = [case for case in known if known[case] in states] if cases is None else table.known(cases, self.url)
         keys = dict(zip(chosen, side_by_side(self._key_of, chosen), strict=True))
-        plan = self._plan(keys, table, reuse, again)
+        plan = self._plan(keys, table, reuse)
         return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
 
     def _key_of(self, case: str) -> str:
@@ -353,9 +350,7 @@ class Study:
         except (CaseNotFoundError, RecordError):
             return case  # running it will say what is wrong, and the others go on
 
-    def _plan(
-        self, keys: Mapping[str, str], table: _Table, reuse: Study | Location | None, again: bool
-    ) -> list[list[Planned]]:
+    def _plan(self, keys: Mapping[str, str], table: _Table, reuse: Study | Location | None) -> list[list[Planned]]:
         """Groups of cases that ask for the same run, with the run that has it already if there is one."""
         studies = [(self, table)]
         if reuse is not None:
@@ -369,6 +364,7 @@ class Study:
         }
         groups: dict[str, list[Planned]] = {}
         for case, key in keys.items():
+            again = case in table.ended["failed"]
             groups.setdefault(key, []).append(Planned(case, sources.get(short_key(key)), again))
         return list(groups.values())
 
@@ -582,7 +578,7 @@ class _Table:
 
     def known(self, cases: Iterable[str], url: str) -> list[str]:
         """The names, each once, if the study has all of them."""
-        names, jobs = list(dict.fromkeys(cases)), {*self.jobs}
+        names, jobs = list(dict.fromkeys(cases)), dict.fromkeys(sorted(self.jobs))
         for name in names:
             if name not in jobs:
                 message = f"The study has no case {name!r}{did_you_mean(name, jobs)}"

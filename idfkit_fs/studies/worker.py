@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from idfkit import IDFDocument, load_idf
-from idfkit.exceptions import IdfKitError
+from idfkit.exceptions import IdfKitError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 
 from idfkit_fs.errors import (
@@ -40,6 +40,8 @@ from idfkit_fs.transfers import patiently
 __all__ = ["CaseRun", "How", "Source", "async_run_case", "read_job", "read_study", "run_case"]
 
 T = TypeVar("T")
+# Somebody ended it (SIGHUP, SIGINT, SIGKILL, SIGTERM); a crash of its own is a way to fail.
+_KILLED = frozenset({-1, -2, -9, -15})
 How = Literal["simulated", "reused", "found"]
 
 
@@ -96,6 +98,7 @@ def run_case(
     Raises:
         CaseNotFoundError: If the study has no such case.
         EnergyPlusNotFoundError: If there is no EnergyPlus here.
+        SimulationError: If somebody killed EnergyPlus, such as the system for want of memory.
         PublishError: If the store failed; the case is missing still.
 
     Examples:
@@ -280,6 +283,9 @@ async def _simulate(task: _Task) -> Ended:
         except IdfKitError as exc:
             result = run.given_up(exc, time.monotonic() - start)
     try:
+        if result.exit_code in _KILLED:
+            message = f"EnergyPlus was killed by signal {-result.exit_code}, as for want of memory; run the case again"
+            raise SimulationError(message, exit_code=result.exit_code)
         summary = await asyncio.to_thread(task.summarise_local, result)
     except BaseException as exc:
         run.abandon(exc)

@@ -6,8 +6,8 @@ import pytest
 from runs.conftest import (  # noqa: F401 - fixtures are found by their names in this module
     Place,
     empty_cache,
-    epw,
     eplus,
+    epw,
     no_leftovers,
     place,
     proxy,

@@ -1,0 +1,13 @@
+#!/bin/bash
+# Three tasks share the cases of a study:  sbatch slurm.sh
+#SBATCH --job-name=study-001
+#SBATCH --array=0-2
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=8G
+#SBATCH --time=04:00:00
+#SBATCH --requeue
+
+# By srun, for Slurm sends SIGTERM to job steps, and not to the script.
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" \
+  idfkit-fs run s3://my-bucket/study-001 --max-workers "$SLURM_CPUS_PER_TASK"

@@ -1,0 +1,192 @@
+"""What the commands of a study decide before they ask a store for anything. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Share", "as_csv", "as_text", "find_share", "parse_options"]
+
+_BATCH = ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE")
+_SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
+_SLURM_FIRST = "SLURM_ARRAY_TASK_MIN"
+_SLURM_STEP = "SLURM_ARRAY_TASK_STEP"
+_KUBERNETES = "JOB_COMPLETION_INDEX"
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a study's cases that one of many machines runs.
+
+    Attributes:
+        index: Which one, counted from 0.
+        count: How many there are.
+    """
+
+    index: int
+    count: int
+
+    def of(self, cases: Iterable[str]) -> list[str]:
+        """The cases of this share. Give all of the study's: then it stays the same while others are being run.
+
+        Examples:
+            >>> Share(1, 3).of(["e", "d", "c", "b", "a"])
+            ['b', 'e']
+        """
+        return sorted(cases)[self.index :: self.count]
+
+
+def find_share(environ: Mapping[str, str], index: int | None = None, count: int | None = None) -> Share | None:
+    """Which share is this machine's: the one it is told, else the one of the array job it belongs to.
+
+    Args:
+        environ: The environment, in which AWS Batch, Slurm and Kubernetes tell an array job's place.
+        index: What ``--index`` says; None to look at the environment.
+        count: What ``--of`` says; Kubernetes tells an index, and no count.
+
+    Returns:
+        The share; None if nothing tells of one.
+
+    Raises:
+        ValueError: If what is told makes no share.
+
+    Examples:
+        >>> find_share({"AWS_BATCH_JOB_ARRAY_INDEX": "2", "AWS_BATCH_JOB_ARRAY_SIZE": "10"})
+        Share(index=2, count=10)
+        >>> find_share({"JOB_COMPLETION_INDEX": "2"}, count=10)
+        Share(index=2, count=10)
+    """
+    source = "--index"
+    if index is not None:
+        if count is None:
+            msg = "--index needs --of: how many shares there are"
+            raise ValueError(msg)
+    elif _BATCH[0] in environ:
+        source, counter = _BATCH
+        index = _number(environ, source)
+        count = _number(environ, counter) if count is None else count
+    elif _SLURM[0] in environ:
+        source, counter = _SLURM
+        index = _slurm_index(environ)
+        count = _number(environ, counter) if count is None else count
+    elif _KUBERNETES in environ:
+        source = _KUBERNETES
+        index = _number(environ, source)
+        if count is None:
+            msg = f"{source} is {index}, but Kubernetes does not tell how many there are; add --of with the completions"
+            raise ValueError(msg)
+    elif count is not None:
+        msg = f"--of needs --index, for this is no array job: {_BATCH[0]}, {_SLURM[0]} and {_KUBERNETES} are not set"
+        raise ValueError(msg)
+    else:
+        return None
+    if index >= count:
+        msg = f"{source} makes this share {index} of {count}, but shares are counted from 0; check it and --of"
+        raise ValueError(msg)
+    return Share(index, count)
+
+
+def _slurm_index(environ: Mapping[str, str]) -> int:
+    number, first = _number(environ, _SLURM[0]), _number(environ, _SLURM_FIRST)
+    step = _number({_SLURM_STEP: "1", **environ}, _SLURM_STEP)
+    if number < first or step == 0 or (number - first) % step:
+        msg = (
+            f"{_SLURM[0]}={number} is not in the range that begins at {_SLURM_FIRST}={first} with "
+            f"{_SLURM_STEP}={step}; submit one range, such as --array=0-9, or give --index and --of"
+        )
+        raise ValueError(msg)
+    return (number - first) // step
+
+
+def _number(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name)
+    if text is None:
+        remedy = "--of" if name in (_BATCH[1], _SLURM[1]) else "--index and --of"
+        msg = f"this is an array job, but {name} is not set; give {remedy}"
+        raise ValueError(msg)
+    if not (text.isascii() and text.isdigit()):
+        msg = f"{name}={text!r} is not a whole number of at least 0; correct it, or give --index and --of"
+        raise ValueError(msg)
+    return int(text)
+
+
+def parse_options(given: Iterable[str]) -> dict[str, Any]:
+    """Storage options from a command line. Messages show their names only, for values may be secrets.
+
+    Args:
+        given: Such as ``key=value``; a value is JSON where it is JSON, else text, and dots in a key nest.
+
+    Returns:
+        The options.
+
+    Raises:
+        ValueError: If one has no name or no value, or two contradict each other.
+
+    Examples:
+        >>> parse_options(["anon=true", "client_kwargs.region_name=eu-west-1"])
+        {'anon': True, 'client_kwargs': {'region_name': 'eu-west-1'}}
+    """
+    options: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        *parents, last = name.split(".")
+        if not equals or not all((*parents, last)):
+            msg = "a storage option is KEY=VALUE, such as anon=true or client_kwargs.region_name=eu-west-1"
+            raise ValueError(msg)
+        inner: Any = options
+        for parent in parents:
+            inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or last in inner:
+            msg = f"the storage option {name!r} is given twice, or contradicts another one"
+            raise ValueError(msg)
+        inner[last] = _value(value)
+    return options
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A table as CSV; lists and objects are JSON in it, and what a row does not have is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _plain(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def as_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table to be read by people: aligned, numbers rounded."""
+    lines = [list(columns), *([_shown(row.get(name)) for name in columns] for row in rows)]
+    numeric = [all(_is_number(row.get(name, 0)) for row in rows) for name in columns]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "" if value is None else " ".join(str(_plain(value)).split())
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (bool, list, dict)) else value
