@@ -285,7 +285,7 @@ class Publication:
             self._remove_record()
 
         def transfer() -> tuple[RecordedFile, ...]:
-            side_by_side(lambda entry: self._copy_file(files, entry.name), record.files)
+            side_by_side(lambda entry: self._copy_file(files, entry), record.files)
             now = read_record(files)
             if now is None or now.id != original.id:
                 raise DamagedRunError(5, "Another run was published over the one that is being copied", source.url)
@@ -297,9 +297,13 @@ class Publication:
         )
         return result_of(self.fs, complete)
 
-    def _copy_file(self, source: RunFileSystem, name: str) -> None:
+    def _copy_file(self, source: RunFileSystem, entry: RecordedFile) -> None:
+        name = entry.name
         if source.fs == self.fs.fs:
             self.fs._run(self.fs._copy_key(source._root.to_file_key(name), self.fs._root.to_file_key(name)))
+            size = self.fs._run(self.fs._version(name)).size
+            if size not in (None, entry.size):
+                raise source._damaged(name, entry.size, size)
             return
         lease = source._leased(name)
         try:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, Self
 
 from idfkit.exceptions import EnergyPlusNotFoundError
@@ -24,6 +25,7 @@ __all__ = ["Planned", "RunReport", "run_cases"]
 
 # What would befall every other case too.
 _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
+_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class _Here:
         self._thread.join()
         self._loop.close()
 
-    def submit(self, _function: Any, /, *args: Any, **kwargs: Any) -> Future[CaseRun]:
+    def submit(self, _function: Any, _token: str, /, *args: Any, **kwargs: Any) -> Future[CaseRun]:
         """As an executor, but each case is a task."""
         return asyncio.run_coroutine_threadsafe(self._run(*args, **kwargs), self._loop)
 
@@ -135,6 +137,11 @@ def _ignore_cancelled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
         loop.default_exception_handler(context)
 
 
+def _run_afresh(_token: str, *args: Any, **kwargs: Any) -> CaseRun:
+    """Dask takes the same call for the same result, an error among them; so each call has a token of its own."""
+    return run_case(*args, **kwargs)
+
+
 class _Rounds:
     """Cases under way on an engine, and what became of the others."""
 
@@ -147,6 +154,7 @@ class _Rounds:
         self._under_way: dict[Future[CaseRun], Sequence[Planned]] = {}
         self._runs: list[CaseRun] = []
         self._errors: dict[str, BaseException] = {}
+        self._stopped = False
 
     def run(self, groups: Iterable[Sequence[Planned]]) -> RunReport:
         """Run groups of cases; the first of each is simulated, and the others are copied from it."""
@@ -154,7 +162,9 @@ class _Rounds:
             for group in groups:
                 self._begin(group)
             while self._under_way:
-                self._settle(self._ended.get())
+                with contextlib.suppress(Empty):
+                    # A signal may come to another thread, and then wakes nobody here.
+                    self._settle(self._ended.get(timeout=_PAUSE))
         except BaseException:
             self._cancel()
             raise
@@ -164,9 +174,11 @@ class _Rounds:
         return report
 
     def _begin(self, group: Sequence[Planned]) -> None:
+        if self._stopped:
+            return
         first = group[0]
         future = self._engine.submit(
-            run_case, self._url, first.case, self._options, again=first.again, source=first.source
+            _run_afresh, uuid.uuid4().hex, self._url, first.case, self._options, again=first.again, source=first.source
         )
         self._under_way[future] = group
         future.add_done_callback(self._ended.put)
@@ -180,9 +192,8 @@ class _Rounds:
             return
         except Exception as exc:  # noqa: BLE001 - told at the end; the other cases go on
             self._errors[first.case] = exc
-            if isinstance(exc, _HOPELESS):
+            if isinstance(exc, _HOPELESS) or isinstance(exc.__cause__, _HOPELESS):
                 self._cancel()
-                return
         else:
             self._runs.append(run)
             if run.state == "ok":
@@ -194,6 +205,7 @@ class _Rounds:
             self._begin(others)
 
     def _cancel(self) -> None:
+        self._stopped = True
         for future in list(self._under_way):
             future.cancel()
 

@@ -144,20 +144,19 @@ class Summary(BaseModel):
 _COLUMNS = frozenset({"case", "state", "runtime_seconds", *Summary.model_fields})
 
 
-def _plain(value: object) -> object:
-    """NumPy's numbers are not JSON's."""
-    return value.item() if hasattr(value, "item") and hasattr(value, "dtype") else value
-
-
-def _finite(value: object) -> object:
-    value = _plain(value)
+def _json(value: object) -> object:
+    """A value as JSON has it: NumPy's numbers and arrays are none, nor are NaN and infinity."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
         msg = "NaN and infinity are no JSON"
         raise ValueError(msg)
-    return value
+    if isinstance(value, Mapping):
+        return {name: _json(inner) for name, inner in value.items()}
+    return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-_Parameters = dict[str, Annotated[JsonValue, BeforeValidator(_finite)]]
+_Parameters = dict[str, Annotated[JsonValue, BeforeValidator(_json)]]
 
 
 class StudyFile(Document):
@@ -296,5 +295,5 @@ def _normal(options: Mapping[str, Any]) -> dict[str, Any]:
             hint = ": it is a matter of the worker's" if elsewhere else did_you_mean(name, known)
             msg = f"a case takes no keyword {name!r}{hint}"
             raise TypeError(msg)
-    chosen = {name: list(value) if isinstance(value, tuple) else _plain(value) for name, value in options.items()}
+    chosen = {name: _json(value) for name, value in options.items()}
     return {name: value for name, value in chosen.items() if value != known[name]}

@@ -47,6 +47,7 @@ INPUTS = f"{_HOME}/inputs"
 _KEY_LENGTH = 16
 _LONGEST = 200
 _OUTCOME = re.compile(rf"(?P<case>.+)\.(?P<key>[0-9a-f]{{{_KEY_LENGTH}}})\.json", re.DOTALL)
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _FORBIDDEN = '/\\<>:"|?*'
 
 
@@ -61,7 +62,7 @@ def check_case(name: str) -> str:
 
     Raises:
         LocationError: If it is empty, longer than 200 bytes, more than one segment, begins with a dot or is
-            ``_study``, ends with a dot or space, or holds a character that some system forbids.
+            ``_study``, ends with a dot or space, or holds a character or is a name that some system forbids.
         TypeError: If it is no text.
 
     Examples:
@@ -84,6 +85,7 @@ def _unfit(name: str) -> str | None:
         (not name.strip(), "it is empty"),
         (bad is not None, f"it holds {bad!r}"),
         (name.startswith(".") or name != name.strip() or name.endswith("."), "no dot or space may begin or end it"),
+        (_RESERVED.fullmatch(name) is not None, "Windows keeps it for a device"),
         (name.startswith("_study"), "names that begin with _study are the study's own"),
         (len(name.encode("utf-8", "replace")) > _LONGEST, f"it is longer than {_LONGEST} bytes"),
         (not unicodedata.is_normalized("NFC", name), "give it in Unicode's composed form (NFC), for some disks do"),

@@ -266,10 +266,12 @@ class Study:
             if not overwrite:
                 raise
         # The outcome goes first: from now on the case is missing, whenever this process ends.
-        self._remove_all(self._outcomes_of(job.case, standing))
-        if standing is None or standing.key != job.key:
+        outcomes = self._outcomes_of(job.case, standing)
+        self._remove_all(outcomes)
+        if standing is None or (standing.key, standing.options) != (job.key, job.options):
             self._remove_all([f"{job.case}/{RECORD_NAME}"])
         self.fs.write_bytes(path, data)
+        self._remove_all(outcomes)  # of a worker that saw the old job until now
 
     def _job(self, case: str) -> Job | None:
         try:
@@ -405,7 +407,7 @@ class Study:
             return open_result(self.fs.url(case), storage_options=self.fs.storage_options)
         except RunNotFoundError as exc:
             self._table().known([case], self.url)
-            message = f"Case {case!r} has not been run yet; run() takes it up"
+            message = f"Case {case!r} has no run yet; run([{case!r}]) makes it"
             raise RunNotFoundError(2, message, redact(self.fs.url(case))) from exc
 
     def results(self, cases: Iterable[str] | None = None, *, progress: bool = False) -> dict[str, RunResult]:

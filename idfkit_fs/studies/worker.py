@@ -97,6 +97,7 @@ def run_case(
 
     Raises:
         CaseNotFoundError: If the study has no such case.
+        CaseExistsError: If the case was replaced or removed while it ran.
         EnergyPlusNotFoundError: If there is no EnergyPlus here.
         SimulationError: If somebody killed EnergyPlus, such as the system for want of memory.
         PublishError: If the store failed; the case is missing still.
@@ -121,7 +122,8 @@ async def async_run_case(
     task = await asyncio.to_thread(_look, fs, case)
     answer = task.answer
     if answer and (answer.success or not again):
-        return CaseRun(case, await asyncio.to_thread(task.note_standing_run, answer), "found")
+        with contextlib.suppress(FileNotFoundError, DamagedRunError):  # a run that is no longer whole is none
+            return CaseRun(case, await asyncio.to_thread(task.note_standing_run, answer), "found")
     if source is not None:
         reused = await asyncio.to_thread(task.copy, source)
         if reused:
@@ -176,9 +178,9 @@ class _Task:
             if found.record is None or found.record.job != self.job.key or not found.success:
                 return None
             copied = self.publication.copy(found)
+            return self.note(copied.record, self.summarise_published(copied))
         except (FileNotFoundError, DamagedRunError, RecordError):
             return None
-        return self.note(copied.record, self.summarise_published(copied))
 
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""
@@ -213,8 +215,20 @@ class _Task:
             record=record.model_copy(update={"files": (), "stdout": "", "stderr": ""}),
             summary=summary,
         )
-        patiently(lambda: self.fs.write_bytes(self.job.outcome_path(state), outcome.to_json()))
+        path = self.job.outcome_path(state)
+        patiently(lambda: self.fs.write_bytes(path, outcome.to_json()))
+        self._check_that_it_is_wanted(path)
         return state
+
+    def _check_that_it_is_wanted(self, outcome: str) -> None:
+        """Take the outcome back if the case was replaced while it ran: whoever did so saw none yet."""
+        with contextlib.suppress(CaseNotFoundError):
+            if read_job(self.fs, self.job.case).key == self.job.key:
+                return
+        with contextlib.suppress(FileNotFoundError):
+            patiently(lambda: self.fs.remove(outcome))
+        message = f"Case {self.job.case!r} was replaced or removed while it ran"
+        raise CaseExistsError(errno.EEXIST, message, redact(self.fs.url()))
 
 
 def _look(fs: FsspecFileSystem, case: str) -> _Task:
@@ -256,7 +270,11 @@ def read_job(fs: FsspecFileSystem, case: str) -> Job:
         data = patiently(lambda: fs.read_bytes(path))
     except FileNotFoundError as exc:
         raise CaseNotFoundError(2, f"The study has no case {case!r}", redact(fs.url())) from exc
-    return Job.from_json(data, redact(fs.url(path)))
+    job = Job.from_json(data, redact(fs.url(path)))
+    if job.case != case:
+        msg = f"{redact(fs.url(path))} is the job of another case, {job.case!r}"
+        raise RecordError(msg)
+    return job
 
 
 def _standing(place: FsspecFileSystem) -> tuple[bool, RunRecord | None]:
@@ -290,12 +308,7 @@ async def _simulate(task: _Task) -> Ended:
     except BaseException as exc:
         run.abandon(exc)
         raise
-    looking = asyncio.create_task(asyncio.to_thread(read_job, task.fs, job.case))
-    looking.add_done_callback(lambda done: done.cancelled() or done.exception())  # if publishing fails, that counts
     published = await run.async_publish(result, (task.stands, task.record))
-    if (await looking).key != job.key:
-        message = f"Case {job.case!r} was replaced while it ran; it is to be run again"
-        raise CaseExistsError(errno.EEXIST, message, redact(task.fs.url()))
     return await asyncio.to_thread(task.note, published.record, summary)
 
 

@@ -222,7 +222,7 @@ def test_results_open_side_by_side(finished: Study) -> None:
 def test_a_case_that_is_not_there_is_told_from_one_that_is_missing(finished: Study) -> None:
     with pytest.raises(CaseNotFoundError, match="no case 'case-2'; did you mean 'case-02'"):
         finished.result("case-2")
-    with pytest.raises(RunNotFoundError, match="'case-02' has not been run yet"):
+    with pytest.raises(RunNotFoundError, match="'case-02' has no run yet"):
         finished.result("case-02")
     with pytest.raises(CaseNotFoundError, match="case-7"):
         finished.run(["case-00", "case-7"])

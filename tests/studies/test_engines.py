@@ -1,0 +1,271 @@
+"""Whatever runs the cases of a study: pools of processes, dask, a notebook's loop; and runs that are copied instead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing.util
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import dask
+import psutil
+import pytest
+from dask.distributed import Client, LocalCluster
+from runs.conftest import Place
+from small_office import small_office
+from studies.others import CONTEXT
+from studies.test_faults import Ledger, numbers
+from studies.variants import broken, cases, variant
+from support.servers import Store
+
+from idfkit_fs import Case, Study, run_case
+from idfkit_fs.errors import CaseNotFoundError, IncompleteRunError, RecordError, StudyNotFoundError
+
+
+@pytest.fixture
+def ledger(moto: Store, study: Study) -> Ledger:
+    return Ledger(moto, study)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _directory_of_multiprocessing() -> None:
+    """It stays until this process ends, so it must not be made in the directory of one test."""
+    multiprocessing.util.get_temp_dir()
+
+
+@pytest.fixture(scope="module")
+def dask_executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
+    """Two worker processes."""
+    directory = str(tmp_path_factory.mktemp("dask"))
+    dask.config.set(temporary_directory=directory)
+    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        worker_dashboard_address=None,
+        local_directory=directory,
+    )
+    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        yield client.get_executor()
+
+
+@pytest.fixture(scope="module")
+def process_executor() -> Iterator[Executor]:
+    with ProcessPoolExecutor(2, CONTEXT) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def thread_executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture(params=["process", "dask", "thread"])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    found: Executor = request.getfixturevalue(f"{request.param}_executor")
+    return found
+
+
+# Engines.
+
+
+def test_an_executor_runs_a_study(executor: Executor, study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases([*cases(4, epw), Case("bad", broken(), epw)])
+    study.add("case-03 again", variant(0.08), epw)
+
+    report = study.run(executor=executor)
+
+    assert str(report) == "6 cases: 5 simulated, 1 reused; 1 failed in EnergyPlus"
+    assert (report.failed, report.reused) == (("bad",), ("case-03 again",))
+    assert study.status().failed == ("bad",)
+    assert len(ledger.check()) == len(study.summary()) == 6
+    assert str(study.run(executor=executor)) == "nothing to run"
+    assert study.result("case-03 again").success
+
+
+def test_an_executor_passes_on_what_went_wrong(executor: Executor, study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases(cases(2, epw))
+    good = ledger.read("_study/jobs/case-01.json")
+    ledger.put("_study/jobs/case-01.json", b"{")
+    with pytest.raises(IncompleteRunError, match="case-01.*no JSON") as caught:
+        study.run(executor=executor)
+    assert isinstance(caught.value.__cause__, RecordError)
+    assert (caught.value.report.ok, [*caught.value.errors]) == (("case-00",), ["case-01"])
+    with pytest.raises(CaseNotFoundError, match="no case 'none'") as refused:
+        executor.submit(run_case, study.url, "none", study.fs.storage_options).result()
+    assert refused.value.filename == study.url
+
+    ledger.put("_study/jobs/case-01.json", json.dumps(good).encode())
+    assert study.run(executor=executor).ok == ("case-01",)
+    assert len(ledger.check()) == 2
+
+
+def test_a_run_inside_a_running_loop(study: Study, ledger: Ledger, epw: Path) -> None:
+    """As in a notebook."""
+    study.add_cases(cases(3, epw))
+
+    async def cell() -> None:
+        assert run_case(study.url, "case-00", study.fs.storage_options).how == "simulated"
+        assert str(study.run()) == "2 cases: 2 simulated"
+        with pytest.raises(CaseNotFoundError):
+            run_case(study.url, "no such case", study.fs.storage_options)
+
+    asyncio.run(cell())
+    assert len(ledger.check()) == 3
+
+
+def test_a_report_shows_in_a_bar(study: Study, epw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study.add_cases(cases(2, epw), progress=True)
+    study.run(progress=True)
+    study.summary(progress=True)
+    shown = capsys.readouterr().err
+    name = study.url.rpartition("/")[2]
+    assert all(f"{what} {name}: 100%" in shown for what in ("Adding to", "Running", "Collecting"))
+
+
+# Interrupts.
+
+INTERRUPTED = """
+import json, sys
+from idfkit_fs import Study
+try:
+    Study(sys.argv[1], storage_options=json.loads(sys.argv[2])).run(max_workers=2)
+except KeyboardInterrupt as exc:
+    kept = exc  # as a notebook keeps the last exception, and with it every frame
+    print("interrupted", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process alone")
+def test_an_interrupt_stops_energyplus_and_publishes_nothing(
+    study: Study, ledger: Ledger, epw: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        slow = small_office(timestep=60, name=f"Slow {number}")
+        study.add(f"slow-{number}", slow, epw, annual=True)
+    program = [sys.executable, "-c", INTERRUPTED, study.url, json.dumps(study.fs.storage_options)]
+    with subprocess.Popen(
+        program,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as child:
+        process = psutil.Process(child.pid)
+        simulations: list[psutil.Process] = []
+        while len(simulations) < 2 and child.poll() is None:
+            simulations = [found for found in process.children(recursive=True) if "energyplus" in found.name().lower()]
+        child.send_signal(signal.SIGINT)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "interrupted\n"
+        _, alive = psutil.wait_procs(simulations, timeout=5)
+        assert alive == []
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith("idfkit-fs-run-")] == []
+        child.communicate("")
+    assert child.returncode == 0
+    assert {name.partition("/")[0] for name in ledger.names()} == {"_study"}
+    assert study.status().missing == ("slow-0", "slow-1", "slow-2")
+
+
+# Runs that are copied.
+
+
+@pytest.fixture
+def other(moto: Store, epw: Path) -> Study:
+    """Another study in the same store, which has been run."""
+    found = Study(f"{moto.url}/{uuid.uuid4().hex}", storage_options=moto.storage_options)
+    found.add_cases(cases(2, epw))
+    found.run()
+    return found
+
+
+def renamed(count: int, epw: Path) -> list[Case]:
+    """The cases by other names, with other parameters."""
+    return [
+        Case(f"copy-{number}", case.model, case.weather, {"number": number})
+        for number, case in enumerate(cases(count, epw))
+    ]
+
+
+@pytest.mark.parametrize("place", ["moto", "seaweed", "local"], indirect=True)
+def test_runs_of_another_study_are_copied(place: Place, other: Study, moto: Store, epw: Path) -> None:
+    study = Study(place.url, storage_options=place.options)
+    study.add_cases(renamed(3, epw))
+
+    report = study.run(reuse=other)
+
+    assert (report.reused, report.simulated) == (("copy-0", "copy-1"), ("copy-2",))
+    theirs = {case: other.result(case).record for case in other.cases()}
+    for number in range(2):
+        copied = study.result(f"copy-{number}").record
+        original = theirs[f"case-0{number}"]
+        assert copied is not None and original is not None
+        assert copied.id != original.id
+        assert (copied.files, copied.job, copied.finished) == (original.files, original.job, original.finished)
+        with study.result(f"copy-{number}") as result:
+            assert all(result._files.read_bytes(entry.name) for entry in copied.files if entry.size)
+    assert study.summary()["number"].to_list() == [0, 1, 2]
+    ours, before = numbers(study).iloc[:2], numbers(other)
+    assert ours["eui_kwh_m2"].to_list() == before["eui_kwh_m2"].to_list()
+    assert {case: other.result(case).record for case in other.cases()} == theirs
+
+
+def test_a_study_to_copy_from_may_be_a_url(study: Study, other: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases(renamed(2, epw))
+    assert study.run(reuse=other.url).reused == ("copy-0", "copy-1")
+    assert len(ledger.check()) == 2
+    with pytest.raises(StudyNotFoundError):
+        study.run(reuse=f"{other.url}-none")
+
+
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        *(("the same store", fault) for fault in ("no record", "no file", "a damaged record", "a changed file")),
+        *((where, "a changed database") for where in ("the same study", "the same store", "another store")),
+    ],
+)
+def test_a_run_that_is_no_longer_whole_is_not_copied(
+    fault: str, where: str, moto: Store, seaweed: Store, epw: Path
+) -> None:
+    store = seaweed if where == "another store" else moto
+    source = Study(f"{store.url}/{uuid.uuid4().hex}", storage_options=store.storage_options)
+    source.add_cases(cases(1, epw))
+    source.run()
+    theirs = Ledger(store, source)
+    if fault == "no record":
+        theirs.delete("case-00/run.json")
+    elif fault == "no file":
+        theirs.delete("case-00/eplus.end")
+    else:
+        name = {"a damaged record": "run.json", "a changed file": "eplus.end", "a changed database": "eplus.sql"}[fault]
+        theirs.put(f"case-00/{name}", b"something else")
+    study = (
+        source
+        if where == "the same study"
+        else Study(f"{moto.url}/{uuid.uuid4().hex}", storage_options=moto.storage_options)
+    )
+    study.add_cases(renamed(1, epw))
+
+    report = study.run(reuse=source)
+
+    assert report.simulated == ("copy-0",)
+    with study.result("copy-0") as result:
+        assert result.record is not None
+        assert [
+            entry.name for entry in result.record.files if len(result._files.read_bytes(entry.name)) != entry.size
+        ] == []
+    assert study.status().states()["copy-0"] == "ok"

@@ -1,0 +1,845 @@
+"""Faults of workers, stores, users and whoever writes to a study at the same time: no case is lost, none half done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing.util
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+import idfkit.simulation
+import numpy as np
+import pandas as pd
+import pytest
+from cache.others import Crowd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from idfkit.simulation import EnergyPlusConfig
+from runs.conftest import Place
+from studies.others import add, publish_one, run_it, started_worker
+from studies.variants import HEATING, broken, cases, variant
+from support import proxy as proxies
+from support.proxy import FaultProxy
+from support.servers import BUCKET, Store
+
+from idfkit_fs import Case, FsspecFileSystem, Study, open_result, run_case
+from idfkit_fs.errors import (
+    CaseExistsError,
+    CaseNotFoundError,
+    DamagedRunError,
+    IncompleteRunError,
+    LocationError,
+    ModelError,
+    RecordError,
+    RunNotFoundError,
+)
+from idfkit_fs.studies.job import Job
+from idfkit_fs.studies.layout import JOBS, job_path, outcome_path, outcomes_directory, parse_jobs, parse_outcomes
+
+NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a group of processes")
+
+
+# What really stands in a store.
+
+
+class Ledger:
+    """A study as the store's own client sees it."""
+
+    def __init__(self, store: Store, study: Study) -> None:
+        self.raw: Any = store.raw
+        self.prefix = study.url.removeprefix(f"{store.url}/")
+        self._seen: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def names(self, below: str = "") -> list[str]:
+        return [key.removeprefix(f"{self.prefix}/") for key in self.raw.keys(f"{self.prefix}/{below}")]
+
+    def read(self, name: str) -> Any:
+        return json.loads(self.raw.get(f"{self.prefix}/{name}"))
+
+    def put(self, name: str, data: bytes) -> None:
+        self.raw.put(f"{self.prefix}/{name}", data)
+
+    def edit(self, name: str, **changes: Any) -> None:
+        self.put(name, json.dumps({**self.read(name), **changes}).encode())
+
+    def delete(self, name: str) -> None:
+        self.raw.delete(f"{self.prefix}/{name}")
+
+    def outcome(self, case: str, state: str = "ok") -> str:
+        (name,) = self.names(f"_study/{state}/{case}.")
+        return name
+
+    def whole_runs(self) -> dict[str, dict[str, Any]]:
+        """The record of each case that has one, after a look at every file that it names."""
+        records = {name.partition("/")[0]: self.read(name) for name in self.names() if name.endswith("/run.json")}
+        tags = self._tags()
+        for case, record in records.items():
+            for entry in record["files"]:
+                name = f"{case}/{entry['name']}"
+                if self._seen.get(name, ("",))[0] != tags.get(name, "gone"):
+                    data = self.raw.get(f"{self.prefix}/{name}")
+                    digest = hashlib.sha256(data).hexdigest()
+                    self._seen[name] = tags[name], {"name": entry["name"], "size": len(data), "sha256": digest}
+                assert self._seen[name][1] == entry, case
+        return records
+
+    def _tags(self) -> dict[str, str]:
+        """Each object's ETag, so that what was looked at once need not be again."""
+        pages = self.raw._client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{self.prefix}/")
+        found = (item for page in pages for item in page.get("Contents", ()))
+        return {item["Key"].removeprefix(f"{self.prefix}/"): item["ETag"] for item in found}
+
+    def check(self) -> dict[str, dict[str, Any]]:
+        """Every run that stands is whole, and every outcome is that of a run which answers the same job."""
+        records = self.whole_runs()
+        for state in ("ok", "failed"):
+            for name in self.names(f"_study/{state}/"):
+                outcome = self.read(name)
+                case, key, _ = name.rpartition("/")[2].rsplit(".", 2)
+                assert (outcome["case"], outcome["state"], outcome["key"][:16]) == (case, state, key)
+                assert records[case]["job"] == outcome["key"]
+                assert records[case]["success"] == (state == "ok")
+        return records
+
+
+def numbers(study: Study) -> pd.DataFrame:
+    """What the workers noted, but for what depends on the machine."""
+    return study.summary().select_dtypes("number").drop(columns="runtime_seconds")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(epw: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The numbers of twelve cases that were run in peace."""
+    study = Study(tmp_path_factory.mktemp("undisturbed"))
+    study.add_cases(cases(12, epw))
+    study.run()
+    return numbers(study)
+
+
+@pytest.fixture
+def ledger(moto: Store, study: Study) -> Ledger:
+    return Ledger(moto, study)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _directory_of_multiprocessing() -> None:
+    """It stays until this process ends, so it must not be made in the directory of one test."""
+    multiprocessing.util.get_temp_dir()
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Crowd]:
+    with Crowd(2) as crowd:
+        yield crowd
+
+
+@pytest.fixture(params=["moto", "seaweed"])
+def store(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue(request.param)
+    return found
+
+
+# Stores that answer what they should not.
+
+_CODES = {500: "InternalError", 503: "SlowDown", 403: "ExpiredToken"}
+
+
+class _Speaking(proxies._Connection):
+    """Says in S3's own words what is wrong."""
+
+    async def _answer(self, status: int) -> None:
+        reader, writer = self._client
+        if self._server is not None:
+            self._server[1].transport.abort()
+        body = f"<Error><Code>{_CODES[status]}</Code><Message>Please try again later.</Message></Error>"
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/xml\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+        writer.write_eof()
+        while await reader.read(65536):
+            pass
+        await self.close()
+
+
+class Moody(FaultProxy):
+    """A proxy that is told, for each request, what becomes of it: a status, ``"reset"``, ``"lose"``, or nothing."""
+
+    mood: Callable[[str], int | str | None] = staticmethod(lambda _line: None)
+    _fate: int | str | None = None
+
+    def _take(self, kind: str, line: str = "") -> int | None:
+        if kind == "answer":
+            self._fate = self.mood(line)
+            return self._fate if isinstance(self._fate, int) else None
+        return 0 if kind == self._fate else None
+
+    def after(self, count: float, act: Callable[[], object]) -> None:
+        """Do something as a request arrives after so many."""
+        self.reset_counters()
+
+        def mood(_line: str) -> None:
+            if self.requests == count:
+                act()
+
+        self.mood = mood
+
+    def once(self, pattern: str, act: Callable[[], object]) -> threading.Event:
+        """Do something as the first request arrives whose line a pattern is found in, and hold everything meanwhile."""
+        done = threading.Event()
+
+        def mood(line: str) -> None:
+            if re.search(pattern, line) and not done.is_set():
+                done.set()
+                act()
+
+        self.mood = mood
+        return done
+
+
+@pytest.fixture
+def moody(moto: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moody]:
+    monkeypatch.setattr(proxies, "_Connection", _Speaking)
+    target = urlsplit(moto.endpoint)
+    with Moody(str(target.hostname), int(target.port or 0)) as running:
+        yield running
+
+
+def behind(moody: Moody, moto: Store, study: Study, **options: Any) -> Study:
+    """The same study, as it is reached through the proxy."""
+    return Study(study.url, storage_options={**moto.through(moody.endpoint).storage_options, **options})
+
+
+# Workers that die.
+
+
+@NEEDS_FORK
+def test_workers_that_are_killed_at_random_moments_lose_nothing(
+    study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path, undisturbed: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Half of the moments are drawn by the clock, half by the number of requests to the store."""
+    study.add_cases(cases(12, epw))
+    through = behind(moody, moto, study)
+    seed = 20
+    chance = Random(seed)
+    moments: list[tuple[float, float]] = [(0.05 + 0.1 * number, math.inf) for number in range(6)]
+    moments += [(60.0, chance.randrange(3, 75)) for _ in range(14)]
+    chance.shuffle(moments)
+    hits: Counter[str] = Counter()
+    noted: set[str] = set()
+    for seconds, requests in moments:
+        with started_worker(through.url, through.fs.storage_options, tmp_path) as worker:
+            moody.after(requests, worker.kill)
+            hits["not killed"] += worker.ends_within(seconds) and requests > moody.requests
+        before = noted
+        ledger.check()
+        names = ledger.names()
+        begun = {name.partition("/")[0] for name in names} - {"_study"}
+        recorded = {name.partition("/")[0] for name in names if name.endswith("/run.json")}
+        noted = {name.rpartition("/")[2].rsplit(".", 2)[0] for name in names if name.startswith("_study/ok/")}
+        assert before <= noted <= recorded <= begun
+        assert study.status().ok == tuple(sorted(noted))
+        hits[step_of(moody.request_lines[-1])] += 1
+
+    report = study.run(max_workers=2)
+
+    assert {*report.ok} == {f"case-{number:02}" for number in range(12)} - noted
+    assert len(ledger.check()) == len(study.status().ok) == 12
+    pd.testing.assert_frame_equal(numbers(study), undisturbed)
+    print(
+        f"20 workers killed ({seed=}): {dict(hits)}; 12 cases, {len(noted)} of them done before the last kill; 0 lost"
+    )
+    assert hits["uploading"] and hits["preparing or simulating"] and not hits["not killed"]
+
+
+def step_of(line: str) -> str:
+    """What a worker was about that sent this last."""
+    if not line.startswith("PUT"):
+        return "preparing or simulating"
+    return "noting how it ended" if "/_study/" in line else "recording" if "/run.json" in line else "uploading"
+
+
+@NEEDS_FORK
+@pytest.mark.parametrize(
+    ("moment", "fate"),
+    [("eplus.sql", "reset"), *((moment, fate) for moment in ("run.json", "_study/ok/") for fate in ("reset", "lose"))],
+)
+def test_a_worker_that_is_killed_as_it_writes_loses_nothing(
+    moment: str, fate: str, study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path, tmp_path: Path
+) -> None:
+    """Whether what it was writing arrives or not."""
+    study.add_cases(cases(1, epw))
+    through = behind(moody, moto, study)
+    with started_worker(through.url, through.fs.storage_options, tmp_path) as worker:
+
+        def mood(line: str) -> str | None:
+            if line.startswith("PUT") and moment in line:
+                worker.kill()
+                return fate
+            return None
+
+        moody.mood = mood
+        assert worker.ends_within(30)
+    ledger.check()
+    assert study.status().ok == (("case-00",) if (moment, fate) == ("_study/ok/", "lose") else ())
+    study.run()
+    assert ledger.check().keys() == {"case-00"}
+    assert study.status().ok == ("case-00",)
+
+
+# Stores that fail.
+
+
+def test_a_store_that_fails_now_and_then_is_made_up_for(
+    study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path, undisturbed: pd.DataFrame
+) -> None:
+    chance, met = Random(6), Counter[int | str]()
+
+    def mood(_line: str) -> int | str | None:
+        fate = chance.choice((500, 503, "reset", "lose")) if chance.random() < 0.1 else None
+        met[fate or "none"] += 1
+        return fate
+
+    moody.mood = mood
+    config = {name: value for name, value in moto.storage_options["config_kwargs"].items() if name != "retries"}
+    shaky = behind(moody, moto, study, config_kwargs=config)
+    shaky.add_cases(cases(6, epw))
+
+    assert len(shaky.run(max_workers=3).ok) == 6
+
+    pd.testing.assert_frame_equal(numbers(shaky), undisturbed.iloc[:6])
+    assert len(ledger.check()) == 6
+    print(dict(met))
+    assert all(met[fate] for fate in (500, 503, "reset", "lose"))
+
+
+def test_access_that_expires_ends_the_run_at_once(
+    study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path, no_leftovers: Path
+) -> None:
+    study.add_cases(cases(8, epw))
+    noted: list[str] = []
+    refused: list[str] = []
+
+    def mood(line: str) -> int | None:
+        if len(noted) == 2:
+            refused.append(line)
+            return 403
+        noted.extend([line] if line.startswith("PUT") and "/_study/ok/" in line else [])
+        return None
+
+    moody.mood = mood
+    secrets = {"key": "AKIAEXAMPLE", "secret": "s3cr3t-of-mine", "token": "t0k3n-of-mine"}
+    start = time.monotonic()
+    with pytest.raises(IncompleteRunError) as caught:
+        behind(moody, moto, study, **secrets).run(max_workers=2)
+    assert time.monotonic() - start < 20
+
+    error = caught.value
+    reasons = [error.__cause__, *error.errors.values()]
+    assert all(any(isinstance(exc, PermissionError) for exc in chain_of(reason)) for reason in reasons)
+    said = "".join(f"{exc} {exc!r}" for reason in [error, *reasons] for exc in chain_of(reason))
+    assert not [secret for secret in secrets.values() if secret in said and secret != "AKIAEXAMPLE"]
+    assert "credentials" in str(error)
+    assert len(refused) < 60 and len(error.errors) <= 4  # the cases under way, not the others
+    ledger.check()
+    assert len(study.status().ok) == 2
+    assert {run.case for run in error.report.runs} <= {*study.status().ok}
+
+    for kept in no_leftovers.glob("idfkit-fs-run-*"):  # a run that could not be published
+        shutil.rmtree(kept)
+    assert len(study.run().ok) == 6
+    assert len(ledger.check()) == 8
+
+
+def chain_of(exc: BaseException | None) -> list[BaseException]:
+    return [] if exc is None else [exc, *chain_of(exc.__cause__ or exc.__context__)]
+
+
+# Cases that EnergyPlus ends with an error.
+
+
+def test_a_case_that_fails_leaves_the_others_alone(study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases([*cases(1, epw), Case("bad", broken(), epw)])
+    study.add("slow", variant(0.2), epw, timeout=0.05)
+
+    report = study.run()
+
+    assert (report.ok, report.failed) == (("case-00",), ("bad", "slow"))
+    assert study.status().states() == {"bad": "failed", "case-00": "ok", "slow": "failed"}
+    summary = study.summary()
+    assert "invalid Construction Name" in summary.loc["bad", "message"]
+    assert summary.loc["bad", "severe_errors"] > 0
+    assert "timed out after 0.05 seconds" in summary.loc["slow", "message"]
+    assert study.result("bad").errors.fatal
+    assert not study.result("slow").success
+    ledger.check()
+
+    before = ledger.check()
+    assert str(study.run()) == "nothing to run"
+    assert study.run(["case-00"]).runs[0].how == "found"
+    again = study.run(states=("failed",))
+    assert (again.failed, again.simulated) == (("bad", "slow"), ("bad", "slow"))
+    after = ledger.check()
+    assert [case for case in before if before[case]["id"] == after[case]["id"]] == ["case-00"]
+
+
+def test_a_case_that_gets_more_time_is_run_again(study: Study, epw: Path) -> None:
+    study.add("slow", variant(), epw, timeout=0.05)
+    assert study.run().failed == ("slow",)
+    study.add("slow", variant(), epw, timeout=600, overwrite=True)
+    assert study.status().missing == ("slow",)
+    assert study.run().ok == ("slow",)
+
+
+# Two at once.
+
+
+@NEEDS_FORK
+def test_two_workers_on_one_case_leave_a_whole_run(pair: Crowd, store: Store, epw: Path) -> None:
+    hows: Counter[str] = Counter()
+    for _ in range(5):
+        study = Study(f"{store.url}/{uuid.uuid4().hex}", storage_options=store.storage_options)
+        study.add("one", variant(), epw)
+        for state, how in pair.do(run_it, study.url, store.storage_options, "one"):
+            assert state == "ok"
+            hows[how] += 1
+        ledger = Ledger(store, study)
+        assert ledger.check().keys() == {"one"}
+        assert len(ledger.names("_study/ok/")) == 1
+        assert study.status().ok == ("one",)
+        assert study.summary().loc["one", "state"] == "ok"
+    print(dict(hows))
+    assert hows["simulated"] > 5  # else they did not meet
+
+
+@NEEDS_FORK
+def test_three_workers_on_one_case_leave_a_whole_run(study: Study, s3_place: Place, ledger: Ledger, epw: Path) -> None:
+    study.add("one", variant(), epw)
+    with Crowd(3) as crowd:
+        assert {state for state, _ in crowd.do(run_it, s3_place.url, s3_place.options, "one")} == {"ok"}
+    assert ledger.check().keys() == {"one"}
+    assert study.status().ok == ("one",)
+
+
+@NEEDS_FORK
+def test_two_runs_published_at_one_url_leave_one_whole(
+    pair: Crowd, store: Store, epw: Path, eplus: EnergyPlusConfig, tmp_path: Path
+) -> None:
+    directories = [str(tmp_path / name) for name in ("left", "right")]
+    for number, directory in enumerate(directories):
+        model = variant(0.1 + number)
+        idfkit.simulation.simulate(model, epw, output_dir=directory, energyplus=eplus)
+        Path(directory, "eplusown.csv").write_bytes(Random(number).randbytes(2**20))
+    for _ in range(4):
+        study = Study(f"{store.url}/{uuid.uuid4().hex}", storage_options=store.storage_options)
+        published = pair.do(publish_one, f"{study.url}/run", store.storage_options, directories)
+        assert any(published)
+        records = Ledger(store, study).whole_runs()
+        assert records.keys() == {"run"}
+        assert open_result(f"{study.url}/run", storage_options=store.storage_options).errors.simulation_complete
+
+
+@NEEDS_FORK
+@pytest.mark.parametrize("place", ["local", "moto", "seaweed"], indirect=True)
+def test_of_two_who_add_one_case_one_wins(pair: Crowd, place: Place) -> None:
+    for number in range(4):
+        here = place.at(str(number))
+        added = pair.do(add, here.url, here.options, "one", [0.1, 0.2])
+        assert sorted(added) == [False, True]
+        study = Study(here.url, storage_options=here.options)
+        assert study.status().missing == ("one",)
+        study.add("one", variant([0.1, 0.2][added.index(True)]), design_day=True)  # that is it
+        with pytest.raises(CaseExistsError):
+            study.add("one", variant([0.1, 0.2][added.index(False)]), design_day=True)
+        assert pair.do(add, here.url, here.options, "same", [0.1, 0.1]) == [True, True]
+
+
+# What cannot be read.
+
+NEWER = {"version": 99, "idfkit_fs_version": "99.0"}
+
+
+@pytest.fixture
+def half_done(study: Study, ledger: Ledger, epw: Path) -> Study:
+    """Two cases that were run, and one that was not."""
+    study.add_cases(cases(2, epw))
+    study.run()
+    study.add("later", variant(0.3), epw)
+    return study
+
+
+def newer_or_damaged(ledger: Ledger, name: str) -> Iterator[tuple[str, str]]:
+    """Put something else in an object's place: what, and what an error is to say of it."""
+    good = json.dumps(ledger.read(name)).encode()
+    url = name.replace(".", r"\.")
+    ledger.edit(name, **NEWER)
+    yield "newer", f"{url} .*newer idfkit-fs"
+    for bad in (b"", b"{", b"null", b"[]", b"\xff\xfe", good[: len(good) // 2], b'{"format": "something else"}'):
+        ledger.put(name, bad)
+        yield "damaged", f"{url} is not"
+    ledger.put(name, json.dumps({"format": json.loads(good)["format"], "version": 1}).encode())
+    yield "damaged", f"{url} is a damaged record"
+    ledger.put(name, good)
+
+
+def test_a_study_of_a_newer_format_is_refused(half_done: Study, ledger: Ledger) -> None:
+    for what, message in newer_or_damaged(ledger, "_study/study.json"):
+        if what == "damaged" and "is a damaged" in message:
+            continue  # a study without metrics needs nothing but its format
+        calls: list[Callable[[], object]] = [
+            half_done.status,
+            half_done.run,
+            half_done.summary,
+            lambda: run_case(half_done.url, "later", half_done.fs.storage_options),
+            lambda: half_done.add("another", variant()),
+        ]
+        for call in calls:
+            with pytest.raises(RecordError, match=message) as caught:
+                call()
+            assert half_done.url in str(caught.value)
+    assert len(half_done.status().ok) == 2
+
+
+def test_a_job_of_a_newer_format_is_refused(half_done: Study, ledger: Ledger, epw: Path) -> None:
+    half_done.add("bad", variant(0.4), epw)
+    for _what, message in newer_or_damaged(ledger, "_study/jobs/bad.json"):
+        with pytest.raises(RecordError, match=message):
+            run_case(half_done.url, "bad", half_done.fs.storage_options)
+        with pytest.raises((RecordError, IncompleteRunError), match=message):
+            half_done.run(["bad"])
+        with pytest.raises(RecordError, match=message):
+            half_done.add("bad", variant())
+        assert half_done.status().missing == ("bad", "later")
+        summary = half_done.summary()
+        assert summary["state"].to_dict() == {
+            "bad": "damaged",
+            "case-00": "ok",
+            "case-01": "ok",
+            "later": "missing",
+        }
+        assert "jobs/bad.json" in summary.loc["bad", "message"]
+    half_done.add("bad", variant(0.4), epw, overwrite=True)
+    assert half_done.run(["bad"]).ok == ("bad",)
+
+
+def test_an_outcome_of_a_newer_format_is_a_damaged_row(half_done: Study, ledger: Ledger) -> None:
+    good = half_done.summary()
+    name = ledger.outcome("case-00")
+    for _what, message in newer_or_damaged(ledger, name):
+        summary = half_done.summary()
+        assert summary["state"].to_dict() == {"case-00": "damaged", "case-01": "ok", "later": "missing"}
+        assert pd.Series([summary.loc["case-00", "message"]]).str.contains(message).all()
+        assert summary.loc["case-01", "eui_kwh_m2"] == good.loc["case-01", "eui_kwh_m2"]
+        assert half_done.status().ok == ("case-00", "case-01")
+    pd.testing.assert_frame_equal(half_done.summary(), good)
+
+
+def test_a_run_of_a_newer_format_is_refused(half_done: Study, ledger: Ledger) -> None:
+    for _what, message in newer_or_damaged(ledger, "case-00/run.json"):
+        with pytest.raises(RecordError, match=message):
+            half_done.result("case-00")
+        assert half_done.status().ok == ("case-00", "case-01")
+        assert half_done.summary()["state"]["case-00"] == "ok"
+
+
+def test_a_case_whose_record_is_damaged_is_run_again_when_it_is_asked_for(half_done: Study, ledger: Ledger) -> None:
+    ledger.put("case-00/run.json", b"{")
+    assert half_done.run(["case-00"]).simulated == ("case-00",)
+    assert ledger.check().keys() == {"case-00", "case-01"}
+
+
+# What cannot be added.
+
+NO_NAMES = [
+    *("", " ", ".", "..", ".hidden", " a", "a ", "a.", "_study", "_study2", "a/b", "/a", "a\\b", "a:b", "a|b", 'a"b'),
+    *(
+        "a*b",
+        "a?b",
+        "<a>",
+        "a\nb",
+        "a\x00b",
+        "a\x7fb",
+        "a\u200bb",
+        "a\u2028b",
+        "a" * 201,
+        "é" * 101,
+        "e\u0301",
+        "a\ud800",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=ascii)
+def test_a_name_that_cannot_be_one_is_refused(name: str, tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    with pytest.raises(LocationError, match="cannot be the name of a case"):
+        study.add(name, variant(), design_day=True)
+    with pytest.raises(LocationError):
+        run_case(study.url, name)
+    with pytest.raises(LocationError):
+        study.result(name)
+    assert not (tmp_path / "study" / "_study" / "jobs").exists()
+
+
+@pytest.mark.parametrize("name", [None, 3, Path("a"), b"a"])
+def test_a_name_is_a_text(name: Any, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="must be a str"):
+        Study(tmp_path).add(name, variant(), design_day=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(min_size=1, max_size=220) | st.from_regex(r"[ -~]{1,12}(\.[0-9a-f]{16}\.json)?", fullmatch=True))
+def test_any_name_that_is_accepted_can_be_found_again(name: str) -> None:
+    key = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+    try:
+        path = job_path_of(name)
+    except LocationError:
+        return
+    assert parse_jobs([path]) == [name]
+    assert parse_outcomes([outcome_path("ok", name, key)]) == {name: {key[:16]}}
+    with tempfile.TemporaryDirectory(prefix="idfkit-fs-test-") as directory:
+        fs = FsspecFileSystem.from_url(directory)
+        fs.write_bytes(path, b"x")
+        fs.write_bytes(outcome_path("failed", name, key), b"x")
+        fs.write_bytes(f"{name}/run.json", b"x")
+        assert parse_jobs(fs.glob(JOBS, "*")) == [name]
+        assert parse_outcomes(fs.glob(outcomes_directory("failed"), "*")) == {name: {key[:16]}}
+        assert fs.read_bytes(path) == fs.read_bytes(f"{name}/run.json") == b"x"
+        assert fs.glob(name, "**") == [f"{name}/run.json"]
+        if os.name != "nt":
+            assert sorted(os.listdir(directory)) == sorted(["_study", name])
+
+
+def job_path_of(name: str) -> str:
+    from idfkit_fs.studies.layout import check_case
+
+    return job_path(check_case(name))
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "message"),
+    [
+        ({"model": "garbage.idf"}, ModelError, "garbage.idf"),
+        ({"model": "garbage.epJSON"}, ModelError, "garbage.epJSON"),
+        ({"model": "missing.idf"}, ModelError, "missing.idf"),
+        ({"model": "empty.idf"}, ModelError, "empty.idf"),
+        ({"model": "binary.idf"}, ModelError, "binary.idf"),
+        ({"model": "directory"}, ModelError, "directory"),
+        ({"weather": "garbage.idf"}, ModelError, "no EPW file"),
+        ({"weather": "empty.idf"}, ModelError, "no EPW file"),
+        ({"weather": "missing.epw"}, ModelError, "missing.epw"),
+        ({"weather": "directory"}, ModelError, "directory"),
+        ({"anual": True}, TypeError, "did you mean 'annual'"),
+        ({"energyplus": None}, TypeError, "worker"),
+        ({"on_progress": print}, TypeError, "worker"),
+        ({"parameters": {"x": math.nan}}, ValueError, "case 'one': parameters x: .*NaN"),
+        ({"parameters": {"x": {"y": [math.inf]}}}, ValueError, "case 'one': parameters x"),
+        ({"parameters": {"x": np.float64("nan")}}, ValueError, "case 'one': parameters x: .*NaN"),
+        ({"parameters": {"x": object()}}, ValueError, "case 'one': parameters x"),
+        ({"parameters": {"state": 1}}, ValueError, "'state'"),
+        ({"parameters": {"eui_kwh_m2": 1}}, ValueError, "'eui_kwh_m2'"),
+        ({"metrics": [("report", "table", "row")]}, ValueError, "a metric is a tuple"),
+        ({"metrics": ["four"]}, ValueError, "a metric is a tuple"),
+        ({"metrics": {"state": HEATING}}, ValueError, "'state'"),
+        ({"include": "*.sql"}, TypeError, r"\['\*\.sql'\]"),
+    ],
+    ids=lambda value: next(iter(value.items())) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_a_case_is_not_added(
+    what: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "garbage.idf").write_text("This is no model, but a sentence.\n")
+    (tmp_path / "garbage.epJSON").write_text('{"Building": [1, 2')
+    (tmp_path / "empty.idf").write_bytes(b"")
+    (tmp_path / "binary.idf").write_bytes(Random(0).randbytes(4096))
+    (tmp_path / "directory").mkdir()
+    given: dict[str, Any] = {"model": variant(), "design_day": True, **what}
+    for name in {"model", "weather"} & {*what}:
+        given[name] = tmp_path / what[name]
+    study = Study(tmp_path / "study")
+    with pytest.raises(error, match=message):
+        study.add("one", **given)
+    assert [path.name for path in (tmp_path / "study").rglob("*") if path.is_file()] == ["study.json"]
+    assert study.cases() == []
+
+
+def test_numbers_of_numpy_are_accepted(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    numbers = {"a": np.float64(0.5), "b": np.int64(3), "c": np.bool_(True), "d": np.float32(0.25)}
+    study.add("one", variant(), parameters=numbers, design_day=np.bool_(True))  # type: ignore[arg-type]
+    summary = study.summary()
+    assert summary[["a", "b", "c", "d"]].loc["one"].to_dict() == {"a": 0.5, "b": 3, "c": True, "d": 0.25}
+
+
+# Many cases.
+
+
+def test_ten_thousand_cases_cost_a_few_listings(
+    study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path
+) -> None:
+    from moto.backends import get_backend  # 20,000 requests would take a minute, and prove nothing
+
+    study.add("case-0000", variant(), epw)
+    job = Job.from_json(json.dumps(ledger.read("_study/jobs/case-0000.json")).encode(), "")
+    bucket, _, prefix = study.url.removeprefix("s3://").partition("/")
+    backend = get_backend("s3")["123456789012"]["aws"]
+    for number in range(10_000):
+        case = f"case-{number:04}"
+        done = outcome_path("ok" if number % 20 else "failed", case, job.key)
+        for name in (job_path(case), done):
+            backend.put_object(bucket, f"{prefix}/{name}", b"{}")
+
+    through = behind(moody, moto, study)
+    moody.reset_counters()
+    status = through.status()
+
+    assert str(status) == "10000 cases: 9500 ok, 500 failed, 0 missing"
+    assert status.failed[:3] == ("case-0000", "case-0020", "case-0040")
+    listings = [line for line in moody.request_lines if "list-type" in line]
+    assert 21 <= len(listings) <= 25
+    assert moody.requests <= len(listings) + 4
+
+
+# Cases that are replaced, lost and removed.
+
+
+def test_a_case_that_is_replaced_loses_its_run(study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases(cases(2, epw))
+    study.run()
+    before = numbers(study)
+    with pytest.raises(CaseExistsError, match="overwrite=True"):
+        study.add("case-00", variant(0.3), epw)
+    study.add("case-00", variant(0.3), epw, overwrite=True)
+    assert study.status().states() == {"case-00": "missing", "case-01": "ok"}
+    with pytest.raises(RunNotFoundError, match="has no run yet"):
+        study.result("case-00")
+    assert ledger.check().keys() == {"case-01"}
+
+    assert study.run().simulated == ("case-00",)
+    after = numbers(study)
+    assert after.loc["case-00", "eui_kwh_m2"] != before.loc["case-00", "eui_kwh_m2"]
+    assert ledger.check().keys() == {"case-00", "case-01"}
+    assert len(ledger.names("_study/ok/")) == 2
+
+
+def test_a_case_that_asks_for_the_same_keeps_its_run(study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add("one", variant(), epw, parameters={"x": 1})
+    study.run()
+    run = ledger.check()["one"]
+    study.add("one", variant(), epw, parameters={"x": 2}, metrics={"heating_gj": HEATING}, overwrite=True)
+    assert study.status().missing == ("one",)
+    assert study.run().runs == (("one", "ok", "found"),)
+    assert ledger.check()["one"] == run
+    row = study.summary().loc["one"]
+    assert row["x"] == 2 and row["heating_gj"] > 0
+
+
+@pytest.mark.parametrize(
+    ("how", "moment"),
+    [
+        *(("overwrite", moment) for moment in ("/one/eplus.err", "/one/run.json", "/_study/ok/")),
+        *(("remove", moment) for moment in ("/one/run.json", "/_study/ok/")),
+    ],
+)
+def test_a_run_of_a_case_that_was_replaced_meanwhile_is_not_taken_for_the_new_one(
+    moment: str, how: str, study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path
+) -> None:
+    study.add("one", variant(0.1), epw, parameters={"x": "old"})
+
+    def replace() -> None:
+        if how == "remove":
+            study.remove("one")
+        study.add("one", variant(0.3), epw, parameters={"x": "new"}, overwrite=how == "overwrite")
+
+    stale = behind(moody, moto, study)
+    done = moody.once(f"^PUT .*{moment}", replace)
+    with suppress(IncompleteRunError):
+        stale.run()
+    assert done.is_set()
+
+    assert study.status().missing == ("one",)
+    assert study.summary().loc["one", ["state", "x"]].to_list() == ["missing", "new"]
+    assert study.run().simulated == ("one",)
+    assert study.status().ok == ("one",)
+    assert study.summary().loc["one", ["state", "x"]].to_list() == ["ok", "new"]
+    record = study.result("one").record
+    assert record is not None and record.model_sha256 == ledger.read("_study/jobs/one.json")["model"]["sha256"]
+
+
+def test_an_outcome_that_was_lost_is_made_again_from_the_run(study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases([*cases(1, epw), Case("bad", broken(), epw)])
+    study.run()
+    before, summary = ledger.check(), study.summary()
+    ledger.delete(ledger.outcome("case-00"))
+    ledger.delete(ledger.outcome("bad", "failed"))
+    assert study.status().missing == ("bad", "case-00")
+    assert study.run().runs == (("bad", "failed", "found"), ("case-00", "ok", "found"))
+    assert ledger.check() == before
+    pd.testing.assert_frame_equal(study.summary(), summary)
+
+
+@pytest.mark.parametrize("fault", ["changed", "removed"])
+def test_a_run_that_is_no_longer_whole_is_made_again(fault: str, study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases(cases(1, epw))
+    study.run()
+    ledger.delete(ledger.outcome("case-00"))
+    if fault == "changed":
+        ledger.put("case-00/eplus.err", b"something else")
+    else:
+        ledger.delete("case-00/eplus.err")
+    assert study.run().simulated == ("case-00",)
+    assert ledger.check().keys() == {"case-00"}
+
+
+def test_a_run_that_was_lost_is_made_again_when_it_is_asked_for(study: Study, ledger: Ledger, epw: Path) -> None:
+    """No listing tells that it is lost, so the case is ok until then."""
+    study.add_cases(cases(1, epw))
+    study.run()
+    ledger.delete("case-00/run.json")
+    assert study.status().ok == ("case-00",)
+    with pytest.raises(RunNotFoundError, match="case-00"):
+        study.result("case-00")
+    assert study.run(["case-00"]).simulated == ("case-00",)
+    assert study.result("case-00").success
+    assert ledger.check().keys() == {"case-00"}
+
+
+def test_a_file_that_was_changed_in_the_store_is_not_taken_for_the_run(study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases(cases(1, epw))
+    study.run()
+    ledger.put("case-00/eplus.err", b"something else")
+    with pytest.raises(DamagedRunError):
+        _ = study.result("case-00").errors
+
+
+def test_removing_a_case_leaves_nothing_of_it(study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases([*cases(2, epw), Case("case-0", broken(), epw), Case("case-00.1", variant(), epw)])
+    study.run()
+    before = ledger.names()
+    with pytest.raises(CaseNotFoundError, match="did you mean 'case-01'"):
+        study.remove(["case-00", "case-1"])
+    assert ledger.names() == before
+    study.remove("case-00")
+    gone = {name for name in before if name.startswith(("case-00/", "_study/ok/case-00.")) or "/case-00.json" in name}
+    gone -= {ledger.outcome("case-00.1")}
+    assert {*before} - {*ledger.names()} == gone
+    assert len(gone) > 5
+    assert study.status().states() == {"case-0": "failed", "case-00.1": "ok", "case-01": "ok"}
+    study.remove(["case-0", "case-00.1", "case-01"])
+    assert {name.split("/")[1] for name in ledger.names()} == {"inputs", "study.json"}
+    assert study.cases() == []
+    study.add_cases(cases(1, epw))
+    assert study.status().missing == ("case-00",)
