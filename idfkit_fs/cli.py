@@ -18,13 +18,14 @@ from pydantic import ByteSize
 
 from idfkit_fs import cache
 from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, MissingExtraError, redact
+from idfkit_fs.stopping import stoppable
 from idfkit_fs.studies.engine import RunReport
 from idfkit_fs.studies.layout import State
-from idfkit_fs.studies.share import as_csv, as_text, find_share, parse_options
-from idfkit_fs.studies.stopping import stoppable
+from idfkit_fs.studies.rows import as_csv, as_text
+from idfkit_fs.studies.share import find_share
 from idfkit_fs.studies.study import Study
 
-__all__ = ["commands"]
+__all__ = ["commands", "parse_options"]
 
 
 class _Commands(click.Group):
@@ -59,6 +60,46 @@ def commands() -> None:
 
 
 _FAILED, _MISSING = 3, 4
+
+
+def parse_options(given: Iterable[str]) -> dict[str, Any]:
+    """Storage options from a command line. Messages show their names only, for values may be secrets.
+
+    Args:
+        given: Such as ``key=value``; a value is JSON where it is JSON, else text, and dots in a key nest.
+
+    Returns:
+        The options.
+
+    Raises:
+        ValueError: If one has no name or no value, or two contradict each other.
+
+    Examples:
+        >>> parse_options(["anon=true", "client_kwargs.region_name=eu-west-1"])
+        {'anon': True, 'client_kwargs': {'region_name': 'eu-west-1'}}
+    """
+    options: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        *parents, last = name.split(".")
+        if not equals or not all((*parents, last)):
+            msg = "a storage option is KEY=VALUE, such as anon=true or client_kwargs.region_name=eu-west-1"
+            raise ValueError(msg)
+        inner: Any = options
+        for parent in parents:
+            inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or last in inner:
+            msg = f"the storage option {name!r} is given twice, or contradicts another one"
+            raise ValueError(msg)
+        inner[last] = _value(value)
+    return options
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _options_of(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from idfkit_fs.studies.job import Outcome, Summary
 from idfkit_fs.studies.layout import State
 
-__all__ = ["Row", "as_table", "row_of"]
+__all__ = ["Row", "as_csv", "as_table", "as_text", "row_of"]
 
 _BEFORE = ("floor_area_m2", "site_energy_kwh", "source_energy_kwh", "eui_kwh_m2")
 _AFTER = ("unmet_heating_hours", "unmet_cooling_hours")
@@ -82,3 +86,41 @@ def _peaks(summary: Summary | None) -> dict[str, float]:
 def _word(text: str) -> str:
     """A name of EnergyPlus's as part of a column's: ``"District Heating Water"`` as ``district_heating_water``."""
     return re.sub(r"\W+", "_", text).strip("_").lower()
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A table as CSV; lists and objects are JSON in it, and what a row does not have is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _plain(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def as_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table to be read by people: aligned, numbers rounded."""
+    lines = [list(columns), *([_shown(row.get(name)) for name in columns] for row in rows)]
+    numeric = [all(_is_number(row.get(name, 0)) for row in rows) for name in columns]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "" if value is None else " ".join(str(_plain(value)).split())
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (bool, list, dict)) else value

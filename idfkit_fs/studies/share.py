@@ -1,15 +1,11 @@
-"""What the commands of a study decide before they ask a store for anything. Nothing here does I/O."""
+"""Which of a study's cases are this machine's, in an array job. Nothing here does I/O."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-__all__ = ["Share", "as_csv", "as_text", "find_share", "parse_options"]
+__all__ = ["Share", "find_share"]
 
 _BATCH = ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE")
 _SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
@@ -112,81 +108,3 @@ def _number(environ: Mapping[str, str], name: str) -> int:
         msg = f"{name}={text!r} is not a whole number of at least 0; correct it, or give --index and --of"
         raise ValueError(msg)
     return int(text)
-
-
-def parse_options(given: Iterable[str]) -> dict[str, Any]:
-    """Storage options from a command line. Messages show their names only, for values may be secrets.
-
-    Args:
-        given: Such as ``key=value``; a value is JSON where it is JSON, else text, and dots in a key nest.
-
-    Returns:
-        The options.
-
-    Raises:
-        ValueError: If one has no name or no value, or two contradict each other.
-
-    Examples:
-        >>> parse_options(["anon=true", "client_kwargs.region_name=eu-west-1"])
-        {'anon': True, 'client_kwargs': {'region_name': 'eu-west-1'}}
-    """
-    options: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        *parents, last = name.split(".")
-        if not equals or not all((*parents, last)):
-            msg = "a storage option is KEY=VALUE, such as anon=true or client_kwargs.region_name=eu-west-1"
-            raise ValueError(msg)
-        inner: Any = options
-        for parent in parents:
-            inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else None
-        if not isinstance(inner, dict) or last in inner:
-            msg = f"the storage option {name!r} is given twice, or contradicts another one"
-            raise ValueError(msg)
-        inner[last] = _value(value)
-    return options
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A table as CSV; lists and objects are JSON in it, and what a row does not have is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _plain(value) for name, value in row.items()})
-    return text.getvalue()
-
-
-def as_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table to be read by people: aligned, numbers rounded."""
-    lines = [list(columns), *([_shown(row.get(name)) for name in columns] for row in rows)]
-    numeric = [all(_is_number(row.get(name, 0)) for row in rows) for name in columns]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return "" if value is None else " ".join(str(_plain(value)).split())
-
-
-def _plain(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (bool, list, dict)) else value
