@@ -26,6 +26,8 @@ __all__ = ["Planned", "RunReport", "run_cases"]
 # What would befall every other case too.
 _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
 _PAUSE = 0.2
+# Cases that are being fetched or published while others are simulated.
+_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ class _Here:
         workers = max_workers or _processors()
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_ignore_cancelled)
-        self._loop.set_default_executor(ThreadPoolExecutor(workers + 4, thread_name_prefix="idfkit-fs-run"))
-        self._gate = asyncio.Semaphore(workers)
+        self._loop.set_default_executor(ThreadPoolExecutor(workers + 2 * _AHEAD, thread_name_prefix="idfkit-fs-run"))
+        self._processors = asyncio.Semaphore(workers)
+        self._desks = asyncio.Semaphore(workers + _AHEAD)
         self._thread = threading.Thread(target=self._loop.run_forever, name="idfkit-fs-study", daemon=True)
 
     def __enter__(self) -> Self:
@@ -111,8 +114,8 @@ class _Here:
         return asyncio.run_coroutine_threadsafe(self._run(*args, **kwargs), self._loop)
 
     async def _run(self, *args: Any, **kwargs: Any) -> CaseRun:
-        async with self._gate:
-            return await async_run_case(*args, **kwargs)
+        async with self._desks:
+            return await async_run_case(*args, **kwargs, gate=self._processors)
 
     async def _end(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}

@@ -212,6 +212,9 @@ class Study:
         """
         self._begin()
         inputs = Inputs(self.fs.at(INPUTS), self._stored_inputs())
+        total = len(cases) if isinstance(cases, Sized) else None
+        # Many are looked up in one listing; of one, its job is asked for.
+        listed = None if total == 1 else {*parse_jobs(self._listing(JOBS))}
         seen: dict[str, Job] = {}
 
         def prepared() -> Iterator[tuple[Job, dict[str, bytes]]]:
@@ -225,9 +228,8 @@ class Study:
             job, contents = item
             for name, data in contents.items():
                 inputs.send(name, data)
-            self._add_job(job, overwrite)
+            self._add_job(job, overwrite, is_new=listed is not None and job.case not in listed)
 
-        total = len(cases) if isinstance(cases, Sized) else None
         with counter(total, f"Adding to {_name_of(self.url)}", "case", progress) as done:
             side_by_side(add, prepared(), done)
 
@@ -249,11 +251,11 @@ class Study:
             self._stored = {path.rpartition("/")[2] for path in patiently(lambda: self.fs.glob(INPUTS, "*"))}
         return self._stored
 
-    def _add_job(self, job: Job, overwrite: bool) -> None:
+    def _add_job(self, job: Job, overwrite: bool, is_new: bool) -> None:
         path, data = job_path(job.case), job.to_json()
         standing: Job | None = None
         try:
-            standing = self._job(job.case)
+            standing = None if is_new else self._job(job.case)
             if standing is None:
                 if self.fs._run(self.fs._create(path, data)):
                     return
@@ -342,7 +344,8 @@ class Study:
         table = self._table()
         known = table.status().states()
         chosen = [case for case in known if known[case] in states] if cases is None else table.known(cases, self.url)
-        keys = dict(zip(chosen, side_by_side(self._key_of, chosen), strict=True))
+        with counter(len(chosen), f"Planning {_name_of(self.url)}", "case", progress) as done:
+            keys = dict(zip(chosen, side_by_side(self._key_of, chosen, done), strict=True))
         plan = self._plan(keys, table, reuse)
         return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
 

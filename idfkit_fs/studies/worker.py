@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -115,8 +116,12 @@ async def async_run_case(
     *,
     again: bool = False,
     source: Source | None = None,
+    gate: AbstractAsyncContextManager[Any] | None = None,
 ) -> CaseRun:
-    """As [run_case][idfkit_fs.run_case]; cancelling stops EnergyPlus, and publishes nothing."""
+    """As [run_case][idfkit_fs.run_case]; cancelling stops EnergyPlus, and publishes nothing.
+
+    EnergyPlus runs within *gate*, such as a semaphore; what goes on before and after waits for a store.
+    """
     check_case(case)
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
     task = await asyncio.to_thread(_look, fs, case)
@@ -128,7 +133,7 @@ async def async_run_case(
         reused = await asyncio.to_thread(task.copy, source)
         if reused:
             return CaseRun(case, reused, "reused")
-    return CaseRun(case, await _simulate(task), "simulated")
+    return CaseRun(case, await _simulate(task, gate or contextlib.nullcontext()), "simulated")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,7 +290,7 @@ def _standing(place: FsspecFileSystem) -> tuple[bool, RunRecord | None]:
     return record is not None, record
 
 
-async def _simulate(task: _Task) -> Ended:
+async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
     job = task.job
     model, weather, energyplus, inputs = await asyncio.to_thread(_prepare, task)
     facts = {
@@ -293,13 +298,14 @@ async def _simulate(task: _Task) -> Ended:
         "weather_sha256": job.weather.sha256 if job.weather else None,
         "job": job.key,
     }
-    run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts)
-    start = time.monotonic()
     with inputs:
-        try:
-            result = await run.async_energyplus(model)
-        except IdfKitError as exc:
-            result = run.given_up(exc, time.monotonic() - start)
+        async with gate:
+            run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts)
+            start = time.monotonic()
+            try:
+                result = await run.async_energyplus(model)
+            except IdfKitError as exc:
+                result = run.given_up(exc, time.monotonic() - start)
     try:
         if result.exit_code in _KILLED:
             message = f"EnergyPlus was killed by signal {-result.exit_code}, as for want of memory; run the case again"
