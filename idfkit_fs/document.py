@@ -54,7 +54,7 @@ class Document(BaseModel):
         expected = cls.model_fields["format"].default
         try:
             content = json.loads(data)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             msg = f"{url} is not {cls.kind}: it is no JSON ({exc})"
             raise RecordError(msg) from exc
         if not isinstance(content, dict) or content.get("format") != expected:

@@ -25,7 +25,7 @@ _GRACE_SECONDS = 4.0
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Have SIGTERM and SIGINT end what runs in here, which must be the last thing that the process does.
+    """Have SIGTERM, SIGINT and SIGHUP end what runs in here, which must be the last thing that the process does.
 
     Then the processes it has started are killed and the temporary files removed, and the process exits with 128 and
     the signal's number, within 5 seconds even if something hangs. Without a signal, temporary files that are left
@@ -58,7 +58,7 @@ def stoppable() -> Iterator[None]:
     handlers: dict[int, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():
-            handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            handlers = {number: signal.getsignal(number) for number in _signals()}
             for number in handlers:
                 signal.signal(number, stop)
         try:
@@ -82,6 +82,13 @@ def stoppable() -> Iterator[None]:
         tempfile.tempdir = before
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _signals() -> list[int]:
+    """What tells a program to end; a lost terminal too, unless nohup has it ignored."""
+    hang_up = getattr(signal, "SIGHUP", None)
+    lost = [hang_up] if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN else []
+    return [signal.SIGTERM, signal.SIGINT, *lost]
 
 
 def _kill_children() -> list[int]:

@@ -85,7 +85,7 @@ def counter(total: int | None, description: str, unit: str, progress: bool) -> I
     if not progress:
         yield lambda _count: None
         return
-    with require_tqdm()(total=total, desc=description, unit=f" {unit}") as bar:
+    with require_tqdm()(total=total, desc=description, unit=unit) as bar:
         yield bar.update
 
 

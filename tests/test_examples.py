@@ -192,7 +192,7 @@ def test_study_on_a_laptop_and_on_a_cluster(desk: Desk, moto: Store) -> None:
     study.add("tampa-0.4", small_office(window_to_wall_ratio=0.4), weather("tampa"), annual=True)
     printed = desk.run("study_dask", url, **aws_variables(moto))
     assert "5 cases: 4 ok, 0 failed, 1 missing" in printed
-    assert "1 cases: 1 simulated" in printed
+    assert "1 case: 1 simulated" in printed
     assert "5 cases: 5 ok, 0 failed, 0 missing" in printed
 
 

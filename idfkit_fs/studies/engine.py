@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 from idfkit.exceptions import EnergyPlusNotFoundError
 
 from idfkit_fs.errors import IncompleteRunError, redact
+from idfkit_fs.studies.layout import counted
 from idfkit_fs.studies.worker import CaseRun, Source, async_run_case, run_case
 from idfkit_fs.transfers import counter
 
@@ -79,8 +80,8 @@ class RunReport:
         how: Counter[str] = Counter(run.how for run in self.runs)
         words = {"simulated": "simulated", "reused": "reused", "found": "done before"}
         parts = [f"{how[name]} {word}" for name, word in words.items() if how[name]]
-        ended = f"; {len(self.failed)} failed in EnergyPlus" if self.failed else ""
-        return f"{len(self.runs)} cases: {', '.join(parts)}{ended}" if self.runs else "nothing to run"
+        ended = f"; {len(self.failed)} of them failed in EnergyPlus" if self.failed else ""
+        return f"{counted(len(self.runs))}: {', '.join(parts)}{ended}" if self.runs else "nothing to run"
 
 
 class _Engine(Protocol):
@@ -180,9 +181,20 @@ class _Rounds:
         if self._stopped:
             return
         first = group[0]
-        future = self._engine.submit(
-            _run_afresh, uuid.uuid4().hex, self._url, first.case, self._options, again=first.again, source=first.source
-        )
+        try:
+            future = self._engine.submit(
+                _run_afresh,
+                uuid.uuid4().hex,
+                self._url,
+                first.case,
+                self._options,
+                again=first.again,
+                source=first.source,
+            )
+        except RuntimeError as exc:  # an executor that is broken, or was shut down
+            self._errors[first.case] = exc
+            self._cancel()
+            return
         self._under_way[future] = group
         future.add_done_callback(self._ended.put)
 

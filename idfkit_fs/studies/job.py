@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import idfkit.simulation
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from idfkit_fs.document import Document
 from idfkit_fs.errors import did_you_mean
@@ -125,7 +125,7 @@ class Summary(BaseModel):
         metrics: The values of the user's metrics: numbers where they are numbers, else texts.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     floor_area_m2: float | None = None
     site_energy_kwh: float | None = None
@@ -198,6 +198,17 @@ class Job(Document):
     parameters: _Parameters = Field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
 
+    @field_validator("options")
+    @classmethod
+    def _stay_inside(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """EnergyPlus writes where the prefix leads, and a job may come from anybody's bucket."""
+        unknown = next((name for name in options if name not in _defaults()), None)
+        prefix = str(options.get("output_prefix", ""))
+        if unknown or prefix.startswith(".") or {*prefix} & {*"/\\:"}:
+            msg = f"{unknown!r} is no keyword of a case" if unknown else f"{prefix!r} is no beginning of a file's name"
+            raise ValueError(msg)
+        return options
+
     @property
     def key(self) -> str:
         """SHA-256 of whatever shapes the run: model, weather, flags, and the choice of files."""
@@ -256,7 +267,8 @@ def make_job(
         ValueError: If a value cannot be stored as JSON, or a parameter has the name of a column of the summary.
     """
     check_case(case)
-    taken = sorted({*map(str, parameters)} & _COLUMNS)
+    parsed = parse_metrics(metrics)
+    taken = sorted({*map(str, parameters)} & {*_COLUMNS, *(metric.name for metric in parsed)})
     if taken:
         msg = f"case {case!r}: the summary has a column {taken[0]!r} of its own; call the parameter otherwise"
         raise ValueError(msg)
@@ -272,7 +284,7 @@ def make_job(
             include=None if include is None else tuple(include),
             exclude=tuple(exclude),
             parameters=dict(parameters),
-            metrics=parse_metrics(metrics),
+            metrics=parsed,
         )
     except ValidationError as exc:
         first = exc.errors()[0]

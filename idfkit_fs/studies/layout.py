@@ -29,6 +29,7 @@ __all__ = [
     "Ended",
     "State",
     "check_case",
+    "counted",
     "job_path",
     "outcome_path",
     "outcomes_directory",
@@ -49,6 +50,11 @@ _LONGEST = 200
 _OUTCOME = re.compile(rf"(?P<case>.+)\.(?P<key>[0-9a-f]{{{_KEY_LENGTH}}})\.json", re.DOTALL)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _FORBIDDEN = '/\\<>:"|?*'
+
+
+def counted(count: int) -> str:
+    """How many cases, in words."""
+    return "1 case" if count == 1 else f"{count} cases"
 
 
 def check_case(name: str) -> str:
@@ -114,8 +120,9 @@ def outcomes_directory(state: Ended) -> str:
 
 
 def parse_jobs(paths: Iterable[str]) -> list[str]:
-    """The cases of a listing of the jobs."""
-    return [path.rpartition("/")[2].removesuffix(".json") for path in paths if path.endswith(".json")]
+    """The cases of a listing of the jobs; what could not be added as a case is none."""
+    names = (path.rpartition("/")[2].removesuffix(".json") for path in paths if path.endswith(".json"))
+    return [name for name in names if _unfit(name) is None]
 
 
 def parse_outcomes(paths: Iterable[str]) -> dict[str, set[str]]:

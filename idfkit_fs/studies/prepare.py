@@ -72,29 +72,33 @@ class Inputs:
     def __init__(self, fs: FsspecFileSystem, stored: set[str]) -> None:
         self._fs = fs
         self._stored = stored
-        self._weather: dict[Path, tuple[RecordedFile, bytes]] = {}
+        self._weather: dict[Path, RecordedFile] = {}
         self._sending: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
 
-    def job_of(self, case: Case) -> tuple[Job, dict[str, bytes]]:
+    def job_of(self, case: Case) -> tuple[Job, dict[str, bytes | Path]]:
         """What a case is to run, and the contents that must be there before."""
-        model, text = _named(_idf_of(case, self._fs), ".idf")
-        contents = {model.name: text}
+        text = _idf_of(case, self._fs)
+        model = _named(text, ".idf")
+        contents: dict[str, bytes | Path] = {model.name: text}
         weather = None
         if case.weather is not None:
-            weather, contents[weather.name] = self._weather_of(case.name, case.weather)
+            path = local_input(case.weather, self._fs)
+            weather = self._weather_of(case, path)
+            contents[weather.name] = path
         job = make_job(
             case.name, model, weather, case.parameters, case.metrics, case.include, case.exclude, case.options
         )
         return job, {name: data for name, data in contents.items() if name not in self._stored}
 
-    def send(self, name: str, data: bytes) -> None:
+    def send(self, name: str, content: bytes | Path) -> None:
         """Upload an input, or wait for whoever does."""
         with self._lock:
             known = self._sending.get(name)
             sending = self._sending.setdefault(name, Future())
         if known is None:
             try:
+                data = content.read_bytes() if isinstance(content, Path) else content
                 patiently(lambda: self._fs.write_bytes(name, data))
                 sending.set_result(None)
                 self._stored.add(name)
@@ -102,24 +106,24 @@ class Inputs:
                 sending.set_exception(exc)
         sending.result()
 
-    def _weather_of(self, case: str, weather: Location) -> tuple[RecordedFile, bytes]:
-        path = local_input(weather, self._fs)
+    def _weather_of(self, case: Case, path: Path) -> RecordedFile:
         if path not in self._weather:
+            shown = redact(to_text(case.weather or ""))
             try:
                 data = path.read_bytes()
             except OSError as exc:
-                msg = f"case {case!r}: the weather file {redact(to_text(weather))!r} cannot be read: {exc.strerror}"
+                msg = f"case {case.name!r}: the weather file {shown!r} cannot be read: {exc.strerror}"
                 raise ModelError(msg) from exc
             if not data.startswith(b"LOCATION,"):
-                msg = f"case {case!r}: {redact(to_text(weather))!r} is no EPW file: it does not begin with LOCATION"
+                msg = f"case {case.name!r}: {shown!r} is no EPW file: it does not begin with LOCATION"
                 raise ModelError(msg)
             self._weather[path] = _named(data, ".epw")
         return self._weather[path]
 
 
-def _named(data: bytes, suffix: str) -> tuple[RecordedFile, bytes]:
+def _named(data: bytes, suffix: str) -> RecordedFile:
     digest = hashlib.sha256(data).hexdigest()
-    return RecordedFile(name=f"{digest}{suffix}", size=len(data), sha256=digest), data
+    return RecordedFile(name=f"{digest}{suffix}", size=len(data), sha256=digest)
 
 
 def _idf_of(case: Case, fs: FsspecFileSystem) -> bytes:

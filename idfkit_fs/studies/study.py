@@ -17,6 +17,7 @@ from idfkit_fs.errors import (
     CaseExistsError,
     CaseNotFoundError,
     IdfkitFsError,
+    LocationError,
     MissingExtraError,
     RecordError,
     RunNotFoundError,
@@ -25,7 +26,7 @@ from idfkit_fs.errors import (
     redact,
 )
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, to_text
+from idfkit_fs.location import Location, is_url, to_text
 from idfkit_fs.runs.download import chosen_files, save
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import RunResult, open_result
@@ -38,6 +39,7 @@ from idfkit_fs.studies.layout import (
     Ended,
     State,
     check_case,
+    counted,
     job_path,
     outcome_path,
     outcomes_directory,
@@ -85,7 +87,7 @@ class StudyStatus:
         return dict(sorted(named))
 
     def __str__(self) -> str:
-        return f"{self.total} cases: {len(self.ok)} ok, {len(self.failed)} failed, {len(self.missing)} missing"
+        return f"{counted(self.total)}: {len(self.ok)} ok, {len(self.failed)} failed, {len(self.missing)} missing"
 
 
 class Study:
@@ -109,7 +111,7 @@ class Study:
         >>> study = Study("memory://study-001")
         >>> study.add("case-42", model, "chicago.epw", annual=True, parameters={"wwr": 0.4})  # doctest: +SKIP
         >>> print(study.run(progress=True))  # doctest: +SKIP
-        1 cases: 1 simulated
+        1 case: 1 simulated
         >>> study.summary()[["wwr", "eui_kwh_m2"]]  # doctest: +SKIP
     """
 
@@ -217,14 +219,17 @@ class Study:
         listed = None if total == 1 else {*parse_jobs(self._listing(JOBS))}
         seen: dict[str, Job] = {}
 
-        def prepared() -> Iterator[tuple[Job, dict[str, bytes]]]:
+        def prepared() -> Iterator[tuple[Job, dict[str, bytes | Path]]]:
             for case in cases:
+                if not isinstance(case, Case):
+                    msg = f"add_cases() takes Case objects, not {type(case).__name__}"
+                    raise TypeError(msg)
                 job, contents = inputs.job_of(case)
                 if seen.setdefault(job.case, job) != job:
                     raise self._taken(job.case)
                 yield job, contents
 
-        def add(item: tuple[Job, dict[str, bytes]]) -> None:
+        def add(item: tuple[Job, dict[str, bytes | Path]]) -> None:
             job, contents = item
             for name, data in contents.items():
                 inputs.send(name, data)
@@ -240,6 +245,7 @@ class Study:
         except StudyNotFoundError:
             wanted = StudyFile(metrics=self._metrics or ())
             if patiently(lambda: self.fs._run(self.fs._create(STUDY, wanted.to_json()))):
+                self._stored = None  # nothing is left of a study that stood here
                 return
             standing = read_study(self.fs)
         if self._metrics is not None and self._metrics != standing.metrics:
@@ -332,14 +338,19 @@ class Study:
                 run at once, for they would befall every case.
             CaseNotFoundError: If the study has no case of a name in *cases*; before anything is run.
             StudyNotFoundError: If there is no study.
+            ValueError: If *states* or *max_workers* is none.
 
         Examples:
             >>> print(study.run(max_workers=8, progress=True))  # doctest: +SKIP
             1000 cases: 940 simulated, 60 reused
         """
+        states = {states} if isinstance(states, str) else states
         wrong = {*states} - {"missing", "failed"}
         if wrong:
             msg = f"states are 'missing' and 'failed', not {wrong.pop()!r}"
+            raise ValueError(msg)
+        if max_workers is not None and max_workers < 1:
+            msg = f"max_workers must be at least 1, not {max_workers}"
             raise ValueError(msg)
         table = self._table()
         known = table.status().states()
@@ -410,7 +421,7 @@ class Study:
             return open_result(self.fs.url(case), storage_options=self.fs.storage_options)
         except RunNotFoundError as exc:
             self._table().known([case], self.url)
-            message = f"Case {case!r} has no run yet; run([{case!r}]) makes it"
+            message = f"Case {case!r} has no run yet; run it first"
             raise RunNotFoundError(2, message, redact(self.fs.url(case))) from exc
 
     def results(self, cases: Iterable[str] | None = None, *, progress: bool = False) -> dict[str, RunResult]:
@@ -423,8 +434,9 @@ class Study:
         Returns:
             Results by case.
         """
-        status = self.status()
-        names = sorted([*status.ok, *status.failed]) if cases is None else list(cases)
+        table = self._table()
+        status = table.status()
+        names = sorted([*status.ok, *status.failed]) if cases is None else table.known(cases, self.url)
         with counter(len(names), f"Opening {_name_of(self.url)}", "case", progress) as done:
             return dict(zip(names, side_by_side(self.result, names, done), strict=True))
 
@@ -472,7 +484,11 @@ class Study:
                     job = read_job(self.fs, case)
                 path = outcome_path(state, case, job.key if job else next(iter(keys)))
                 data = self.fs.read_bytes(path)
-                return row_of(Outcome.from_json(data, redact(self.fs.url(path))))
+                outcome = Outcome.from_json(data, redact(self.fs.url(path)))
+                if (outcome.case, outcome.state) != (case, state):
+                    msg = f"{redact(self.fs.url(path))} is the outcome of another case, {outcome.case!r}"
+                    raise RecordError(msg)
+                return row_of(outcome)
         except FileNotFoundError:
             pass  # it is being run again
         except RecordError as exc:
@@ -502,8 +518,16 @@ class Study:
 
         Returns:
             The directories of the cases.
+
+        Raises:
+            CaseNotFoundError: If the study has no such case; before anything is copied.
+            RunNotFoundError: If a case has not been run yet.
+            LocationError: If *directory* is a URL.
         """
-        target = Path(to_text(directory))
+        if is_url(to_text(directory)):
+            msg = f"download() copies to a local directory, not to {redact(to_text(directory))!r}"
+            raise LocationError(msg)
+        target, include = Path(to_text(directory)), [include] if isinstance(include, str) else include
         results = [self.result(case) for case in self._table().known(cases, self.url)]
         wanted = [(result, chosen_files(result, include)) for result in results]
         total = sum(file.size for _, files in wanted for file in files)
@@ -522,11 +546,17 @@ class Study:
             CaseNotFoundError: If the study has no such case; before anything is removed.
         """
         table = self._table()
-        names = table.known([cases] if isinstance(cases, str) else cases, self.url)
+        names = table.known(cases, self.url)
 
         def remove(case: str) -> None:
-            self._remove_all([*table.outcomes_of(case), f"{case}/{RECORD_NAME}"])
+            job: Job | None = None
+            with contextlib.suppress(RecordError):
+                job = self._job(case)
+            outcomes = {*table.outcomes_of(case), *self._outcomes_of(case, job)}
+            self._remove_all([*outcomes, f"{case}/{RECORD_NAME}"])
             self._remove_all([*self.fs.glob(case, "**"), job_path(case)])
+            # Of a worker that saw the job until now; one that comes later clears up after itself.
+            self._remove_all([*outcomes, *self.fs.glob(case, "**")])
 
         with counter(len(names), f"Removing from {_name_of(self.url)}", "case", progress) as done:
             side_by_side(remove, names, done)
@@ -582,8 +612,9 @@ class _Table:
         return [outcome_path(state, case, key) for state in get_args(Ended) for key in self.ended[state].get(case, ())]
 
     def known(self, cases: Iterable[str], url: str) -> list[str]:
-        """The names, each once, if the study has all of them."""
-        names, jobs = list(dict.fromkeys(cases)), dict.fromkeys(sorted(self.jobs))
+        """The names, each once, if the study has all of them; a name alone is one."""
+        names = list(dict.fromkeys([cases] if isinstance(cases, str) else cases))
+        jobs = dict.fromkeys(sorted(self.jobs))
         for name in names:
             if name not in jobs:
                 message = f"The study has no case {name!r}{did_you_mean(name, jobs)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -134,9 +135,10 @@ def _decode(data: bytes) -> str:
 
 def _number(text: str) -> float | str:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text.strip()
+    return number if math.isfinite(number) else text.strip()
 
 
 def _errors(err: str | None) -> dict[str, Any]:

@@ -226,12 +226,16 @@ class _Task:
         return state
 
     def _check_that_it_is_wanted(self, outcome: str) -> None:
-        """Take the outcome back if the case was replaced while it ran: whoever did so saw none yet."""
-        with contextlib.suppress(CaseNotFoundError):
+        """Take the outcome back if the case was replaced or removed while it ran: whoever did so saw none yet."""
+        stale = [outcome]
+        try:
             if read_job(self.fs, self.job.case).key == self.job.key:
                 return
-        with contextlib.suppress(FileNotFoundError):
-            patiently(lambda: self.fs.remove(outcome))
+        except CaseNotFoundError:
+            stale += self.fs.glob(self.job.case, "**")
+        for path in stale:
+            with contextlib.suppress(FileNotFoundError):
+                patiently(lambda path=path: self.fs.remove(path))  # type: ignore[misc]
         message = f"Case {self.job.case!r} was replaced or removed while it ran"
         raise CaseExistsError(errno.EEXIST, message, redact(self.fs.url()))
 
@@ -258,7 +262,7 @@ def read_study(fs: FsspecFileSystem) -> StudyFile:
     except BucketNotFoundError:
         raise
     except FileNotFoundError as exc:
-        message = "No study stands here; check the URL, or begin one with Study(url).add(...)"
+        message = "No study stands here; check the URL, or begin one by adding a case"
         raise StudyNotFoundError(2, message, redact(fs.url())) from exc
     return StudyFile.from_json(data, redact(fs.url(STUDY)))
 

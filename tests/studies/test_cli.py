@@ -197,7 +197,7 @@ def test_run_runs_what_it_is_told(prepared: Path) -> None:
     told = {"simulated": ["case-00"], "reused": [], "found": [], "failed": [], "errors": {}}
     assert json.loads(first.stdout) == told
     rest = idfkit_fs("run", prepared, "--max-workers", 2)
-    assert (rest.returncode, rest.stdout) == (3, "2 cases: 2 simulated; 1 failed in EnergyPlus\n")
+    assert (rest.returncode, rest.stdout) == (3, "2 cases: 2 simulated; 1 of them failed in EnergyPlus\n")
     again = idfkit_fs("run", prepared)
     assert (again.returncode, again.stdout) == (0, "nothing to run\n")
     Study(prepared).add("case-01", broken(), weather(), overwrite=True, annual=True)
@@ -317,7 +317,7 @@ def test_storage_options_reach_the_store(s3_place: Place, epw: Path) -> None:
     study.add_cases(cases(1, epw))
     options = [part for name, value in s3_place.options.items() for part in ("-o", f"{name}={json.dumps(value)}")]
     done = idfkit_fs("run", s3_place.url, *options)
-    assert (done.returncode, done.stdout) == (0, "1 cases: 1 simulated\n")
+    assert (done.returncode, done.stdout) == (0, "1 case: 1 simulated\n")
     assert study.status().ok == ("case-00",)
 
 
@@ -407,7 +407,7 @@ def test_array_jobs_run_each_case_once(scheduler: Callable[..., Any], tmp_path: 
         assert done.returncode == 0, done.stderr
         assert f"Share {index} of 3" in done.stderr
         said.append(done.stdout)
-    assert said == ["1 cases: 1 simulated\n", "1 cases: 1 simulated\n", "2 cases: 2 simulated\n"]
+    assert said == ["1 case: 1 simulated\n", "1 case: 1 simulated\n", "2 cases: 2 simulated\n"]
     assert len(study.status().ok) == 4
 
 
@@ -445,6 +445,7 @@ def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([signal.SIGTERM], False, 143),
         ([signal.SIGTERM, signal.SIGTERM, signal.SIGTERM], False, 143),
         ([signal.SIGTERM], True, 143),  # as Slurm does
+        ([signal.SIGHUP], False, 129),  # as a terminal that is lost
         ([signal.SIGINT], True, 130),  # as a terminal does
     ],
     ids=["one", "impatient", "slurm", "ctrl-c"],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import shutil
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from idfkit import write_epjson, write_idf
@@ -15,9 +18,19 @@ from runs.conftest import Place
 from studies.variants import HEATING, broken, cases, variant
 from support.proxy import FaultProxy
 from support.servers import Store
+from upath import UPath
 
 from idfkit_fs import Case, Study, open_result, run_case
-from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, LocationError, RunNotFoundError, StudyNotFoundError
+from idfkit_fs.errors import (
+    CaseExistsError,
+    CaseNotFoundError,
+    IncompleteRunError,
+    LocationError,
+    RecordError,
+    RunNotFoundError,
+    StudyNotFoundError,
+)
+from idfkit_fs.runs.simulate import LocalRun
 from idfkit_fs.studies.worker import read_job
 
 
@@ -29,7 +42,7 @@ def test_a_study_from_end_to_end_on_every_store(place: Place, epw: Path) -> None
 
     report = study.run(max_workers=2)
 
-    assert str(report) == "4 cases: 3 simulated, 1 reused; 1 failed in EnergyPlus"
+    assert str(report) == "4 cases: 3 simulated, 1 reused; 1 of them failed in EnergyPlus"
     elsewhere = Study(place.url, storage_options=place.options)
     assert elsewhere.status().states() == {"bad": "failed", "case-00": "ok", "case-01": "ok", "same": "ok"}
     summary = elsewhere.summary()
@@ -300,3 +313,131 @@ def test_bars_show_how_far_it_is(study: Study, epw: Path, capsys: pytest.Capture
     bars = capsys.readouterr().err
     for word in ("Adding to", "Running", "Collecting", "Opening", "Downloading", "Removing from"):
         assert f"{word} {study.url.rpartition('/')[2]}: 100%" in bars
+
+
+def test_a_name_alone_is_one_name(finished: Study, tmp_path: Path) -> None:
+    assert list(finished.results("case-00")) == ["case-00"]
+    assert str(finished.run("case-00")) == "1 case: 1 done before"
+    assert finished.download("case-00", tmp_path, include=["*.end"]) == [tmp_path / "case-00"]
+    with pytest.raises(CaseNotFoundError):
+        finished.remove("case")
+
+
+def test_wrong_ways_to_run_are_told(finished: Study) -> None:
+    with pytest.raises(ValueError, match="not 'ok'"):
+        finished.run(states=("ok",))
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        finished.run(max_workers=0)
+    assert str(finished.run([], states="failed")) == "nothing to run"
+
+
+def test_what_could_not_be_added_is_no_case(study: Study, epw: Path) -> None:
+    study.add("case", variant(), epw)
+    job = study.fs.read_bytes("_study/jobs/case.json")
+    for name in ("_study", "_study-x", ".hidden", "nul"):
+        study.fs.write_bytes(f"_study/jobs/{name}.json", job)
+    assert study.cases() == ["case"]
+    with pytest.raises(CaseNotFoundError):
+        study.remove("_study")
+    assert "case" in study.cases()
+
+
+def test_a_study_is_given_as_upath_too(study: Study, epw: Path) -> None:
+    place = UPath(study.url, **study.fs.storage_options)
+    Study(place).add("case", variant(), epw)
+    Study(place).run()
+    assert Study(place).result("case").success
+    assert pickle.loads(pickle.dumps(Study(place))).cases() == study.cases() == ["case"]
+
+
+def test_a_study_behind_simplecache(study: Study, epw: Path) -> None:
+    cached = Study(f"simplecache::{study.url}", storage_options={"s3": study.fs.storage_options})
+    cached.add_cases(cases(2, epw))
+    cached.run()
+    assert cached.summary()["eui_kwh_m2"].notna().all()
+    assert study.status() == cached.status()
+    study.add("case-00", variant(0.3), epw, overwrite=True)
+    study.run()
+    assert cached.summary().loc["case-00", "eui_kwh_m2"] == study.summary().loc["case-00", "eui_kwh_m2"]
+
+
+def test_nothing_stays_of_a_case_that_is_removed_while_it_runs(
+    study: Study, epw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.add_cases(cases(2, epw))
+    listed = Study._table
+
+    def then_a_worker_runs_it(self: Study) -> Any:
+        table = listed(self)
+        run_case(study.url, "case-00", study.fs.storage_options)
+        return table
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "_table", then_a_worker_runs_it)
+        study.remove("case-00")
+    assert study.cases() == ["case-01"]
+    assert [path for path in study.fs.glob("", "**") if "case-00" in path] == []
+    study.add_cases(cases(2, epw))
+    assert study.status().missing == ("case-00", "case-01")
+
+
+def test_a_worker_clears_up_after_a_case_that_is_gone(study: Study, epw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.add("case", variant(), epw)
+    publish = LocalRun.publish
+
+    def then_it_is_removed(self: LocalRun, *args: Any) -> Any:
+        published = publish(self, *args)
+        study.fs.remove("_study/jobs/case.json")
+        return published
+
+    monkeypatch.setattr(LocalRun, "publish", then_it_is_removed)
+    with pytest.raises(CaseExistsError, match="replaced or removed while it ran"):
+        run_case(study.url, "case", study.fs.storage_options)
+    assert {path.split("/")[1] for path in study.fs.glob("", "**")} == {"study.json", "inputs"}
+
+
+def test_an_outcome_in_a_wrong_place_is_damaged_and_the_others_show(study: Study, epw: Path) -> None:
+    study.add_cases(cases(3, epw))
+    study.run()
+    first, second, third = study.fs.glob("_study/ok", "*")
+    study.fs.copy(second, first)
+    study.fs.write_text(third, "[" * 200_000)
+    assert dict(study.summary()["state"]) == {"case-00": "damaged", "case-01": "ok", "case-02": "damaged"}
+    assert "another case, 'case-01'" in study.summary().loc["case-00", "message"]
+
+
+@pytest.mark.parametrize("prefix", ["../x", "/tmp/x", "a\\b", ".x"])
+def test_no_job_writes_outside_its_directory(study: Study, epw: Path, prefix: str) -> None:
+    with pytest.raises(ValueError, match="no beginning of a file's name"):
+        study.add("case", variant(), epw, output_prefix=prefix)
+    study.add("case", variant(), epw, output_prefix="good")
+    job = study.fs.read_text("_study/jobs/case.json")
+    study.fs.write_text("_study/jobs/case.json", job.replace('"good"', json.dumps(prefix)))
+    with pytest.raises(RecordError, match="no beginning of a file's name"):
+        run_case(study.url, "case", study.fs.storage_options)
+
+
+def test_an_executor_that_is_shut_down_is_told(study: Study, epw: Path) -> None:
+    study.add("case", variant(), epw)
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(IncompleteRunError, match="after shutdown"):
+        study.run(executor=executor)
+
+
+def test_a_study_whose_bucket_was_emptied_begins_anew(study: Study, epw: Path) -> None:
+    for _ in range(2):
+        study.add("case", variant(), epw)
+        study.run()
+        assert study.status().ok == ("case",)
+        for path in study.fs.glob("", "**"):
+            study.fs.remove(path)
+
+
+def test_wrong_things_to_add_and_download_are_told(finished: Study) -> None:
+    with pytest.raises(TypeError, match="takes Case objects, not dict"):
+        finished.add_cases([{"name": "x"}])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="column 'wwr' of its own"):
+        finished.add("x", variant(), parameters={"wwr": 1}, metrics={"wwr": HEATING})
+    with pytest.raises(LocationError, match="local directory"):
+        finished.download("case-00", "s3://bucket/results")
