@@ -323,7 +323,10 @@ class Adapter:
                 yield from self._place(target, lambda key: Step("pipe_file", key, data, mode="create"))
         except ExistsError:
             # An answer that got lost on its way made fsspec's class ask again.
-            return (yield from self._fetch(path)) == data
+            try:
+                return (yield from self._fetch(path)) == data
+            except FileNotFoundError:
+                return False  # what stood there is gone by now
         return True
 
     def _create_here(self, target: str, data: bytes) -> Plan[None]:

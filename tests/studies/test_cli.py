@@ -448,7 +448,7 @@ def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([signal.SIGHUP], False, 129),  # as a terminal that is lost
         ([signal.SIGINT], True, 130),  # as a terminal does
     ],
-    ids=["one", "impatient", "slurm", "ctrl-c"],
+    ids=["one", "impatient", "slurm", "lost", "ctrl-c"],
 )
 def test_a_signal_leaves_nothing_behind(
     long_study: Path, tmp_path: Path, signals: list[signal.Signals], to_all: bool, code: int
