@@ -23,6 +23,7 @@ LOWEST = [
     for name in (
         "cache",
         "runs",
+        "studies",
         "test_cache.py",
         "test_cli.py",
         "test_contract_local.py",

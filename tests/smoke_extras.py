@@ -73,9 +73,9 @@ def progress() -> None:
 
 
 def energyplus() -> None:
-    from idfkit_fs.runs.simulate import _find_energyplus
+    from idfkit_fs.runs.simulate import find_installation
 
-    assert _find_energyplus().version >= (25, 2, 0)
+    assert find_installation().version >= (25, 2, 0)
 
 
 def cli() -> None:
