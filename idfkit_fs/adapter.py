@@ -316,6 +316,8 @@ class Adapter:
         Of several that do so at once, one succeeds, where the store knows conditional writes.
         """
         target = self._root.to_file_key(path)
+        if self._is_local:
+            yield Step("makedirs", target.rpartition("/")[0], exist_ok=True)
         try:
             if self._is_local:
                 yield from self._create_here(target, data)
@@ -331,9 +333,7 @@ class Adapter:
 
     def _create_here(self, target: str, data: bytes) -> Plan[None]:
         """Write a local file whole, where none stands: a link takes no place that is taken."""
-        parent = target.rpartition("/")[0]
-        yield Step("makedirs", parent, exist_ok=True)
-        temporary = f"{parent}/{_temporary_name()}"
+        temporary = f"{target.rpartition('/')[0]}/{_temporary_name()}"
         try:
             yield Step("pipe_file", temporary, data, about=target)
             yield Step(_link, temporary, target, about=target)
