@@ -278,11 +278,9 @@ class Adapter:
         if self._reads_copies:
             try:
                 copy = yield from self._local_copy(path, self._cache)
-                try:
+                with copy:
                     data: bytes = yield Step(copy.read_bytes, about=self._root.to_key(path))
                     return data
-                finally:
-                    copy.release()
             except CacheUnusableError as exc:
                 self._cache.warn(exc)
         return (yield from self._fetch(path))
@@ -318,11 +316,11 @@ class Adapter:
         target = self._root.to_file_key(path)
         if self._is_local:
             yield Step("makedirs", target.rpartition("/")[0], exist_ok=True)
+            write = self._create_here(target, data)
+        else:
+            write = self._place(target, lambda key: Step("pipe_file", key, data, mode="create"))
         try:
-            if self._is_local:
-                yield from self._create_here(target, data)
-            else:
-                yield from self._place(target, lambda key: Step("pipe_file", key, data, mode="create"))
+            yield from write
         except ExistsError:
             # An answer that got lost on its way made fsspec's class ask again.
             try:

@@ -95,6 +95,12 @@ class LocalCopy:
         self.release = weakref.finalize(self, release)
         self.release.atexit = False
 
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_exc: object) -> None:
+        self.release()
+
     def for_good(self) -> Path:
         """The path, for somebody who will not say when it is no longer needed: it stays until this process ends."""
         self.release.detach()

@@ -266,10 +266,8 @@ class FsspecFileSystem(Adapter):
 
     def _open_copy(self, key: str) -> IO[bytes]:
         copy = self._run(self._local_copy(self._root.relative(key), self._cache))
-        try:
-            return copy.open()
-        finally:
-            copy.release()  # what is open can be read to its end
+        with copy:
+            return copy.open()  # what is open can be read to its end
 
     def local_path(self, path: StrPath) -> Path:
         """A local copy of a file, for libraries that need one, such as ``sqlite3``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -21,6 +21,8 @@ __all__ = [
     "UPathLike",
     "chain_protocols",
     "is_url",
+    "last_name",
+    "matching",
     "parse_glob",
     "repair",
     "to_text",
@@ -121,6 +123,16 @@ def chain_protocols(url: str) -> tuple[str, ...]:
     if match is None:
         return ("file",)
     return (*(part for part in match["chain"].split("::") if part), match["scheme"])
+
+
+def last_name(url: str) -> str:
+    """What a person calls the place: the last segment of its URL.
+
+    Examples:
+        >>> last_name("s3://bucket/study-001/case-42")
+        'case-42'
+    """
+    return redact(url).rstrip("/").rpartition("/")[2]
 
 
 def _segments(text: str, shown: str) -> list[str]:
@@ -336,3 +348,17 @@ def parse_glob(pattern: str) -> GlobPattern:
         (index for index, segment in enumerate(segments[:-1]) if re.search(r"[*?\[]", segment)), len(segments) - 1
     )
     return GlobPattern(segments, segments[:literal])
+
+
+def matching(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
+    """The names that match one of some glob patterns.
+
+    Raises:
+        LocationError: As [parse_glob][idfkit_fs.location.parse_glob].
+
+    Examples:
+        >>> sorted(matching(["eplus.sql", "eplus.err", "zones/core.csv"], ["*.sql", "zones/*"]))
+        ['eplus.sql', 'zones/core.csv']
+    """
+    parsed = [parse_glob(pattern) for pattern in patterns]
+    return {name for name in names if any(pattern.matches(name) for pattern in parsed)}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import stamina
 
 from idfkit_fs.errors import MissingExtraError
+from idfkit_fs.filesystem import FsspecFileSystem
 
-__all__ = ["byte_meter", "counter", "patiently", "require_tqdm", "side_by_side"]
+__all__ = ["byte_meter", "counter", "create", "discard", "patiently", "require_tqdm", "side_by_side"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -25,6 +28,18 @@ def patiently(call: Callable[[], T]) -> T:
     """Call again, a few times, where the store did not answer; fsspec's own retries do not cover every loss."""
     patient = stamina.retry(on=ConnectionError, attempts=3, timeout=None, wait_initial=0.2, wait_max=5)(call)
     return patient()
+
+
+def create(fs: FsspecFileSystem, path: str, data: bytes) -> bool:
+    """Write a file where none stands; whether it is there now because of this."""
+    return patiently(lambda: fs._run(fs._create(path, data)))
+
+
+def discard(fs: FsspecFileSystem, paths: Iterable[str]) -> None:
+    """Remove those of some files that are there, one after the other."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            patiently(functools.partial(fs.remove, path))
 
 
 def side_by_side(
@@ -69,8 +84,9 @@ def side_by_side(
     return [future.result() for future in futures]
 
 
-@contextlib.contextmanager
-def counter(total: int | None, description: str, unit: str, progress: bool) -> Iterator[Callable[[int], Any]]:
+def counter(
+    total: int | None, description: str, unit: str, progress: bool
+) -> AbstractContextManager[Callable[[int], Any]]:
     """A bar that counts things.
 
     Args:
@@ -79,23 +95,23 @@ def counter(total: int | None, description: str, unit: str, progress: bool) -> I
         unit: What one of them is called.
         progress: Whether there is a bar at all.
 
-    Yields:
-        What to tell how many more have been done.
+    Returns:
+        A context whose target is to be told how many more have been done.
     """
-    if not progress:
-        yield lambda _count: None
-        return
-    with require_tqdm()(total=total, desc=description, unit=unit) as bar:
-        yield bar.update
+    return _bar(progress, total=total, desc=description, unit=unit)
+
+
+def byte_meter(total: int, description: str, progress: bool) -> AbstractContextManager[Callable[[int], Any]]:
+    """A bar that counts bytes; see [counter][idfkit_fs.transfers.counter]."""
+    return _bar(progress, total=total, desc=description, unit="B", unit_scale=True, unit_divisor=1024)
 
 
 @contextlib.contextmanager
-def byte_meter(total: int, description: str, progress: bool) -> Iterator[Callable[[int], Any]]:
-    """A bar that counts bytes; see [counter][idfkit_fs.transfers.counter]."""
+def _bar(progress: bool, **look: Any) -> Iterator[Callable[[int], Any]]:
     if not progress:
         yield lambda _count: None
         return
-    with require_tqdm()(total=total, desc=description, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+    with require_tqdm()(**look) as bar:
         yield bar.update
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from idfkit_fs.errors import RunNotFoundError, redact
-from idfkit_fs.location import parse_glob
+from idfkit_fs.location import matching
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile
 from idfkit_fs.runs.result import RunResult
 
@@ -20,9 +20,9 @@ __all__ = ["chosen_files", "save"]
 
 def chosen_files(result: RunResult, include: Sequence[str]) -> list[RecordedFile]:
     """The files of a run whose names match a pattern."""
-    patterns = [parse_glob(pattern) for pattern in include]
     files = result.record.files if result.record else ()
-    return [file for file in files if any(pattern.matches(file.name) for pattern in patterns)]
+    chosen = matching((file.name for file in files), include)
+    return [file for file in files if file.name in chosen]
 
 
 def save(result: RunResult, files: Sequence[RecordedFile], directory: Path, done: Callable[[int], Any]) -> None:
@@ -37,11 +37,8 @@ def save(result: RunResult, files: Sequence[RecordedFile], directory: Path, done
     if result.record is None:
         raise RunNotFoundError(2, "The run to copy has no record", redact(result.url))
     for file in files:
-        lease = result._files._leased(file.name)
-        try:
-            _place(directory / file.name, functools.partial(shutil.copyfile, lease.path))
-        finally:
-            lease.release()
+        with result._files._leased(file.name) as local:
+            _place(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)
     record = result.record.model_copy(update={"files": tuple(files)})
     _place(directory / RECORD_NAME, lambda target: target.write_bytes(record.to_json()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import json
 import logging
@@ -14,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fsspec.callbacks import Callback
 from idfkit.simulation import SimulationResult
@@ -30,12 +29,12 @@ from idfkit_fs.errors import (
     redact,
 )
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, StrPath, parse_glob, to_text
+from idfkit_fs.location import Location, StrPath, last_name, matching, to_text
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 from idfkit_fs.runs.result import RunFileSystem, RunResult, open_result, read_record, result_of
-from idfkit_fs.transfers import byte_meter, patiently, require_tqdm, side_by_side
+from idfkit_fs.transfers import byte_meter, create, discard, patiently, require_tqdm, side_by_side
 
-__all__ = ["DRAFT_NAME", "Publication", "publish", "record_of"]
+__all__ = ["DRAFT_NAME", "Publication", "Standing", "check_patterns", "publish", "record_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +127,18 @@ def record_of(result: SimulationResult, **facts: Any) -> RunRecord:
     )
 
 
+class Standing(NamedTuple):
+    """What stands where a run is to be published.
+
+    Attributes:
+        is_record: Whether a record does.
+        record: The record; None for one that is damaged and may be replaced.
+    """
+
+    is_record: bool
+    record: RunRecord | None
+
+
 @dataclass(frozen=True)
 class Publication:
     """Where and how a run is published; the arguments of [publish][idfkit_fs.publish], checked.
@@ -147,22 +158,18 @@ class Publication:
     progress: bool
 
     def __post_init__(self) -> None:
-        for option in (self.include, self.exclude):
-            if isinstance(option, str):
-                msg = f"include and exclude take a sequence of patterns, such as [{option!r}]"
-                raise TypeError(msg)
-        self.select([])
+        check_patterns(self.include, self.exclude)
         if self.progress:
             require_tqdm()
 
-    def standing(self, run_id: str = "") -> tuple[bool, RunRecord | None]:
+    def standing(self, run_id: str = "") -> Standing:
         """What stands at the URL.
 
         Args:
             run_id: A run that may stand there, because it is this one.
 
         Returns:
-            Whether a record stands there, and the record; None for one that is damaged and may be replaced.
+            What stands there.
 
         Raises:
             RunExistsError: If a run stands there and may not be replaced.
@@ -172,23 +179,23 @@ class Publication:
         except RecordError:
             if not self.overwrite:
                 raise
-            return True, None
+            return Standing(True, None)
         if record is not None and record.id != run_id and not self.overwrite:
             raise RunExistsError(17, "A run stands here already; overwrite=True replaces it", redact(self.fs.url()))
-        return record is not None, record
+        return Standing(record is not None, record)
 
     def select(self, names: Iterable[str]) -> list[str]:
         """Which files of a run's directory to publish, by their paths within it; sorted."""
         wanted = set(names) - _BOOKKEEPING
-        kept = wanted - _matching(wanted, _INPUTS) if self.include is None else _matching(wanted, self.include)
-        return sorted(kept - _matching(wanted, self.exclude))
+        kept = wanted - matching(wanted, _INPUTS) if self.include is None else matching(wanted, self.include)
+        return sorted(kept - matching(wanted, self.exclude))
 
     def send(
         self,
         directory: Path,
         record: RunRecord,
         stop: threading.Event | None = None,
-        standing: tuple[bool, RunRecord | None] | None = None,
+        standing: Standing | None = None,
     ) -> RunResult:
         """Upload a directory and, last, its record.
 
@@ -218,7 +225,7 @@ class Publication:
                 return result_of(self.fs, old)
             leftovers = self._replaced(directory, old) - set(names)
             if stands:
-                self._remove_record()
+                discard(self.fs, [RECORD_NAME])
             record = self._commit(record, lambda: self._upload_all(directory, names, stop), stop)
         except RunExistsError as exc:
             exc.add_note(f"The new run is kept in {directory}")
@@ -239,15 +246,10 @@ class Publication:
         while True:
             complete = record.model_copy(update={"files": transfer()})
             _raise_if(stop.is_set())
-            data = complete.to_json()
-            if patiently(lambda data=data: self.fs._run(self.fs._create(RECORD_NAME, data))):  # type: ignore[misc]
+            if create(self.fs, RECORD_NAME, complete.to_json()):
                 return complete
             logger.warning("another run was published at the same time and is replaced: %s", redact(self.fs.url()))
-            self._remove_record()
-
-    def _remove_record(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            patiently(lambda: self.fs.remove(RECORD_NAME))
+            discard(self.fs, [RECORD_NAME])
 
     def mirror(self, directory: Path, record: RunRecord) -> RunResult:
         """Publish the directory of a run that is published there already, whole and as the same run.
@@ -263,11 +265,12 @@ class Publication:
                 raise DamagedRunError(5, "The file is not the one that the run's record names", str(local))
         return chosen.send(directory, record)
 
-    def copy(self, source: RunResult) -> RunResult:
+    def copy(self, source: RunResult, standing: Standing | None = None) -> RunResult:
         """Publish a copy of a run, within the store where both are in one.
 
         Args:
             source: A run with a record.
+            standing: As in [send][idfkit_fs.runs.publish.Publication.send].
 
         Returns:
             The published result, a run of its own.
@@ -280,9 +283,9 @@ class Publication:
         if original is None:
             raise RunNotFoundError(2, "The run to copy has no record", redact(source.url))
         record = original.model_copy(update={"id": uuid.uuid4().hex})
-        stands, old = patiently(lambda: self.standing(record.id))
+        stands, old = standing or patiently(lambda: self.standing(record.id))
         if stands:
-            self._remove_record()
+            discard(self.fs, [RECORD_NAME])
 
         def transfer() -> tuple[RecordedFile, ...]:
             side_by_side(lambda entry: self._copy_file(files, entry), record.files)
@@ -305,11 +308,8 @@ class Publication:
             if size not in (None, entry.size):
                 raise source._damaged(name, entry.size, size)
             return
-        lease = source._leased(name)
-        try:
-            self.fs.upload(lease.path, name)
-        finally:
-            lease.release()
+        with source._leased(name) as local:
+            self.fs.upload(local, name)
 
     def _keep_apart(self, directory: Path) -> None:
         target = self.fs.local_root
@@ -331,7 +331,7 @@ class Publication:
         sizes = {name: (directory / name).stat().st_size for name in names}
         errors: list[BaseException] = []
         with (
-            byte_meter(sum(sizes.values()), f"Publishing {Path(self.fs.url()).name}", self.progress) as meter,
+            byte_meter(sum(sizes.values()), f"Publishing {last_name(self.fs.url())}", self.progress) as meter,
             ThreadPoolExecutor(_WORKERS, thread_name_prefix="idfkit-fs-publish") as pool,
         ):
 
@@ -370,9 +370,18 @@ class Publication:
         return error
 
 
-def _matching(names: set[str], patterns: Sequence[str]) -> set[str]:
-    parsed = [parse_glob(pattern) for pattern in patterns]
-    return {name for name in names if any(pattern.matches(name) for pattern in parsed)}
+def check_patterns(include: Sequence[str] | None, exclude: Sequence[str]) -> None:
+    """Refuse what cannot choose files.
+
+    Raises:
+        TypeError: If either is a single text.
+        LocationError: If a pattern is none.
+    """
+    for option in (include, exclude):
+        if isinstance(option, str):
+            msg = f"include and exclude take a sequence of patterns, such as [{option!r}]"
+            raise TypeError(msg)
+    matching((), [*(include or ()), *exclude])
 
 
 def _upload(

@@ -30,18 +30,25 @@ from idfkit_fs.backends import url_protocols
 from idfkit_fs.copies import digest_of
 from idfkit_fs.errors import PublishError, did_you_mean
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, repair, to_text
-from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
-from idfkit_fs.runs.record import RunRecord
+from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, last_name, repair, to_text
+from idfkit_fs.runs.publish import DRAFT_NAME, Publication, Standing, record_of
 from idfkit_fs.runs.result import RunResult
 
-__all__ = ["SHAPING", "LocalRun", "SimulationOptions", "async_simulate", "find_installation", "local_input", "simulate"]
+__all__ = [
+    "SHAPING",
+    "JobOptions",
+    "LocalRun",
+    "SimulationOptions",
+    "async_simulate",
+    "find_installation",
+    "local_input",
+    "simulate",
+]
 
 
-class SimulationOptions(TypedDict, total=False):
-    """The keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate], passed on to it."""
+class JobOptions(TypedDict, total=False):
+    """The keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate] that say what to run."""
 
-    energyplus: EnergyPlusConfig | None
     expand_objects: bool
     annual: bool
     design_day: bool
@@ -50,11 +57,17 @@ class SimulationOptions(TypedDict, total=False):
     readvars: bool
     timeout: float
     preprocessor_timeout: float | None
-    extra_args: list[str] | None
+    extra_args: Sequence[str] | None
+    auto_migrate: bool
+
+
+class SimulationOptions(JobOptions, total=False):
+    """All of them, passed on to it: those too that are a matter of the machine that runs it."""
+
+    energyplus: EnergyPlusConfig | None
     cache: SimulationCache | None
     fs: FsspecFileSystem | None
     on_progress: Callable[[SimulationProgress], Any] | Literal["tqdm"] | None
-    auto_migrate: bool
 
 
 SHAPING = ("expand_objects", "annual", "design_day", "output_prefix", "output_suffix", "readvars", "extra_args")
@@ -186,9 +199,7 @@ class LocalRun:
             self.abandon(exc)
             raise
 
-    async def async_publish(
-        self, result: SimulationResult, standing: tuple[bool, RunRecord | None] | None = None
-    ) -> RunResult:
+    async def async_publish(self, result: SimulationResult, standing: Standing | None = None) -> RunResult:
         """Publish in a thread; cancelling stops before the next file."""
         stop = threading.Event()
         publishing = asyncio.create_task(asyncio.to_thread(self.publish, result, stop, standing))
@@ -212,7 +223,7 @@ class LocalRun:
         if on_progress is not None or not self.publication.progress:
             yield on_progress
             return
-        with tqdm_progress(desc=f"Simulating {Path(self.publication.fs.url()).name}") as callback:
+        with tqdm_progress(desc=f"Simulating {last_name(self.publication.fs.url())}") as callback:
             yield lambda event: callback(_with_percent(event))
 
     def abandon(self, exc: BaseException) -> None:
@@ -239,7 +250,7 @@ class LocalRun:
         self,
         result: SimulationResult,
         stop: threading.Event | None = None,
-        standing: tuple[bool, RunRecord | None] | None = None,
+        standing: Standing | None = None,
     ) -> RunResult:
         """Publish what EnergyPlus left, then remove the directory; keep it, ready for ``publish()``, if that fails."""
         try:

@@ -11,13 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from idfkit.exceptions import EnergyPlusNotFoundError
 
-from idfkit_fs.errors import IncompleteRunError, redact
+from idfkit_fs.errors import IncompleteRunError
+from idfkit_fs.location import last_name
 from idfkit_fs.studies.layout import counted
 from idfkit_fs.studies.worker import CaseRun, Source, async_run_case, run_case
 from idfkit_fs.transfers import counter
@@ -84,10 +86,6 @@ class RunReport:
         return f"{counted(len(self.runs))}: {', '.join(parts)}{ended}" if self.runs else "nothing to run"
 
 
-class _Engine(Protocol):
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[CaseRun]: ...
-
-
 class _Here:
     """Cases side by side in this process: EnergyPlus is a process of its own, and cancelling a case ends it."""
 
@@ -110,13 +108,20 @@ class _Here:
         self._thread.join()
         self._loop.close()
 
-    def submit(self, _function: Any, _token: str, /, *args: Any, **kwargs: Any) -> Future[CaseRun]:
-        """As an executor, but each case is a task."""
-        return asyncio.run_coroutine_threadsafe(self._run(*args, **kwargs), self._loop)
+    def submit(self, url: str, storage_options: dict[str, Any], planned: Planned) -> Future[CaseRun]:
+        """As an executor's, but each case is a task."""
+        return asyncio.run_coroutine_threadsafe(self._run(url, storage_options, planned), self._loop)
 
-    async def _run(self, *args: Any, **kwargs: Any) -> CaseRun:
+    async def _run(self, url: str, storage_options: dict[str, Any], planned: Planned) -> CaseRun:
         async with self._desks:
-            return await async_run_case(*args, **kwargs, gate=self._processors)
+            return await async_run_case(
+                url,
+                planned.case,
+                storage_options,
+                again=planned.again,
+                source=planned.source,
+                gate=self._processors,
+            )
 
     async def _end(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -141,18 +146,22 @@ def _ignore_cancelled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
         loop.default_exception_handler(context)
 
 
-def _run_afresh(_token: str, *args: Any, **kwargs: Any) -> CaseRun:
+def _run_afresh(_token: str, url: str, storage_options: dict[str, Any], planned: Planned) -> CaseRun:
     """Dask takes the same call for the same result, an error among them; so each call has a token of its own."""
-    return run_case(*args, **kwargs)
+    return run_case(url, planned.case, storage_options, again=planned.again, source=planned.source)
 
 
 class _Rounds:
     """Cases under way on an engine, and what became of the others."""
 
-    def __init__(self, engine: _Engine, url: str, options: dict[str, Any], done: Callable[[int], Any]) -> None:
-        self._engine = engine
-        self._url = url
-        self._options = options
+    def __init__(
+        self,
+        submit: Callable[[Planned], Future[CaseRun]],
+        source_of: Callable[[str], Source],
+        done: Callable[[int], Any],
+    ) -> None:
+        self._submit = submit
+        self._source_of = source_of
         self._done = done
         self._ended: SimpleQueue[Future[CaseRun]] = SimpleQueue()
         self._under_way: dict[Future[CaseRun], Sequence[Planned]] = {}
@@ -182,15 +191,7 @@ class _Rounds:
             return
         first = group[0]
         try:
-            future = self._engine.submit(
-                _run_afresh,
-                uuid.uuid4().hex,
-                self._url,
-                first.case,
-                self._options,
-                again=first.again,
-                source=first.source,
-            )
+            future = self._submit(first)
         except RuntimeError as exc:  # an executor that is broken, or was shut down
             self._errors[first.case] = exc
             self._cancel()
@@ -212,9 +213,8 @@ class _Rounds:
         else:
             self._runs.append(run)
             if run.state == "ok":
-                source = Source(f"{self._url}/{first.case}", self._options)
                 for other in others:
-                    self._begin([replace(other, source=source)])
+                    self._begin([replace(other, source=self._source_of(first.case))])
                 return
         if others:
             self._begin(others)
@@ -239,7 +239,7 @@ def _incomplete(report: RunReport, errors: dict[str, BaseException]) -> Incomple
 def run_cases(
     url: str,
     storage_options: dict[str, Any],
-    planned: Iterable[Sequence[Planned]],
+    groups: Sequence[Sequence[Planned]],
     executor: Executor | None,
     max_workers: int | None,
     progress: bool,
@@ -249,7 +249,7 @@ def run_cases(
     Args:
         url: The study's URL.
         storage_options: What reaches it.
-        planned: Groups of cases that ask for the same run.
+        groups: Groups of cases that ask for the same run.
         executor: What runs them; None for this process.
         max_workers: How many at once in this process; by default as many as it may use processors.
         progress: Whether to show a bar.
@@ -260,11 +260,16 @@ def run_cases(
     Raises:
         IncompleteRunError: If some could not be run, for a reason that is not EnergyPlus's.
     """
-    groups = [list(group) for group in planned]
-    total = sum(map(len, groups))
-    name = redact(url).rstrip("/").rpartition("/")[2]
-    with counter(total, f"Running {name}", "case", progress) as done:
-        if executor is not None:
-            return _Rounds(executor, url, storage_options, done).run(groups)
-        with _Here(max_workers) as here:
-            return _Rounds(here, url, storage_options, done).run(groups)
+
+    def source_of(case: str) -> Source:
+        return Source(f"{url}/{case}", storage_options)
+
+    with counter(sum(map(len, groups)), f"Running {last_name(url)}", "case", progress) as done:
+        if executor is None:
+            with _Here(max_workers) as here:
+                return _Rounds(partial(here.submit, url, storage_options), source_of, done).run(groups)
+
+        def submit(planned: Planned) -> Future[CaseRun]:
+            return executor.submit(_run_afresh, uuid.uuid4().hex, url, storage_options, planned)
+
+        return _Rounds(submit, source_of, done).run(groups)

@@ -8,33 +8,19 @@ import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar
 
 import idfkit.simulation
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from idfkit_fs.document import Document
 from idfkit_fs.errors import did_you_mean
+from idfkit_fs.runs.publish import check_patterns
 from idfkit_fs.runs.record import RecordedFile, RunRecord, Sha256
-from idfkit_fs.runs.simulate import SHAPING
+from idfkit_fs.runs.simulate import SHAPING, JobOptions
 from idfkit_fs.studies.layout import Ended, check_case, outcome_path
 
-__all__ = ["Job", "JobOptions", "Metric", "Metrics", "Outcome", "StudyFile", "Summary", "make_job", "parse_metrics"]
-
-
-class JobOptions(TypedDict, total=False):
-    """The keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate] that a job can hold."""
-
-    expand_objects: bool
-    annual: bool
-    design_day: bool
-    output_prefix: str
-    output_suffix: Literal["C", "L", "D"]
-    readvars: bool
-    timeout: float
-    preprocessor_timeout: float | None
-    extra_args: Sequence[str] | None
-    auto_migrate: bool
+__all__ = ["Job", "Metric", "Metrics", "Outcome", "StudyFile", "Summary", "make_job", "parse_metrics"]
 
 
 class Metric(BaseModel):
@@ -202,10 +188,12 @@ class Job(Document):
     @classmethod
     def _stay_inside(cls, options: dict[str, Any]) -> dict[str, Any]:
         """EnergyPlus writes where the prefix leads, and a job may come from anybody's bucket."""
-        unknown = next((name for name in options if name not in _defaults()), None)
+        for name in options.keys() - _defaults():
+            msg = f"{name!r} is no keyword of a case"
+            raise ValueError(msg)
         prefix = str(options.get("output_prefix", ""))
-        if unknown or prefix.startswith(".") or {*prefix} & {*"/\\:"}:
-            msg = f"{unknown!r} is no keyword of a case" if unknown else f"{prefix!r} is no beginning of a file's name"
+        if prefix.startswith(".") or {*prefix} & {*"/\\:"}:
+            msg = f"{prefix!r} is no beginning of a file's name"
             raise ValueError(msg)
         return options
 
@@ -262,7 +250,7 @@ def make_job(
     """Check what a user gave for a case.
 
     Raises:
-        LocationError: If the name cannot be one.
+        LocationError: If the name cannot be one, or a pattern is none.
         TypeError: For a keyword that idfkit does not know, or that a job cannot hold.
         ValueError: If a value cannot be stored as JSON, or a parameter has the name of a column of the summary.
     """
@@ -272,9 +260,7 @@ def make_job(
     if taken:
         msg = f"case {case!r}: the summary has a column {taken[0]!r} of its own; call the parameter otherwise"
         raise ValueError(msg)
-    if isinstance(include, str) or isinstance(exclude, str):
-        msg = "include and exclude take a sequence of patterns, such as ['*.sql']"
-        raise TypeError(msg)
+    check_patterns(include, exclude)
     try:
         return Job(
             case=case,

@@ -18,8 +18,8 @@ from idfkit_fs.errors import LocationError, ModelError, redact
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, to_text
 from idfkit_fs.runs.record import RecordedFile
-from idfkit_fs.runs.simulate import local_input
-from idfkit_fs.studies.job import Job, JobOptions, Metrics, make_job
+from idfkit_fs.runs.simulate import JobOptions, local_input
+from idfkit_fs.studies.job import Job, Metrics, make_job
 from idfkit_fs.transfers import patiently
 
 __all__ = ["Case", "Inputs", "case_of_job"]

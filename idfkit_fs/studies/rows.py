@@ -49,19 +49,16 @@ def row_of(outcome: Outcome) -> Row:
 
 def as_table(rows: list[Row]) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns and rows; an end use that a case does not have is 0 where it has others, and else left out."""
-    uses: dict[str, None] = {}
-    peaks: dict[str, None] = {}
-    for row in rows:
-        uses |= dict.fromkeys(_end_uses(row.summary))
-        peaks |= dict.fromkeys(_peaks(row.summary))
+    uses = sorted({name for row in rows for name in _end_uses(row.summary)})
+    peaks = sorted({name for row in rows for name in _peaks(row.summary)})
     parameters = dict.fromkeys(name for row in rows for name in row.parameters)
     metrics = dict.fromkeys(name for row in rows if row.summary for name in row.summary.metrics)
-    columns = ["case", "state", *parameters, *_BEFORE, *sorted(uses), *sorted(peaks), *_AFTER, *metrics, *_LAST]
+    columns = ["case", "state", *parameters, *_BEFORE, *uses, *peaks, *_AFTER, *metrics, *_LAST]
     columns = [*dict.fromkeys([*columns, "runtime_seconds", "message"])]
     return columns, [_cells(row, uses, peaks) for row in rows]
 
 
-def _cells(row: Row, uses: dict[str, None], peaks: dict[str, None]) -> dict[str, Any]:
+def _cells(row: Row, uses: Sequence[str], peaks: Sequence[str]) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     if row.summary:
         cells |= row.summary.metrics

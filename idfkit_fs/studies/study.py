@@ -26,12 +26,13 @@ from idfkit_fs.errors import (
     redact,
 )
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, is_url, to_text
+from idfkit_fs.location import Location, is_url, last_name, to_text
 from idfkit_fs.runs.download import chosen_files, save
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import RunResult, open_result
+from idfkit_fs.runs.simulate import JobOptions
 from idfkit_fs.studies.engine import Planned, RunReport, run_cases
-from idfkit_fs.studies.job import Job, JobOptions, Metrics, Outcome, StudyFile, parse_metrics
+from idfkit_fs.studies.job import Job, Metrics, Outcome, StudyFile, parse_metrics
 from idfkit_fs.studies.layout import (
     INPUTS,
     JOBS,
@@ -50,7 +51,7 @@ from idfkit_fs.studies.layout import (
 from idfkit_fs.studies.prepare import Case, Inputs, case_of_job
 from idfkit_fs.studies.rows import Row, as_table, row_of
 from idfkit_fs.studies.worker import Source, read_job, read_study
-from idfkit_fs.transfers import byte_meter, counter, patiently, side_by_side
+from idfkit_fs.transfers import byte_meter, counter, create, discard, patiently, side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,7 +236,7 @@ class Study:
                 inputs.send(name, data)
             self._add_job(job, overwrite, is_new=listed is not None and job.case not in listed)
 
-        with counter(total, f"Adding to {_name_of(self.url)}", "case", progress) as done:
+        with counter(total, f"Adding to {last_name(self.url)}", "case", progress) as done:
             side_by_side(add, prepared(), done)
 
     def _begin(self) -> None:
@@ -244,7 +245,7 @@ class Study:
             standing = read_study(self.fs)
         except StudyNotFoundError:
             wanted = StudyFile(metrics=self._metrics or ())
-            if patiently(lambda: self.fs._run(self.fs._create(STUDY, wanted.to_json()))):
+            if create(self.fs, STUDY, wanted.to_json()):
                 self._stored = None  # nothing is left of a study that stood here
                 return
             standing = read_study(self.fs)
@@ -263,7 +264,7 @@ class Study:
         try:
             standing = None if is_new else self._job(job.case)
             if standing is None:
-                if self.fs._run(self.fs._create(path, data)):
+                if create(self.fs, path, data):
                     return
                 standing = self._job(job.case)  # somebody else was quicker
             if standing is not None and standing.asks_for_same(job):
@@ -275,11 +276,11 @@ class Study:
                 raise
         # The outcome goes first: from now on the case is missing, whenever this process ends.
         outcomes = self._outcomes_of(job.case, standing)
-        self._remove_all(outcomes)
+        discard(self.fs, outcomes)
         if standing is None or (standing.key, standing.options) != (job.key, job.options):
-            self._remove_all([f"{job.case}/{RECORD_NAME}"])
+            discard(self.fs, [f"{job.case}/{RECORD_NAME}"])
         self.fs.write_bytes(path, data)
-        self._remove_all(outcomes)  # of a worker that saw the old job until now
+        discard(self.fs, outcomes)  # of a worker that saw the old job until now
 
     def _job(self, case: str) -> Job | None:
         try:
@@ -292,11 +293,6 @@ class Study:
         if job is not None:
             return [job.outcome_path(state) for state in get_args(Ended)]
         return self._table().outcomes_of(case)
-
-    def _remove_all(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                patiently(lambda path=path: self.fs.remove(path))  # type: ignore[misc]
 
     def _taken(self, case: str) -> CaseExistsError:
         message = f"The study has another case {case!r}; overwrite=True replaces it"
@@ -355,7 +351,7 @@ class Study:
         table = self._table()
         known = table.status().states()
         chosen = [case for case in known if known[case] in states] if cases is None else table.known(cases, self.url)
-        with counter(len(chosen), f"Planning {_name_of(self.url)}", "case", progress) as done:
+        with counter(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
             keys = dict(zip(chosen, side_by_side(self._key_of, chosen, done), strict=True))
         plan = self._plan(keys, table, reuse)
         return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
@@ -437,7 +433,7 @@ class Study:
         table = self._table()
         status = table.status()
         names = sorted([*status.ok, *status.failed]) if cases is None else table.known(cases, self.url)
-        with counter(len(names), f"Opening {_name_of(self.url)}", "case", progress) as done:
+        with counter(len(names), f"Opening {last_name(self.url)}", "case", progress) as done:
             return dict(zip(names, side_by_side(self.result, names, done), strict=True))
 
     def summary(self, *, progress: bool = False) -> pd.DataFrame:
@@ -472,32 +468,27 @@ class Study:
         """
         table = self._table()
         states = table.status().states()
-        with counter(len(states), f"Collecting {_name_of(self.url)}", "case", progress) as done:
+        with counter(len(states), f"Collecting {last_name(self.url)}", "case", progress) as done:
             return as_table(side_by_side(lambda item: self._row(*item, table), states.items(), done))
 
     def _row(self, case: str, state: State, table: _Table) -> Row:
         try:
-            job = None
             if state != "missing":
-                keys = table.ended[state][case]
-                if len(keys) > 1:  # of a case that was replaced while it ran
-                    job = read_job(self.fs, case)
-                path = outcome_path(state, case, job.key if job else next(iter(keys)))
-                data = self.fs.read_bytes(path)
-                outcome = Outcome.from_json(data, redact(self.fs.url(path)))
-                if (outcome.case, outcome.state) != (case, state):
-                    msg = f"{redact(self.fs.url(path))} is the outcome of another case, {outcome.case!r}"
-                    raise RecordError(msg)
-                return row_of(outcome)
-        except FileNotFoundError:
-            pass  # it is being run again
-        except RecordError as exc:
-            return Row(case, "damaged", message=str(exc))
-        try:
-            job = job or read_job(self.fs, case)
+                with contextlib.suppress(FileNotFoundError):  # it is being run again
+                    return row_of(self._outcome(case, state, table.ended[state][case]))
+            return Row(case, "missing", read_job(self.fs, case).parameters)
         except (RecordError, CaseNotFoundError) as exc:
             return Row(case, "damaged", message=str(exc))
-        return Row(case, "missing", job.parameters)
+
+    def _outcome(self, case: str, state: Ended, keys: set[str]) -> Outcome:
+        # There are several of a case that was replaced while it ran.
+        key = next(iter(keys)) if len(keys) == 1 else read_job(self.fs, case).key
+        path = outcome_path(state, case, key)
+        outcome = Outcome.from_json(self.fs.read_bytes(path), redact(self.fs.url(path)))
+        if (outcome.case, outcome.state) != (case, state):
+            msg = f"{redact(self.fs.url(path))} is the outcome of another case, {outcome.case!r}"
+            raise RecordError(msg)
+        return outcome
 
     def download(
         self,
@@ -528,12 +519,12 @@ class Study:
             msg = f"download() copies to a local directory, not to {redact(to_text(directory))!r}"
             raise LocationError(msg)
         target, include = Path(to_text(directory)), [include] if isinstance(include, str) else include
-        results = [self.result(case) for case in self._table().known(cases, self.url)]
-        wanted = [(result, chosen_files(result, include)) for result in results]
-        total = sum(file.size for _, files in wanted for file in files)
-        with byte_meter(total, f"Downloading {_name_of(self.url)}", progress) as meter:
-            side_by_side(lambda item: save(*item, target / Path(item[0].url).name, meter), wanted)
-        return [target / Path(result.url).name for result in results]
+        results = self.results(cases)
+        wanted = [(result, chosen_files(result, include), target / case) for case, result in results.items()]
+        total = sum(file.size for _, files, _ in wanted for file in files)
+        with byte_meter(total, f"Downloading {last_name(self.url)}", progress) as meter:
+            side_by_side(lambda item: save(*item, meter), wanted)
+        return [directory for _, _, directory in wanted]
 
     def remove(self, cases: str | Iterable[str], *, progress: bool = False) -> None:
         """Remove cases with their runs; models and weather files stay, for other cases may use them.
@@ -553,12 +544,12 @@ class Study:
             with contextlib.suppress(RecordError):
                 job = self._job(case)
             outcomes = {*table.outcomes_of(case), *self._outcomes_of(case, job)}
-            self._remove_all([*outcomes, f"{case}/{RECORD_NAME}"])
-            self._remove_all([*self.fs.glob(case, "**"), job_path(case)])
+            discard(self.fs, [*outcomes, f"{case}/{RECORD_NAME}"])
+            discard(self.fs, [*self.fs.glob(case, "**"), job_path(case)])
             # Of a worker that saw the job until now; one that comes later clears up after itself.
-            self._remove_all([*outcomes, *self.fs.glob(case, "**")])
+            discard(self.fs, [*outcomes, *self.fs.glob(case, "**")])
 
-        with counter(len(names), f"Removing from {_name_of(self.url)}", "case", progress) as done:
+        with counter(len(names), f"Removing from {last_name(self.url)}", "case", progress) as done:
             side_by_side(remove, names, done)
 
     def _table(self) -> _Table:
@@ -620,10 +611,6 @@ class _Table:
                 message = f"The study has no case {name!r}{did_you_mean(name, jobs)}"
                 raise CaseNotFoundError(2, message, redact(url))
         return names
-
-
-def _name_of(url: str) -> str:
-    return redact(url).rstrip("/").rpartition("/")[2]
 
 
 def _restore(url: str, storage_options: dict[str, Any], metrics: Metrics | None) -> Study:

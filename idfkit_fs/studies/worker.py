@@ -29,14 +29,14 @@ from idfkit_fs.errors import (
 )
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location
-from idfkit_fs.runs.publish import Publication
+from idfkit_fs.runs.publish import Publication, Standing
 from idfkit_fs.runs.record import RunRecord, output_name
-from idfkit_fs.runs.result import RunFileSystem, RunResult, open_result, read_record, result_of
+from idfkit_fs.runs.result import RunFileSystem, RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
 from idfkit_fs.studies.job import Job, Metric, Outcome, StudyFile, Summary
 from idfkit_fs.studies.layout import INPUTS, STUDY, Ended, check_case, job_path
 from idfkit_fs.studies.summary import summarise
-from idfkit_fs.transfers import patiently
+from idfkit_fs.transfers import discard, patiently
 
 __all__ = ["CaseRun", "How", "Source", "async_run_case", "read_job", "read_study", "run_case"]
 
@@ -144,20 +144,19 @@ class _Task:
         fs: The study.
         job: What to run.
         metrics: The cells that its summary is to have.
-        stands: Whether a run's record stands there.
-        record: That record; None if it is damaged.
+        standing: What stands there.
     """
 
     fs: FsspecFileSystem
     job: Job
     metrics: tuple[Metric, ...]
-    stands: bool
-    record: RunRecord | None
+    standing: Standing
 
     @property
     def answer(self) -> RunRecord | None:
         """The record that stands there, if it answers this very job."""
-        return self.record if self.record and self.record.job == self.job.key else None
+        record = self.standing.record
+        return record if record and record.job == self.job.key else None
 
     @property
     def place(self) -> FsspecFileSystem:
@@ -182,21 +181,17 @@ class _Task:
             found = open_result(source.url, storage_options=source.storage_options)
             if found.record is None or found.record.job != self.job.key or not found.success:
                 return None
-            copied = self.publication.copy(found)
+            copied = self.publication.copy(found, self.standing)
             return self.note(copied.record, self.summarise_published(copied))
         except (FileNotFoundError, DamagedRunError, RecordError):
             return None
 
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""
-        sql = result._leased_sql()
         err = result._find_output_file(".err")
-        try:
-            text = None if err is None else result._files.read_bytes(err).decode("latin-1")
-            return summarise(sql.path if sql else None, text, self.metrics)
-        finally:
-            if sql:
-                sql.release()
+        text = None if err is None else result._files.read_bytes(err).decode("latin-1")
+        with result._leased_sql() or contextlib.nullcontext() as sql:
+            return summarise(sql, text, self.metrics)
 
     def summarise_local(self, result: SimulationResult) -> Summary:
         """Summarise a run from its files here."""
@@ -233,9 +228,7 @@ class _Task:
                 return
         except CaseNotFoundError:
             stale += self.fs.glob(self.job.case, "**")
-        for path in stale:
-            with contextlib.suppress(FileNotFoundError):
-                patiently(lambda path=path: self.fs.remove(path))  # type: ignore[misc]
+        discard(self.fs, stale)
         message = f"Case {self.job.case!r} was replaced or removed while it ran"
         raise CaseExistsError(errno.EEXIST, message, redact(self.fs.url()))
 
@@ -245,9 +238,10 @@ def _look(fs: FsspecFileSystem, case: str) -> _Task:
     with ThreadPoolExecutor(3) as pool:
         study = pool.submit(read_study, fs)
         job = pool.submit(read_job, fs, case)
-        standing = pool.submit(_standing, fs.at(case))
+        place = Publication(fs.at(case), include=None, exclude=(), overwrite=True, progress=False)
+        standing = pool.submit(patiently, place.standing)
     metrics = study.result().metrics + job.result().metrics
-    return _Task(fs, job.result(), metrics, *standing.result())
+    return _Task(fs, job.result(), metrics, standing.result())
 
 
 def read_study(fs: FsspecFileSystem) -> StudyFile:
@@ -286,14 +280,6 @@ def read_job(fs: FsspecFileSystem, case: str) -> Job:
     return job
 
 
-def _standing(place: FsspecFileSystem) -> tuple[bool, RunRecord | None]:
-    try:
-        record = patiently(lambda: read_record(place))
-    except RecordError:
-        return True, None
-    return record is not None, record
-
-
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
     job = task.job
     model, weather, energyplus, inputs = await asyncio.to_thread(_prepare, task)
@@ -318,7 +304,7 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
     except BaseException as exc:
         run.abandon(exc)
         raise
-    published = await run.async_publish(result, (task.stands, task.record))
+    published = await run.async_publish(result, task.standing)
     return await asyncio.to_thread(task.note, published.record, summary)
 
 
@@ -330,9 +316,7 @@ def _prepare(task: _Task) -> tuple[IDFDocument, Path | None, EnergyPlusConfig, c
     with contextlib.ExitStack() as stack:
 
         def fetch(name: str) -> Path:
-            lease = patiently(lambda: files._leased(name))
-            stack.callback(lease.release)
-            return lease.path
+            return stack.enter_context(patiently(lambda: files._leased(name)))
 
         model = load_idf(str(fetch(job.model.name)))
         return model, fetch(job.weather.name) if job.weather else None, energyplus, stack.pop_all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
+
 import pytest
 from runs.conftest import (  # noqa: F401 - fixtures are found by their names in this module
     Place,
@@ -14,6 +16,8 @@ from runs.conftest import (  # noqa: F401 - fixtures are found by their names in
     s3_place,
     shaky_place,
 )
+from studies.ledger import Ledger
+from support.servers import Store
 
 from idfkit_fs import Study
 
@@ -22,3 +26,15 @@ from idfkit_fs import Study
 def study(s3_place: Place) -> Study:  # noqa: F811 - the fixture above
     """A study on moto that nothing was added to."""
     return Study(s3_place.url, storage_options=s3_place.options)
+
+
+@pytest.fixture
+def ledger(moto: Store, study: Study) -> Ledger:
+    """That study as the store's own client sees it."""
+    return Ledger(moto, study)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _directory_of_multiprocessing() -> None:
+    """It stays until this process ends, so it must not be made in the directory of one test."""
+    multiprocessing.util.get_temp_dir()

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import botocore.session
 import botocore.validate
+import pandas as pd
 import psutil
 import pytest
 import yaml
@@ -268,8 +269,7 @@ def test_summary_in_every_form(ran: Path, tmp_path: Path) -> None:
         assert idfkit_fs("summary", ran, "--output", tmp_path / f"summary{suffix}").returncode == 0
     assert (tmp_path / "summary.csv").read_text() == printed
     assert json.loads((tmp_path / "summary.json").read_text()) == rows
-    pandas = pytest.importorskip("pandas")
-    table = pandas.read_parquet(tmp_path / "summary.parquet")
+    table = pd.read_parquet(tmp_path / "summary.parquet")
     assert table.index.tolist() == [*STATES]
     assert table.loc["case-00", "eui_kwh_m2"] == rows[1]["eui_kwh_m2"]
 
@@ -369,7 +369,7 @@ def _slurm(url: str, directory: Path) -> tuple[list[str], int, Callable[[int], d
     script = directory / "slurm.sh"
     script.write_text(text.replace(EXAMPLE_URL, url))
     _script(directory / "srun", 'shift\nexec "$@"')
-    first, last = re.search(r"^#SBATCH --array=(\d+)-(\d+)$", text, re.MULTILINE).groups()  # type: ignore[union-attr]
+    first, last = re.search(r"^#SBATCH --array=(\d+)-(\d+)$", text, re.MULTILINE).groups()  # type: ignore[union-attr]  # it is there
     count = int(last) - int(first) + 1
     return (
         ["bash", str(script)],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -20,8 +19,8 @@ import pytest
 from dask.distributed import Client, LocalCluster
 from runs.conftest import Place
 from small_office import small_office
+from studies.ledger import Ledger, numbers
 from studies.others import CONTEXT
-from studies.test_faults import Ledger, numbers
 from studies.variants import broken, cases, variant
 from support.servers import Store
 
@@ -29,23 +28,12 @@ from idfkit_fs import Case, Study, run_case
 from idfkit_fs.errors import CaseNotFoundError, IncompleteRunError, RecordError, StudyNotFoundError
 
 
-@pytest.fixture
-def ledger(moto: Store, study: Study) -> Ledger:
-    return Ledger(moto, study)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _directory_of_multiprocessing() -> None:
-    """It stays until this process ends, so it must not be made in the directory of one test."""
-    multiprocessing.util.get_temp_dir()
-
-
 @pytest.fixture(scope="module")
 def dask_executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
     """Two worker processes."""
     directory = str(tmp_path_factory.mktemp("dask"))
     dask.config.set(temporary_directory=directory)
-    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+    cluster = LocalCluster(  # type: ignore[no-untyped-call]  # dask's types are partial
         n_workers=2,
         threads_per_worker=1,
         processes=True,
@@ -54,7 +42,7 @@ def dask_executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor
         worker_dashboard_address=None,
         local_directory=directory,
     )
-    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]  # likewise
         yield client.get_executor()
 
 

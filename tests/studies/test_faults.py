@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import multiprocessing.util
 import os
 import re
 import shutil
@@ -31,11 +30,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from idfkit.simulation import EnergyPlusConfig
 from runs.conftest import Place
+from studies.ledger import Ledger, numbers
 from studies.others import add, publish_one, run_it, started_worker
 from studies.variants import HEATING, broken, cases, variant
 from support import proxy as proxies
 from support.proxy import FaultProxy
-from support.servers import BUCKET, Store
+from support.servers import Store
 
 from idfkit_fs import Case, FsspecFileSystem, Study, open_result, run_case
 from idfkit_fs.errors import (
@@ -57,71 +57,6 @@ NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a group o
 # What really stands in a store.
 
 
-class Ledger:
-    """A study as the store's own client sees it."""
-
-    def __init__(self, store: Store, study: Study) -> None:
-        self.raw: Any = store.raw
-        self.prefix = study.url.removeprefix(f"{store.url}/")
-        self._seen: dict[str, tuple[str, dict[str, Any]]] = {}
-
-    def names(self, below: str = "") -> list[str]:
-        return [key.removeprefix(f"{self.prefix}/") for key in self.raw.keys(f"{self.prefix}/{below}")]
-
-    def read(self, name: str) -> Any:
-        return json.loads(self.raw.get(f"{self.prefix}/{name}"))
-
-    def put(self, name: str, data: bytes) -> None:
-        self.raw.put(f"{self.prefix}/{name}", data)
-
-    def edit(self, name: str, **changes: Any) -> None:
-        self.put(name, json.dumps({**self.read(name), **changes}).encode())
-
-    def delete(self, name: str) -> None:
-        self.raw.delete(f"{self.prefix}/{name}")
-
-    def outcome(self, case: str, state: str = "ok") -> str:
-        (name,) = self.names(f"_study/{state}/{case}.")
-        return name
-
-    def whole_runs(self) -> dict[str, dict[str, Any]]:
-        """The record of each case that has one, after a look at every file that it names."""
-        records = {name.partition("/")[0]: self.read(name) for name in self.names() if name.endswith("/run.json")}
-        tags = self._tags()
-        for case, record in records.items():
-            for entry in record["files"]:
-                name = f"{case}/{entry['name']}"
-                if self._seen.get(name, ("",))[0] != tags.get(name, "gone"):
-                    data = self.raw.get(f"{self.prefix}/{name}")
-                    digest = hashlib.sha256(data).hexdigest()
-                    self._seen[name] = tags[name], {"name": entry["name"], "size": len(data), "sha256": digest}
-                assert self._seen[name][1] == entry, case
-        return records
-
-    def _tags(self) -> dict[str, str]:
-        """Each object's ETag, so that what was looked at once need not be again."""
-        pages = self.raw._client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{self.prefix}/")
-        found = (item for page in pages for item in page.get("Contents", ()))
-        return {item["Key"].removeprefix(f"{self.prefix}/"): item["ETag"] for item in found}
-
-    def check(self) -> dict[str, dict[str, Any]]:
-        """Every run that stands is whole, and every outcome is that of a run which answers the same job."""
-        records = self.whole_runs()
-        for state in ("ok", "failed"):
-            for name in self.names(f"_study/{state}/"):
-                outcome = self.read(name)
-                case, key, _ = name.rpartition("/")[2].rsplit(".", 2)
-                assert (outcome["case"], outcome["state"], outcome["key"][:16]) == (case, state, key)
-                assert records[case]["job"] == outcome["key"]
-                assert records[case]["success"] == (state == "ok")
-        return records
-
-
-def numbers(study: Study) -> pd.DataFrame:
-    """What the workers noted, but for what depends on the machine."""
-    return study.summary().select_dtypes("number").drop(columns="runtime_seconds")
-
-
 @pytest.fixture(scope="module")
 def undisturbed(epw: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The numbers of twelve cases that were run in peace."""
@@ -129,17 +64,6 @@ def undisturbed(epw: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataF
     study.add_cases(cases(12, epw))
     study.run()
     return numbers(study)
-
-
-@pytest.fixture
-def ledger(moto: Store, study: Study) -> Ledger:
-    return Ledger(moto, study)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _directory_of_multiprocessing() -> None:
-    """It stays until this process ends, so it must not be made in the directory of one test."""
-    multiprocessing.util.get_temp_dir()
 
 
 @pytest.fixture(scope="module")
@@ -679,7 +603,7 @@ def test_what_cannot_be_a_case_is_not_added(
 def test_numbers_of_numpy_are_accepted(tmp_path: Path) -> None:
     study = Study(tmp_path)
     numbers = {"a": np.float64(0.5), "b": np.int64(3), "c": np.bool_(True), "d": np.float32(0.25)}
-    study.add("one", variant(), parameters=numbers, design_day=np.bool_(True))  # type: ignore[arg-type]
+    study.add("one", variant(), parameters=numbers, design_day=np.bool_(True))  # type: ignore[arg-type]  # that is the point
     summary = study.summary()
     assert summary[["a", "b", "c", "d"]].loc["one"].to_dict() == {"a": 0.5, "b": 3, "c": True, "d": 0.25}
 

@@ -135,7 +135,7 @@ def test_another_case_under_a_used_name_is_refused_and_replaced_when_asked(study
 
 def test_a_wrong_case_among_many_is_named(study: Study, epw: Path) -> None:
     with pytest.raises(TypeError, match="no keyword 'anual'; did you mean 'annual'"):
-        study.add_cases([*cases(2, epw), Case("wrong", variant(), epw, options={"anual": True})])  # type: ignore[typeddict-unknown-key]
+        study.add_cases([*cases(2, epw), Case("wrong", variant(), epw, options={"anual": True})])  # type: ignore[typeddict-unknown-key]  # that is the point
     assert "wrong" not in study.cases()
 
 
@@ -144,7 +144,7 @@ def test_the_summary_says_what_idfkit_reads_in_the_results(finished: Study) -> N
     for case in ("case-00", "case-01"):
         sql, row = finished.result(case).sql, summary.loc[case]
         assert sql is not None
-        cell = lambda report, table, name, column: float(  # noqa: E731
+        cell = lambda report, table, name, column: float(  # noqa: E731 - a short word for a long call
             sql.get_tabular_value(report, table, name, column)  # noqa: B023 - called in this round
         )
         annual = "AnnualBuildingUtilityPerformanceSummary"
@@ -436,7 +436,7 @@ def test_a_study_whose_bucket_was_emptied_begins_anew(study: Study, epw: Path) -
 
 def test_wrong_things_to_add_and_download_are_told(finished: Study) -> None:
     with pytest.raises(TypeError, match="takes Case objects, not dict"):
-        finished.add_cases([{"name": "x"}])  # type: ignore[list-item]
+        finished.add_cases([{"name": "x"}])  # type: ignore[list-item]  # that is the point
     with pytest.raises(ValueError, match="column 'wwr' of its own"):
         finished.add("x", variant(), parameters={"wwr": 1}, metrics={"wwr": HEATING})
     with pytest.raises(LocationError, match="local directory"):

@@ -30,6 +30,6 @@ def cases(count: int, weather: object) -> list[Case]:
     """Cases of different models, the thickness of the insulation as their parameter."""
     thicknesses = [round(0.05 + 0.01 * number, 2) for number in range(count)]
     return [
-        Case(f"case-{number:02}", variant(thickness), weather, {"insulation_m": thickness})  # type: ignore[arg-type]
+        Case(f"case-{number:02}", variant(thickness), weather, {"insulation_m": thickness})  # type: ignore[arg-type]  # a path
         for number, thickness in enumerate(thicknesses)
     ]
