@@ -15,7 +15,7 @@ import pickle
 import re
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -289,6 +289,13 @@ class Adapter:
         """Read a whole file from the store itself."""
         data: bytes = yield Step("cat_file", self._root.to_file_key(path), **tuned(self._fs, "cat_file"))
         return data
+
+    def _fetch_ranges(self, path: StrPath, ranges: Sequence[tuple[int, int]]) -> Plan[list[bytes]]:
+        """Read parts of a file, each from its first byte to before its last, from the store itself."""
+        starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
+        key = self._root.to_file_key(path)
+        parts: list[bytes] = yield Step("cat_ranges", [key] * len(ranges), starts, stops, on_error="raise", about=key)
+        return parts
 
     def _write_bytes(self, path: StrPath, data: bytes) -> Plan[None]:
         if not isinstance(data, (bytes, bytearray, memoryview)):

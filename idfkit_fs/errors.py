@@ -28,15 +28,18 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "NotFoundError",
+    "NotReportedError",
     "PermissionDeniedError",
     "PublishError",
     "RecordError",
     "RunExistsError",
     "RunNotFoundError",
+    "SidecarError",
     "StorageOptionsError",
     "StoreError",
     "StudyNotFoundError",
     "UnreachableError",
+    "UnreadableDatabaseError",
     "did_you_mean",
     "redact",
     "secrets_of",
@@ -126,6 +129,18 @@ class CaseExistsError(ExistsError):
 
 class ModelError(IdfkitFsError, ValueError):
     """A model or weather file that EnergyPlus could not read either."""
+
+
+class NotReportedError(IdfkitFsError, LookupError):
+    """The run reports no such output variable, key value, environment or cell; the message lists the nearest."""
+
+
+class UnreadableDatabaseError(IdfkitFsError, ValueError):
+    """A file that is no whole SQLite output of EnergyPlus."""
+
+
+class SidecarError(IdfkitFsError, ValueError):
+    """A Parquet sidecar that cannot be used: cut, of another run, or none at all."""
 
 
 class IncompleteRunError(IdfkitFsError, RuntimeError):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import stamina
 
-from idfkit_fs.errors import MissingExtraError
+from idfkit_fs.extras import require
 from idfkit_fs.filesystem import FsspecFileSystem
 
 __all__ = ["byte_meter", "counter", "create", "discard", "patiently", "require_tqdm", "side_by_side"]
@@ -19,9 +19,7 @@ __all__ = ["byte_meter", "counter", "create", "discard", "patiently", "require_t
 S = TypeVar("S")
 T = TypeVar("T")
 
-_AT_ONCE = 32
-# How many may wait in line, so that what they hold in memory is bounded.
-_IN_LINE = 2 * _AT_ONCE
+AT_ONCE = 32
 
 
 def patiently(call: Callable[[], T]) -> T:
@@ -43,7 +41,10 @@ def discard(fs: FsspecFileSystem, paths: Iterable[str]) -> None:
 
 
 def side_by_side(
-    function: Callable[[S], T], items: Iterable[S], done: Callable[[int], Any] = lambda _count: None
+    function: Callable[[S], T],
+    items: Iterable[S],
+    done: Callable[[int], Any] = lambda _count: None,
+    at_once: int = AT_ONCE,
 ) -> list[T]:
     """Call a function for each item, in threads, for it waits for a store.
 
@@ -51,6 +52,7 @@ def side_by_side(
         function: What to call; it is called again where the store did not answer.
         items: The items, taken only as fast as they are worked on.
         done: Told how many more have been done.
+        at_once: How many threads there are.
 
     Returns:
         What the function returned, in the order of the items.
@@ -66,13 +68,13 @@ def side_by_side(
             future.result()
             done(1)
 
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="idfkit-fs") as pool:
+    with ThreadPoolExecutor(at_once, thread_name_prefix="idfkit-fs") as pool:
         try:
             for item in items:
                 future = pool.submit(patiently, lambda item=item: function(item))
                 futures.append(future)
                 waiting.add(future)
-                if len(waiting) >= _IN_LINE:
+                if len(waiting) >= 2 * at_once:  # what waits in line is held in memory
                     finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     settle(finished)
             while waiting:
@@ -121,9 +123,4 @@ def require_tqdm() -> Any:
     Raises:
         MissingExtraError: If tqdm is not installed.
     """
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as exc:
-        msg = "progress=True needs a package that is not installed: pip install 'idfkit-fs[progress]'"
-        raise MissingExtraError(msg) from exc
-    return tqdm
+    return require("tqdm.auto", "progress", "progress=True").tqdm

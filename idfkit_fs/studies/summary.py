@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any
 
 from idfkit.simulation import ErrorReport
 
+from idfkit_fs.errors import UnreadableDatabaseError
+from idfkit_fs.outputs.database import Cell, Database
 from idfkit_fs.studies.job import Metric, Summary
 
 __all__ = ["summarise"]
@@ -27,18 +25,9 @@ _TO_W = {"W": 1.0, "kW": 1e3, "kBtuh": 293.07107, "Btu/h": 0.29307107}
 _HOURS = {"Hours": 1.0, "hr": 1.0}
 
 
-class _Cell(NamedTuple):
-    report: str
-    table: str
-    row: str
-    column: str
-    units: str
-    value: str
-
-    def to(self, factors: dict[str, float]) -> float | None:
-        """The cell's number in our unit; None if it has no number, or another kind of unit."""
-        number = _number(self.value)
-        return number * factors[self.units] if isinstance(number, float) and self.units in factors else None
+def _in_unit(cell: Cell, factors: dict[str, float]) -> float | None:
+    """The cell's number in our unit; None if it has no number, or another kind of unit."""
+    return cell.number * factors[cell.units] if cell.number is not None and cell.units in factors else None
 
 
 def summarise(sql: Path | None, err: str | None, metrics: Sequence[Metric] = ()) -> Summary:
@@ -79,66 +68,42 @@ def summarise(sql: Path | None, err: str | None, metrics: Sequence[Metric] = ())
 class _Cells:
     """The cells of some reports. Names are not unique in EnergyPlus's tables; the first one counts."""
 
-    def __init__(self, cells: Iterable[_Cell]) -> None:
+    def __init__(self, cells: Iterable[Cell]) -> None:
         self._cells = list(cells)
-        self._by_place: dict[tuple[str, ...], _Cell] = {}
+        self._by_place: dict[tuple[str, ...], Cell] = {}
         for cell in self._cells:
-            self._by_place.setdefault(cell[:4], cell)
+            self._by_place.setdefault((cell.report, cell.table, cell.row, cell.column), cell)
 
     def first(self, report: str, table: str, row: str, column: str, factors: dict[str, float]) -> float | None:
         cell = self._by_place.get((report, table, row, column))
-        return cell.to(factors) if cell else None
+        return _in_unit(cell, factors) if cell else None
 
     def value(self, metric: Metric) -> float | str | None:
         cell = self._by_place.get((metric.report, metric.table, metric.row, metric.column))
-        return _number(cell.value) if cell else None
+        return None if cell is None else cell.value if cell.number is None else cell.number
 
     def end_uses(self) -> dict[str, dict[str, float]]:
         uses: dict[str, dict[str, float]] = {}
         for cell in self._in(_ANNUAL):
-            energy = cell.to(_TO_KWH)
+            energy = _in_unit(cell, _TO_KWH)
             if energy and cell.row not in ("", _TOTAL):
                 uses.setdefault(cell.row, {})[cell.column] = energy
         return uses
 
     def peaks(self) -> dict[str, float]:
-        found = {cell.column: cell.to(_TO_W) for cell in self._in(_DEMAND) if cell.row == _TOTAL}
+        found = {cell.column: _in_unit(cell, _TO_W) for cell in self._in(_DEMAND) if cell.row == _TOTAL}
         return {fuel: demand for fuel, demand in found.items() if demand}
 
-    def _in(self, report: str) -> Iterable[_Cell]:
+    def _in(self, report: str) -> Iterable[Cell]:
         return (cell for cell in self._by_place.values() if (cell.report, cell.table) == (report, "End Uses"))
 
 
-def _read(sql: Path, reports: set[str]) -> list[_Cell]:
+def _read(sql: Path, reports: set[str]) -> list[Cell]:
     """The cells of some reports; none if the file has no tables, as that of a run which broke off."""
-    marks = ", ".join("?" * len(reports))
-    query = f"""
-        SELECT ReportName, TableName, RowName, ColumnName, Units, Value FROM TabularDataWithStrings
-        WHERE ReportName IN ({marks}) ORDER BY TabularDataIndex
-    """  # noqa: S608 - question marks alone
-    uri = f"file:{quote(sql.as_posix(), safe='/:')}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-        # EnergyPlus's texts are not always UTF-8: there is a Latin-1 degree sign in its climatic data.
-        connection.text_factory = _decode
-        try:
-            return [_Cell(*(text or "" for text in row)) for row in connection.execute(query, sorted(reports))]
-        except sqlite3.DatabaseError:
-            return []
-
-
-def _decode(data: bytes) -> str:
     try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _number(text: str) -> float | str:
-    try:
-        number = float(text)
-    except ValueError:
-        return text.strip()
-    return number if math.isfinite(number) else text.strip()
+        return Database(sql).cells(reports)
+    except UnreadableDatabaseError:
+        return []
 
 
 def _errors(err: str | None) -> dict[str, Any]:

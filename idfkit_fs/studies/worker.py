@@ -29,9 +29,10 @@ from idfkit_fs.errors import (
 )
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location
+from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.publish import Publication, Standing
 from idfkit_fs.runs.record import RunRecord, output_name
-from idfkit_fs.runs.result import RunFileSystem, RunResult, open_result, result_of
+from idfkit_fs.runs.result import RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
 from idfkit_fs.studies.job import Job, Metric, Outcome, StudyFile, Summary
 from idfkit_fs.studies.layout import INPUTS, STUDY, Ended, check_case, job_path

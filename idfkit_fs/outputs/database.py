@@ -1,0 +1,216 @@
+"""EnergyPlus's SQLite output (``.sql``), read where it is a local file.
+
+Its tables are described in Output Details and Examples, "eplusout.sql".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from idfkit_fs.errors import UnreadableDatabaseError
+from idfkit_fs.outputs.series import Environment, Series, headed, stored_frequency
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from idfkit_fs.outputs.clock import Timeline
+
+    Batch = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
+
+__all__ = ["Cell", "Database"]
+
+_RUN_PERIOD = 3
+_BATCH = 65_536
+_NEEDED = frozenset({"ReportData", "ReportDataDictionary", "Time", "EnvironmentPeriods", "TabularDataWithStrings"})
+
+
+class Cell(NamedTuple):
+    """A cell of a tabular report. Names are not unique in EnergyPlus's tables.
+
+    Attributes:
+        report: Such as ``"AnnualBuildingUtilityPerformanceSummary"``.
+        report_for: What it is about, such as ``"Entire Facility"``.
+        table: Such as ``"End Uses"``.
+        row: Such as ``"Heating"``.
+        column: Such as ``"District Heating Water"``.
+        units: Such as ``"GJ"``.
+        value: The text that EnergyPlus wrote, without the blanks around it.
+    """
+
+    report: str
+    report_for: str
+    table: str
+    row: str
+    column: str
+    units: str
+    value: str
+
+    @property
+    def number(self) -> float | None:
+        """The value as a number; None if it is none."""
+        try:
+            number = float(self.value)
+        except ValueError:
+            return None
+        return number if math.isfinite(number) else None
+
+
+class Database:
+    """An SQLite output of EnergyPlus.
+
+    Args:
+        path: The local file; it must not change as long as this object is in use.
+
+    Raises:
+        UnreadableDatabaseError: If it is cut, or something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._uri = f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"
+        tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
+        missing = sorted(_NEEDED - tables)
+        if missing:
+            why = f"it has no table {missing[0]}"
+            raise self._unreadable(why)
+
+    def cells(self, reports: Collection[str] | None = None) -> list[Cell]:
+        """The cells of tabular reports, in EnergyPlus's order.
+
+        Args:
+            reports: Names of reports; None for all.
+        """
+        names = sorted(reports or ())
+        chosen = "" if reports is None else f"WHERE ReportName IN ({', '.join('?' * len(names))})"
+        query = f"""
+            SELECT ReportName, ReportForString, TableName, RowName, ColumnName, Units, Value
+            FROM TabularDataWithStrings {chosen} ORDER BY TabularDataIndex
+        """  # noqa: S608 - question marks alone
+        cells = (Cell(*(text or "" for text in row)) for row in self._rows(query, names))
+        return [cell._replace(value=cell.value.strip()) for cell in cells]
+
+    @functools.cached_property
+    def series(self) -> tuple[Series, ...]:
+        """What is reported over time: the keys of one variable side by side."""
+        return tuple(self._indexes)
+
+    @functools.cached_property
+    def environments(self) -> tuple[Environment, ...]:
+        """The periods that were simulated."""
+        return tuple(self._environments.values())
+
+    @functools.cached_property
+    def timelines(self) -> dict[tuple[str, bool], Timeline]:
+        """The rows of each table of series, by frequency and whether it is of sizing periods."""
+        from idfkit_fs.outputs.clock import timelines
+
+        rows = self._rows(
+            """
+            SELECT TimeIndex, Year, Month, Day, Hour, Minute, Interval, IntervalType, SimulationDays,
+                   EnvironmentPeriodIndex, WarmupFlag
+            FROM Time ORDER BY TimeIndex
+            """
+        )
+        per_hour = self._rows("SELECT max(NumTimestepsPerHour) FROM Simulations")[0][0]
+        return timelines(rows, 60 / per_hour if per_hour else 0, self._environments)
+
+    def values(self, chosen: Sequence[Series] | None = None) -> Iterator[Batch]:
+        """The values of series, in EnergyPlus's order.
+
+        Args:
+            chosen: Some of ``series``; None for all.
+
+        Yields:
+            Batches of three arrays: ``TimeIndex``, the number of the series in *chosen* or -1, and the value.
+
+        Raises:
+            UnreadableDatabaseError: If the file is damaged.
+        """
+        # Not its dbapi module, which imports pandas and polars where they are installed.
+        import adbc_driver_manager as adbc
+        import adbc_driver_sqlite
+        import numpy as np
+        import pyarrow as pa
+
+        indexes = [self._indexes[series] for series in (self.series if chosen is None else chosen)]
+        number_of = np.full(max(indexes, default=0) + 1, -1, dtype=np.int32)
+        number_of[indexes] = np.arange(len(indexes))
+        among = "" if chosen is None else f"AND ReportDataDictionaryIndex IN ({', '.join(map(str, indexes))})"
+        query = f"""
+            SELECT TimeIndex, ReportDataDictionaryIndex, Value FROM ReportData
+            WHERE Value IS NOT NULL {among} ORDER BY ReportDataIndex
+        """  # noqa: S608 - numbers alone
+        try:
+            with (
+                adbc_driver_sqlite.connect(self._uri) as opened,
+                adbc.AdbcConnection(opened) as connection,
+                adbc.AdbcStatement(connection) as statement,
+            ):
+                statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH)})
+                statement.set_sql_query(query)
+                stream, _ = statement.execute_query()
+                for batch in pa.RecordBatchReader.from_stream(stream):
+                    if batch.num_rows:
+                        # Array.to_numpy() would import pandas too.
+                        times, dictionary, values = (np.from_dlpack(column) for column in batch.columns)
+                        yield times, number_of[dictionary], values
+        except (adbc.Error, pa.ArrowException, IndexError, OSError) as exc:
+            raise self._unreadable(exc) from exc
+
+    @functools.cached_property
+    def _environments(self) -> dict[int, Environment]:
+        rows = self._rows("SELECT EnvironmentPeriodIndex, EnvironmentName, EnvironmentType FROM EnvironmentPeriods")
+        return {index: Environment(name or "", kind != _RUN_PERIOD) for index, name, kind in rows}
+
+    @functools.cached_property
+    def _indexes(self) -> dict[Series, int]:
+        """The index of each series in the dictionary."""
+        rows = self._rows(
+            """
+            SELECT ReportDataDictionaryIndex, Name, KeyValue, Units, ReportingFrequency, IsMeter, Type, ScheduleName
+            FROM ReportDataDictionary ORDER BY IsMeter, Name, KeyValue, ReportDataDictionaryIndex
+            """
+        )
+        found = [
+            (
+                index,
+                Series(
+                    variable=(name or "").strip(),
+                    key=(key or "").strip(),
+                    units=units or "",
+                    frequency=frequency,
+                    is_meter=bool(is_meter),
+                    averaged=kind == "Avg",
+                    schedule=(schedule or "").strip(),
+                ),
+            )
+            for index, name, key, units, stored, is_meter, kind, schedule in rows
+            if (frequency := stored_frequency(stored or ""))
+        ]
+        return dict(zip(headed(series for _, series in found), (index for index, _ in found), strict=True))
+
+    def _rows(self, query: str, parameters: Sequence[str] = ()) -> list[Any]:
+        try:
+            with contextlib.closing(sqlite3.connect(self._uri, uri=True)) as connection:
+                # EnergyPlus's texts are not always UTF-8: there is a Latin-1 degree sign in its climatic data.
+                connection.text_factory = _decode
+                return connection.execute(query, parameters).fetchall()
+        except sqlite3.DatabaseError as exc:
+            raise self._unreadable(exc) from exc
+
+    def _unreadable(self, why: object) -> UnreadableDatabaseError:
+        return UnreadableDatabaseError(f"{self.path} cannot be read as an SQLite output of EnergyPlus: {why}")
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")

@@ -1,0 +1,66 @@
+"""Series as xarray has them: one array a variable, with the key values as a dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from idfkit_fs.outputs.series import FREQUENCIES, Series
+
+__all__ = ["TIME_ATTRIBUTES", "Array", "arrays_of", "keys_of"]
+
+# EnergyPlus's units that UDUNITS, which CF refers to, spells otherwise: its "C" is the coulomb.
+_UNITS = {"": "1", "C": "degC", "deltaC": "K", "hr": "h", "kgWater/kgDryAir": "kg/kg", "ach": "1/h", "ppm": "1e-6"}
+TIME_ATTRIBUTES = {"standard_name": "time", "long_name": "end of the interval, local standard time"}
+# Of these there is one in a building, so they have no dimension of keys.
+_NO_KEYS = ("", "Environment")
+
+
+@dataclass
+class Array:
+    """A variable of a dataset.
+
+    Attributes:
+        name: The name of the output variable or meter.
+        series: Its series, by key value.
+    """
+
+    name: str
+    series: dict[str, Series] = field(default_factory=dict)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the key values are a dimension of it."""
+        return not all(key in _NO_KEYS for key in self.series)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Its attributes, by the CF conventions (Climate and Forecast Metadata Conventions, 3.1, 3.2, 7.3)."""
+        first = next(iter(self.series.values()))
+        return {
+            "units": _UNITS.get(first.units, first.units),
+            "long_name": self.name,
+            "cell_methods": f"time: {'mean' if first.averaged else 'sum'}",
+            "reporting_frequency": FREQUENCIES[first.frequency].label,
+        }
+
+
+def arrays_of(series: Iterable[Series]) -> list[Array]:
+    """Sort series of one frequency into variables.
+
+    Where a variable is reported twice for one key, by different schedules, the second has a name of its own.
+    """
+    arrays: dict[str, Array] = {}
+    for each in series:
+        # Of a meter that is cumulative, EnergyPlus says so where others have their key.
+        name, key = (f"{each.key} {each.variable}".strip(), "") if each.is_meter else (each.variable, each.key)
+        if name in arrays and key in arrays[name].series:
+            name = f"{name} ({each.schedule or each.column})"
+        arrays.setdefault(name, Array(name)).series[key] = each
+    return list(arrays.values())
+
+
+def keys_of(arrays: Sequence[Array]) -> list[str]:
+    """The key values of those variables that have such, each once."""
+    return list(dict.fromkeys(key for array in arrays if array.has_keys for key in array.series))

@@ -1,0 +1,58 @@
+"""Series and cells as pandas has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from idfkit_fs.outputs.series import matcher, not_reported
+from idfkit_fs.outputs.sidecars import ENVIRONMENT, TIME
+from idfkit_fs.outputs.values import Values
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["chosen_cells", "series_frame"]
+
+
+def series_frame(values: Values, with_environment: bool | None = None) -> pd.DataFrame:
+    """One column a series, by the end of each interval; the units of the columns are in the frame's ``attrs``.
+
+    Args:
+        values: The series.
+        with_environment: Whether the index tells the environment too; None to do so where there are several.
+    """
+    if with_environment is None:
+        with_environment = values.has_several_environments
+    times = pd.DatetimeIndex(values.times, name=TIME)
+    environments = pd.Index(values.environments, name=ENVIRONMENT)
+    index = pd.MultiIndex.from_arrays([environments, times]) if with_environment else times
+    frame = pd.DataFrame(
+        {series.column: column for series, column in zip(values.series, values.columns, strict=True)}, index=index
+    )
+    frame.attrs["units"] = {series.column: series.units for series in values.series}
+    return frame
+
+
+def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
+    """The cells that a question means.
+
+    Args:
+        cells: All cells.
+        **names: What they are called: ``report``, ``table``, ``row``, ``column``.
+
+    Raises:
+        NotReportedError: If there is none; it lists the nearest names.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for part, name in names.items():
+        means = matcher(name)
+        texts = cells.column(part).unique().to_pylist()
+        found = [text for text in texts if means(text)]
+        if not found:
+            raise not_reported(name, texts, part)
+        cells = cells.filter(pc.is_in(cells.column(part), pa.array(found, pa.string())))
+    return cells.to_pandas()

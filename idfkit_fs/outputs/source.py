@@ -1,0 +1,77 @@
+"""What series and cells are read from: EnergyPlus's database, or what stands in its stead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from idfkit_fs.outputs.database import Database
+from idfkit_fs.outputs.series import Environment, Series
+from idfkit_fs.outputs.sidecars import cells_table
+from idfkit_fs.outputs.values import Period, Values
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["DatabaseSource", "Source"]
+
+
+class Source(Protocol):
+    """Where a run's series and cells are read from."""
+
+    def series(self, frequency: str | None) -> Sequence[Series]:
+        """What is reported, at one frequency or at all."""
+
+    def environments(self, frequency: str) -> Sequence[Environment]:
+        """The periods that were simulated, as told beside the series of a frequency."""
+
+    def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
+        """Read series of a frequency; without any, when values hold."""
+
+    def cells(self) -> pa.Table:
+        """All cells of the tabular reports."""
+
+
+class DatabaseSource:
+    """EnergyPlus's database itself.
+
+    Args:
+        database: The database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def series(self, frequency: str | None) -> Sequence[Series]:
+        """What is reported, at one frequency or at all."""
+        reported = {name for name, _ in self._database.timelines}
+        wanted = reported if frequency is None else reported & {frequency}
+        return [series for series in self._database.series if series.frequency in wanted]
+
+    def environments(self, frequency: str) -> Sequence[Environment]:  # noqa: ARG002 - the same for all
+        """The periods that were simulated."""
+        return self._database.environments
+
+    def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
+        """Read series of a frequency, in one pass over all values: EnergyPlus gives them no index."""
+        timelines = [
+            timeline for sizing in period.kinds if (timeline := self._database.timelines.get((frequency, sizing)))
+        ]
+        windows = [np.full((len(series), len(timeline.times)), np.nan) for timeline in timelines]
+        for times, numbers, values in self._database.values(series) if series else ():
+            for timeline, window in zip(timelines, windows, strict=True):
+                rows = timeline.rows(times)
+                mine = rows >= 0
+                window[numbers[mine], rows[mine]] = values[mine]
+        return Values.joined(
+            [
+                Values(tuple(series), timeline.times, timeline.environment_names, tuple(window))
+                for timeline, window in zip(timelines, windows, strict=True)
+            ]
+        ).of(period.names)
+
+    def cells(self) -> pa.Table:
+        """All cells of the tabular reports."""
+        return cells_table(self._database.cells())

@@ -1,0 +1,221 @@
+"""The series and cells of a run: from its sidecars where it has them, else from its database."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from idfkit_fs.copies import LocalCopy
+from idfkit_fs.errors import DamagedRunError, NotReportedError, SidecarError, redact
+from idfkit_fs.outputs.database import Database
+from idfkit_fs.outputs.parquet import Fetch, Range, read_columns, read_footer
+from idfkit_fs.outputs.series import FREQUENCIES, Environment, Names, Series, choose, parse_frequency
+from idfkit_fs.outputs.sidecars import (
+    ENVIRONMENT,
+    TABULAR,
+    TIME,
+    Contents,
+    digest_of_values,
+    is_sidecar,
+    series_name,
+    series_of,
+)
+from idfkit_fs.outputs.source import DatabaseSource, Source
+from idfkit_fs.outputs.values import Period, Values, choose_period
+from idfkit_fs.runs.files import RunFileSystem
+from idfkit_fs.runs.record import RecordedFile, RunRecord
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+__all__ = ["RunData"]
+
+T = TypeVar("T")
+# A file up to this size is fetched whole, in one request, and checked by its hash.
+_SMALL = 2**20
+_UNUSABLE = (DamagedRunError, FileNotFoundError, SidecarError)
+
+
+class RunData:
+    """What a run reports.
+
+    Args:
+        files: The run's files.
+        record: The run's record; None for a run without one, for whose sidecars nobody vouches.
+        sql: The name of its database; None if it has none.
+    """
+
+    def __init__(self, files: RunFileSystem, record: RunRecord | None, sql: str | None) -> None:
+        self._files, self._record, self._sql = files, record, sql
+        self._sidecars = (
+            _Sidecars(files, record) if record and any(is_sidecar(file.name) for file in record.files) else None
+        )
+
+    def __reduce__(self) -> Any:
+        return RunData, (self._files, self._record, self._sql)
+
+    def find(self, variables: Names, keys: Names | None = None, frequency: str | None = None) -> list[Series]:
+        """The series that a question means; see [choose][idfkit_fs.outputs.series.choose]."""
+        wanted = None if frequency is None else parse_frequency(frequency)
+        try:
+            return choose(self.catalog(wanted), variables, keys, wanted)
+        except NotReportedError:
+            if wanted is None:
+                raise
+            # What is reported at another frequency is to be told of.
+            return choose(self.catalog(), variables, keys, wanted)
+
+    def catalog(self, frequency: str | None = None) -> Sequence[Series]:
+        """What is reported, at one frequency or at all."""
+        return self._ask(lambda source: source.series(frequency))
+
+    def period(self, frequency: str, environment: Names | None) -> Period:
+        """The periods that a question means; see [choose_period][idfkit_fs.outputs.values.choose_period]."""
+        return choose_period(self._ask(lambda source: source.environments(frequency)), environment)
+
+    def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
+        """Read series of a frequency; without any, when values hold."""
+        return self._ask(lambda source: source.read(frequency, series, period))
+
+    def cells(self) -> pa.Table:
+        """All cells of the tabular reports."""
+        return self._ask(operator.methodcaller("cells"))
+
+    def _ask(self, question: Callable[[Source], T]) -> T:
+        if self._sidecars is not None:
+            try:
+                return question(self._sidecars)
+            except _UNUSABLE as exc:
+                if self._sql is None:
+                    raise
+                warnings.warn(f"Reading the whole database of {redact(self._files.url())}: {exc}", stacklevel=2)
+                self._sidecars = None
+        return question(self._database)
+
+    @functools.cached_property
+    def _database(self) -> DatabaseSource:
+        if self._sql is None:
+            ended = "" if self._record is None or self._record.success else "; EnergyPlus ended the run with an error"
+            msg = (
+                f"{redact(self._files.url())} has no SQLite output{ended}: the model needs Output:SQLite, and include "
+                "and exclude must leave the .sql file or the sidecars made from it"
+            )
+            raise NotReportedError(msg)
+        self._copy: LocalCopy = self._files._leased(self._sql)
+        return DatabaseSource(Database(self._copy.path))
+
+
+class _Sidecars:
+    """The sidecars of a run, of which only what is asked for is fetched.
+
+    Each is checked: one that was made from another database than the run's is not used.
+    """
+
+    def __init__(self, files: RunFileSystem, record: RunRecord) -> None:
+        self._files = files
+        self._known = {file.name: file for file in record.files if is_sidecar(file.name)}
+        sql = record.output(".sql")
+        self._sql = record.file(sql) if sql else None
+        self._opened: dict[str, tuple[pq.ParquetFile, Contents]] = {}
+
+    def series(self, frequency: str | None) -> Sequence[Series]:
+        found = []
+        for name in FREQUENCIES if frequency is None else (frequency,):
+            kept = self._kept(name)
+            if kept:
+                found += series_of(self._open(kept[0])[0].schema_arrow, name)
+        return found
+
+    def environments(self, frequency: str) -> Sequence[Environment]:
+        return self._open(self._kept(frequency)[0])[1].environments
+
+    def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
+        names = [name for sizing in period.kinds if (name := series_name(frequency, sizing)) in self._kept(frequency)]
+        return Values.joined([self._read(name, series) for name in names]).of(period.names)
+
+    def cells(self) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if TABULAR not in self._known:
+            msg = f"{TABULAR} was left out"
+            raise SidecarError(msg)
+        with self._files._leased(TABULAR) as local:
+            try:
+                table = pq.read_table(local)
+            except (pa.ArrowException, OSError) as exc:
+                raise SidecarError(str(exc)) from exc
+        self._check(TABULAR, Contents.of(table.schema.metadata))
+        return table.replace_schema_metadata(None)
+
+    def _kept(self, frequency: str) -> list[str]:
+        """The sidecars of a frequency, that of the run periods first.
+
+        Raises:
+            SidecarError: If one was left out that the database would answer for.
+        """
+        both = [series_name(frequency, sizing) for sizing in (False, True)]
+        at_hand = [name for name in (*both, *self._known) if name in self._known]
+        given = self._open(at_hand[0])[1].sidecars
+        names = [name for name in both if name in given]
+        left_out = [name for name in names if name not in self._known]
+        if left_out and (self._sql or len(left_out) == len(names)):
+            msg = f"{left_out[0]} was left out"
+            raise SidecarError(msg)
+        return [name for name in names if name in self._known]
+
+    def _open(self, name: str) -> tuple[pq.ParquetFile, Contents]:
+        """A sidecar's footer, and what it says."""
+        if name not in self._opened:
+            file = self._known[name]
+            with self._fetching(file) as fetch:
+                footer = read_footer(file.size, fetch)
+                self._opened[name] = footer, self._check(name, Contents.of(footer.metadata.metadata))
+        return self._opened[name]
+
+    def _check(self, name: str, contents: Contents | None) -> Contents:
+        if contents is None or (self._sql and contents.sql_sha256 != self._sql.sha256):
+            msg = f"{name} was not made from the run's database"
+            raise SidecarError(msg)
+        return contents
+
+    def _read(self, name: str, series: Sequence[Series]) -> Values:
+        footer, contents = self._open(name)
+        file = self._known[name]
+        columns = [each.column for each in series]
+        digests = dict(zip((each.column for each in series_of(footer.schema_arrow, "")), contents.digests, strict=True))
+        with self._fetching(file) as fetch:
+            table = read_columns(file.size, fetch, footer, [TIME, ENVIRONMENT, *columns])
+            arrays = tuple(table.column(column).to_numpy() for column in columns)
+            if [digest_of_values(array) for array in arrays] != [digests[column] for column in columns]:
+                msg = f"{name} changed while it was read"
+                raise SidecarError(msg)
+        environments = table.column(ENVIRONMENT).to_numpy().astype(object)
+        return Values(tuple(series), table.column(TIME).to_numpy(), environments, arrays)
+
+    @contextlib.contextmanager
+    def _fetching(self, file: RecordedFile) -> Iterator[Fetch]:
+        here = self._files.local_root if self._files._is_here else None
+        if file.size > _SMALL and here is None:
+            with self._files._ranged(file) as fetch:
+                yield fetch
+            return
+        # Of a large one the series that are read have hashes of their own.
+        small = here is None or file.size <= _SMALL
+        copy = self._files._leased(file.name) if small else LocalCopy(Path(here or "", file.name))
+        with copy as local, local.open("rb") as opened:
+
+            def read(ranges: Sequence[Range]) -> list[bytes]:
+                parts = []
+                for start, stop in ranges:
+                    opened.seek(start)
+                    parts.append(opened.read(stop - start))
+                return parts
+
+            yield read

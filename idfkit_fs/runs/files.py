@@ -1,0 +1,124 @@
+"""The files of one run: checked against the run's record, and read through the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from idfkit_fs.adapter import Plan
+from idfkit_fs.copies import LocalCopy, Version, digest_of
+from idfkit_fs.errors import DamagedRunError, StoreError, redact
+from idfkit_fs.filesystem import FsspecFileSystem
+from idfkit_fs.location import StrPath
+from idfkit_fs.outputs.parquet import Fetch, Range
+from idfkit_fs.runs.record import RecordedFile
+from idfkit_fs.transfers import patiently
+
+__all__ = ["RunFileSystem"]
+
+
+class RunFileSystem(FsspecFileSystem):
+    """Files whose hashes are known, such as those of one run: checked against these, and read through the cache."""
+
+    known: tuple[RecordedFile, ...] | None = None
+
+    @classmethod
+    def of(cls, fs: FsspecFileSystem, known: tuple[RecordedFile, ...] | None) -> Self:
+        """The files at a filesystem's root; None if nothing is known of them."""
+        files = cls._bound(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
+        files.known = known
+        # A file never changes under its hash, so a copy that has it needs no look at the store.
+        files._reads_copies = not fs._is_here and (fs._reads_copies or known is not None)
+        return files
+
+    def __reduce__(self) -> Any:
+        return _restore_run, (super().__reduce__(), self.known)
+
+    def at(self, path: StrPath) -> Self:
+        """A directory within the run; its files are checked likewise."""
+        below = super().at(path)
+        if self.known is None:
+            return below
+        start = f"{self._root.relative(below._root.key)}/".lstrip("/")
+        inside = (file for file in self.known if file.name.startswith(start))
+        return self.of(below, tuple(file.model_copy(update={"name": file.name.removeprefix(start)}) for file in inside))
+
+    def _leased(self, path: StrPath) -> LocalCopy:
+        copy = super()._leased(path)
+        if self._is_here and self.known is not None:
+            self._check(path, *digest_of(copy.path))
+        return copy
+
+    def _version(self, path: StrPath) -> Plan[Version]:
+        entry = self._recorded(path) if self._reads_copies else None
+        if entry is None:
+            return (yield from super()._version(path))
+        return Version(f"sha256:{entry.sha256}", entry.name.rpartition("/")[2], entry.size, entry.sha256)
+
+    def _fetch(self, path: StrPath) -> Plan[bytes]:
+        data = yield from super()._fetch(path)
+        self._check(path, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    def _changed(self, path: StrPath, version: Version, size: int | None) -> Exception:
+        return (
+            super()._changed(path, version, size) if version.sha256 is None else self._damaged(path, version.size, size)
+        )
+
+    @contextlib.contextmanager
+    def _ranged(self, file: RecordedFile) -> Iterator[Fetch]:
+        """What fetches ranges of a file; if the block ends well, they are kept for the next time.
+
+        The record's hash is of the whole file, so it is the block that has to check what it got.
+        """
+        fetched: dict[Range, bytes] = {}
+
+        def place(wanted: Range) -> Version:
+            return Version(f"sha256:{file.sha256}:{wanted}", file.name)
+
+        def fetch(ranges: Sequence[Range]) -> list[bytes]:
+            kept = {wanted: self._cache.recall(place(wanted)) for wanted in ranges}
+            missing = [wanted for wanted, part in kept.items() if part is None]
+            if missing:
+                fetched.update(zip(missing, self._parts(file, missing), strict=True))
+            return [kept[wanted] or fetched[wanted] for wanted in ranges]
+
+        yield fetch
+        for wanted, data in fetched.items():
+            self._cache.remember(place(wanted), data)
+
+    def _parts(self, file: RecordedFile, ranges: Sequence[Range]) -> list[bytes]:
+        try:
+            parts = patiently(lambda: self._run(self._fetch_ranges(file.name, ranges)))
+        except StoreError as exc:
+            if type(exc) is StoreError:  # a range beyond the end
+                raise self._damaged(file.name, file.size, None) from exc
+            raise
+        if [len(part) for part in parts] != [stop - start for start, stop in ranges]:
+            raise self._damaged(file.name, file.size, None)
+        return parts
+
+    def _recorded(self, path: StrPath) -> RecordedFile | None:
+        name = self._root.relative(self._root.to_key(path))
+        return next((file for file in self.known or () if file.name == name), None)
+
+    def _check(self, path: StrPath, size: int, sha256: str) -> None:
+        entry = self._recorded(path)
+        if entry is not None and (entry.size, entry.sha256) != (size, sha256):
+            raise self._damaged(path, entry.size, size)
+
+    def _damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
+        sizes = "" if size is None else f" ({size} bytes instead of {expected})"
+        message = (
+            f"The file is not the one that the run's record names{sizes}; "
+            "another run may have been published over it: open the result again, or run it again"
+        )
+        return DamagedRunError(errno.EIO, message, redact(self.url(path)))
+
+
+def _restore_run(reduced: Any, known: tuple[RecordedFile, ...] | None) -> RunFileSystem:
+    restore, arguments = reduced
+    return RunFileSystem.of(restore(*arguments), known)
