@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from idfkit_fs.aio import AsyncFsspecFileSystem
-from idfkit_fs.builtin import AsyncS3FileSystem, LocalFileSystem, S3FileSystem
-from idfkit_fs.errors import IdfkitFsError
-from idfkit_fs.filesystem import FsspecFileSystem
-
 if TYPE_CHECKING:
+    from idfkit_fs.aio import AsyncFsspecFileSystem
+    from idfkit_fs.builtin import AsyncS3FileSystem, LocalFileSystem, S3FileSystem
+    from idfkit_fs.errors import IdfkitFsError
+    from idfkit_fs.filesystem import FsspecFileSystem
     from idfkit_fs.runs.publish import publish
     from idfkit_fs.runs.record import RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
@@ -38,17 +37,24 @@ __all__ = [
     "simulate",
 ]
 
-# Runs need pydantic and idfkit.simulation; a program that only moves files should not wait for them.
-_LAZY = {
-    "Case": "idfkit_fs.studies.prepare",
-    "RunRecord": "idfkit_fs.runs.record",
-    "RunResult": "idfkit_fs.runs.result",
-    "async_simulate": "idfkit_fs.runs.simulate",
-    "open_result": "idfkit_fs.runs.result",
-    "publish": "idfkit_fs.runs.publish",
-    "Study": "idfkit_fs.studies.study",
-    "run_case": "idfkit_fs.studies.worker",
-    "simulate": "idfkit_fs.runs.simulate",
+# Each is imported when it is asked for: runs need pydantic and idfkit.simulation, for which a program that only moves
+# files should not wait; and whoever uses xarray imports this package, for its engine.
+_MODULES = {
+    "AsyncFsspecFileSystem": "aio",
+    "AsyncS3FileSystem": "builtin",
+    "Case": "studies.prepare",
+    "FsspecFileSystem": "filesystem",
+    "IdfkitFsError": "errors",
+    "LocalFileSystem": "builtin",
+    "RunRecord": "runs.record",
+    "RunResult": "runs.result",
+    "S3FileSystem": "builtin",
+    "Study": "studies.study",
+    "async_simulate": "runs.simulate",
+    "open_result": "runs.result",
+    "publish": "runs.publish",
+    "run_case": "studies.worker",
+    "simulate": "runs.simulate",
 }
 
 
@@ -57,8 +63,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("idfkit-fs")
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"idfkit_fs.{_MODULES[name]}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -2,7 +2,7 @@
 
     xr.open_dataset("s3://bucket/study-001/case-42", engine="energyplus", storage_options={...})
 
-xarray finds it by its entry point, and imports it when it is asked for.
+xarray finds it by its entry point.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ import xarray as xr
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
-from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, UPathLike, repair, to_text
 from idfkit_fs.outputs.datasets import TIME_ATTRIBUTES, Array, arrays_of, keys_of
 from idfkit_fs.outputs.series import FREQUENCIES, Names, Series
-from idfkit_fs.outputs.values import Period, Values
-from idfkit_fs.runs.data import RunData
-from idfkit_fs.runs.files import RunFileSystem
-from idfkit_fs.runs.result import open_result
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from idfkit_fs.outputs.values import Period, Values
+    from idfkit_fs.runs.data import RunData
 
 __all__ = ["EnergyPlusBackend"]
 
@@ -128,6 +126,12 @@ def _names(names: str | Iterable[str] | None) -> set[str]:
 
 
 def _open(place: Location, storage_options: dict[str, Any] | None) -> RunData:
+    # Here, because xarray imports this module with the first file of any kind that it opens.
+    from idfkit_fs.filesystem import FsspecFileSystem
+    from idfkit_fs.runs.data import RunData
+    from idfkit_fs.runs.files import RunFileSystem
+    from idfkit_fs.runs.result import open_result
+
     text = to_text(place)
     if not text.endswith(".sql"):
         return open_result(place, storage_options=storage_options).data

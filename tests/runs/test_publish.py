@@ -16,6 +16,7 @@ from support.servers import Store
 import idfkit_fs
 from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
+from idfkit_fs.outputs.sidecars import is_sidecar
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
 
 
@@ -49,9 +50,12 @@ def test_the_record_tells_every_file(s3_place: Place, local_run: SimulationResul
     assert result.record is not None
     published = {entry.name: entry for entry in result.record.files}
     assert set(names_at(s3_place)) == {*published, "run.json"}
+    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
     for name, entry in published.items():
-        data = (Path(local_run.run_dir) / name).read_bytes()
+        data = fs.read_bytes(name)
         assert (entry.size, entry.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert is_sidecar(name) or (Path(local_run.run_dir) / name).read_bytes() == data
+    assert {name for name in published if is_sidecar(name)} == {"tabular.parquet", "timeseries-hourly.parquet"}
 
 
 def test_inputs_stay_at_home_unless_asked_for(s3_place: Place, local_run: SimulationResult) -> None:

@@ -1,0 +1,229 @@
+"""Reading many cases at once: frames, datasets, and what other libraries read of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask.dataframe as dd
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.dataset
+import pytest
+import xarray as xr
+from idfkit import IDFDocument
+from runs.conftest import Place
+from studies.variants import HEATING, broken, variant
+from support.proxy import FaultProxy
+from support.servers import Store
+
+from idfkit_fs import Case, FsspecFileSystem, Study
+from idfkit_fs.errors import CaseNotFoundError, NotReportedError
+
+TEMPERATURE = "Zone Mean Air Temperature"
+OUTDOORS = "Site Outdoor Air Drybulb Temperature"
+METER = "DistrictHeatingWater:Facility"
+COLUMN = f"ROOM:{TEMPERATURE} [C](Hourly)"
+HOURS = 48
+
+
+def model(insulation_m: float) -> IDFDocument:
+    document = variant(insulation_m)
+    document.add("Output:Variable", key_value="*", variable_name=OUTDOORS, reporting_frequency="Hourly")
+    return document
+
+
+def two_rooms() -> IDFDocument:
+    """The same with another room and other days; the first room has another name."""
+    document = model(0.2)
+    for zone in document["Zone"]:
+        document.rename("Zone", zone.name, "Hall")
+    return document
+
+
+@pytest.fixture(scope="module")
+def collected(moto: Store, epw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """Three cases that ran, of which one has other keys; one that failed, and one that has not been run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        study = Study(f"{moto.url}/{uuid.uuid4().hex}", storage_options=moto.storage_options)
+        study.add_cases(
+            [
+                Case("thick", model(0.2), epw, {"insulation_m": 0.2, "note": "good", "storeys": 1}),
+                Case("thin 1", model(0.05), epw, {"insulation_m": 0.05, "note": 3}),
+                Case("other", two_rooms(), epw, {"storeys": 2}),
+                Case("broken", broken(), epw),
+            ]
+        )
+        study.run()
+        study.add("later", model(0.1), epw)
+        yield study
+
+
+@pytest.fixture
+def ok(collected: Study) -> list[str]:
+    return list(collected.status().ok)
+
+
+def test_series_of_many_cases(collected: Study) -> None:
+    with pytest.warns(UserWarning, match="2 of 5 cases have no data: broken: EnergyPlus ended it with an error; later"):
+        frame = collected.timeseries("zone mean*")
+    assert frame.index.names == ["case", "time"]
+    assert frame.attrs["units"] == {COLUMN: "C", COLUMN.replace("ROOM", "HALL"): "C"}
+    assert set(frame.attrs["without_data"]) == {"broken", "later"}
+    for case in ("thick", "thin 1", "other"):
+        one = collected.result(case).timeseries("zone mean*")
+        pd.testing.assert_frame_equal(frame.loc[case].dropna(axis=1, how="all"), one, check_exact=True)
+    assert len(frame) == 3 * HOURS
+
+
+def test_a_case_without_the_series_is_told_of_and_the_others_are_read(collected: Study) -> None:
+    cases = ["thick", "other"]
+    with pytest.warns(UserWarning, match=r"1 of 2 cases have no data: other: There is no key value 'room'; .*'HALL'"):
+        frame = collected.timeseries(TEMPERATURE, keys="room", cases=cases)
+    assert list(frame.columns) == [COLUMN]
+    assert set(frame.index.unique("case")) == {"thick"}
+
+
+def test_what_no_case_has_is_an_error_that_names_the_nearest(collected: Study) -> None:
+    with pytest.raises(NotReportedError, match=r"None of 5 cases has data: .*the nearest are 'Zone Mean Air"):
+        collected.timeseries("Zone Mean Air Temprature")
+    with pytest.raises(NotReportedError, match=r"the nearest are 'End Uses'"):
+        collected.tabular("AnnualBuilding*", "End Use", cases="thick")
+    with pytest.raises(CaseNotFoundError, match="did you mean 'thick'"):
+        collected.timeseries(TEMPERATURE, cases=["thik"])
+    with pytest.raises(NotReportedError, match="later: it has not been run"):
+        collected.tabular(cases=["later"])
+
+
+@pytest.mark.filterwarnings("ignore:2 of 5 cases")
+def test_cells_of_many_cases(collected: Study, ok: list[str]) -> None:
+    frame = collected.tabular(*HEATING)
+    assert frame.index.name == "case" and list(frame.index) == ok
+    for case in ok:
+        pd.testing.assert_frame_equal(
+            frame.loc[[case]].reset_index(drop=True), collected.result(case).tabular(*HEATING), check_exact=True
+        )
+    assert frame["number"]["thin 1"] > frame["number"]["thick"]
+
+
+def test_a_dataset_of_many_cases(collected: Study, ok: list[str], tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="2 of 5 cases"):
+        dataset = collected.to_xarray([TEMPERATURE, OUTDOORS, METER])
+    assert dict(dataset.sizes) == {"case": 3, "key": 2, "time": HOURS}
+    assert dataset[TEMPERATURE].dims == ("case", "key", "time")
+    assert dataset[OUTDOORS].dims == dataset[METER].dims == ("case", "time")
+    assert dataset[TEMPERATURE].attrs["units"] == "degC" and dataset[METER].attrs["cell_methods"] == "time: sum"
+    assert list(dataset["case"].values) == ok
+    assert dataset["insulation_m"].sel(case="thin 1") == 0.05 and np.isnan(dataset["insulation_m"].sel(case="other"))
+    assert pd.isna(dataset["note"].values[0]) and list(dataset["note"].values[1:]) == ["good", "3"]
+    assert dataset["storeys"].sel(case="other") == 2
+    for case in ok:
+        one = collected.result(case)
+        key = "HALL" if case == "other" else "ROOM"
+        told = one.timeseries(TEMPERATURE).iloc[:, 0]
+        assert (dataset[TEMPERATURE].sel(case=case, key=key).to_series() == told).all()
+        assert (dataset[METER].sel(case=case).to_series() == one.timeseries(METER).iloc[:, 0]).all()
+    assert dataset[TEMPERATURE].sel(case="thick", key="HALL").isnull().all()
+    assert dataset.attrs["without_data"].startswith("broken: EnergyPlus ended it with an error; later")
+    dataset.to_netcdf(tmp_path / "study.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "study.nc", engine="h5netcdf") as again:
+        np.testing.assert_array_equal(again[TEMPERATURE], dataset[TEMPERATURE])
+
+
+@pytest.mark.filterwarnings("ignore:2 of 5 cases")
+def test_a_parquet_dataset_that_everybody_reads(collected: Study, ok: list[str], s3_place: Place) -> None:
+    collected.to_parquet(s3_place.url)
+
+    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
+    assert fs.glob("", "**") == [f"{case}.parquet" for case in ok]
+    frame = pd.read_parquet(s3_place.url, storage_options=s3_place.options)
+    assert len(frame) == 3 * HOURS
+    assert list(frame.columns[:3]) == ["case", "environment", "time"]
+    assert set(frame.columns[-3:]) == {"insulation_m", "note", "storeys"}
+    expected = collected.timeseries()
+    for case in ok:
+        mine = frame[frame["case"] == case].set_index("time")[list(expected.columns)]
+        np.testing.assert_array_equal(mine, expected.loc[case])
+    assert dict(frame.groupby("case")["insulation_m"].first().dropna()) == {"thick": 0.2, "thin 1": 0.05}
+
+    mean = frame.groupby("case")[COLUMN].mean().dropna()
+    by_dask = dd.read_parquet(s3_place.url, storage_options=s3_place.options)
+    assert by_dask.groupby("case")[COLUMN].mean().compute().dropna().to_dict() == pytest.approx(mean.to_dict())
+    by_arrow = pyarrow.dataset.dataset(fs.url().removeprefix("s3://"), filesystem=fs.fs)
+    only = by_arrow.to_table(columns=[COLUMN], filter=pyarrow.dataset.field("insulation_m") < 0.1)
+    assert only.column(0).to_numpy().mean() == pytest.approx(mean["thin 1"])
+    by_polars = pl.scan_pyarrow_dataset(by_arrow).filter(pl.col("case") == "thick").select(pl.col(COLUMN).mean())
+    assert by_polars.collect().item() == pytest.approx(mean["thick"])
+    with duckdb.connect() as connection:
+        connection.register_filesystem(fs.fs)
+        query = f"""SELECT "case", avg("{COLUMN}") FROM read_parquet('{s3_place.url}/*.parquet') GROUP BY 1"""
+        told = {case: value for case, value in connection.sql(query).fetchall() if value is not None}
+        assert told == pytest.approx(mean.to_dict())
+
+
+@pytest.mark.filterwarnings("ignore:2 of 5 cases")
+def test_a_dataset_is_replaced_only_when_asked(collected: Study, tmp_path: Path) -> None:
+    target = tmp_path / "dataset"
+    collected.to_parquet(target, TEMPERATURE)
+    with pytest.raises(FileExistsError, match="3 Parquet files stand here already; overwrite=True"):
+        collected.to_parquet(target, TEMPERATURE, cases="thick")
+    collected.to_parquet(target, METER, cases="thick", overwrite=True)
+    assert [path.name for path in target.iterdir()] == ["thick.parquet"]
+    assert METER in "".join(pd.read_parquet(target).columns)
+
+
+def test_several_frequencies_in_a_study(study: Study, epw: Path) -> None:
+    daily = variant()
+    for variable in daily["Output:Variable"]:
+        variable.reporting_frequency = "Daily"
+    study.add_cases([Case("daily", daily, epw), Case("hourly", variant(), epw)])
+    study.run()
+    with pytest.raises(ValueError, match="hourly in 'hourly', daily in 'daily'; choose one with frequency="):
+        study.timeseries(TEMPERATURE)
+    with pytest.warns(UserWarning, match="daily: 'Zone Mean Air Temperature' is not reported hourly, but daily"):
+        frame = study.timeseries(TEMPERATURE, frequency="hourly")
+    assert set(frame.index.unique("case")) == {"hourly"}
+
+
+def test_a_parameter_must_not_hide_a_column(study: Study, epw: Path, tmp_path: Path) -> None:
+    study.add("case", variant(), epw, parameters={"time": "noon"})
+    study.run()
+    for collect in (lambda: study.to_xarray(), lambda: study.to_parquet(tmp_path / "x")):
+        with pytest.raises(ValueError, match="parameter 'time' has the name of something else"):
+            collect()
+
+
+def test_a_damaged_run_is_told_of(study: Study, epw: Path) -> None:
+    study.add_cases([Case("good", variant(0.1), epw), Case("bad", variant(0.2), epw)])
+    study.run()
+    for name in ("tabular.parquet", "timeseries-hourly.parquet", "eplus.sql"):
+        study.fs.write_bytes(f"bad/{name}", b"PAR1 not any more")
+    with (
+        pytest.warns(UserWarning, match="Reading the whole database of s3://.*/bad"),
+        pytest.warns(UserWarning, match="1 of 2 cases have no data: bad: The file is not the one"),
+    ):
+        frame = study.timeseries(TEMPERATURE)
+    assert set(frame.index.unique("case")) == {"good"}
+
+
+def test_a_refused_login_stops_all(shaky_place: Place, proxy: FaultProxy, epw: Path) -> None:
+    study = Study(shaky_place.url, storage_options=shaky_place.options)
+    study.add("case", variant(), epw)
+    study.run()
+    proxy.answer_status(403, count=None, on=r"run\.json")
+    with pytest.raises(PermissionError):
+        study.timeseries(TEMPERATURE)
+
+
+def test_bars_show_how_far_reading_is(
+    collected: Study, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    collected.timeseries(TEMPERATURE, progress=True)
+    collected.to_xarray(TEMPERATURE, progress=True)
+    bars = capsys.readouterr().err
+    for word in ("Opening", "Reading", "Describing"):
+        assert f"{word} {collected.url.rpartition('/')[2]}: 100%" in bars
