@@ -37,9 +37,9 @@ class Values:
 
     def of(self, names: frozenset[str]) -> Values:
         """Those of some environments."""
-        mine = np.isin(self.environments.astype(str), sorted(names))
-        if mine.all():
+        if names.issuperset(self.environments):
             return self
+        mine = np.array([name in names for name in self.environments], dtype=bool)
         return Values(
             self.series, self.times[mine], self.environments[mine], tuple(column[mine] for column in self.columns)
         )

@@ -87,6 +87,11 @@ class RunData:
         """All cells of the tabular reports."""
         return self._ask(operator.methodcaller("cells"))
 
+    def forget(self) -> None:
+        """Let go of what the sidecars say of themselves, which takes memory where thousands of runs are looked at."""
+        if self._sidecars is not None:
+            self._sidecars.opened.clear()
+
     def _ask(self, question: Callable[[Source], T]) -> T:
         if self._sidecars is not None:
             try:
@@ -122,7 +127,7 @@ class _Sidecars:
         self._known = {file.name: file for file in record.files if is_sidecar(file.name)}
         sql = record.output(".sql")
         self._sql = record.file(sql) if sql else None
-        self._opened: dict[str, tuple[pq.ParquetFile, Contents]] = {}
+        self.opened: dict[str, tuple[pq.ParquetFile, Contents]] = {}
 
     def series(self, frequency: str | None) -> Sequence[Series]:
         found = []
@@ -172,12 +177,12 @@ class _Sidecars:
 
     def _open(self, name: str) -> tuple[pq.ParquetFile, Contents]:
         """A sidecar's footer, and what it says."""
-        if name not in self._opened:
+        if name not in self.opened:
             file = self._known[name]
             with self._fetching(file) as fetch:
                 footer = read_footer(file.size, fetch)
-                self._opened[name] = footer, self._check(name, Contents.of(footer.metadata.metadata))
-        return self._opened[name]
+                self.opened[name] = footer, self._check(name, Contents.of(footer.metadata.metadata))
+        return self.opened[name]
 
     def _check(self, name: str, contents: Contents | None) -> Contents:
         if contents is None or (self._sql and contents.sql_sha256 != self._sql.sha256):

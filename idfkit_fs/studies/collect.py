@@ -128,7 +128,9 @@ class Collector:
         def find(case: str) -> Reading:
             data = data_of(case)
             series = data.find(variables, keys, frequency)
-            return Reading(data, tuple(series), data.period(series[0].frequency, environment))
+            period = data.period(series[0].frequency, environment)
+            data.forget()
+            return Reading(data, tuple(series), period)
 
         readings = self.ask(find, "Opening")
         first_with = {reading.frequency: case for case, reading in reversed(readings.items())}
