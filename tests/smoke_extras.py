@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from idfkit_fs import FsspecFileSystem
-from idfkit_fs.errors import MissingExtraError
+from idfkit_fs import FsspecFileSystem, RunResult, publish
+from idfkit_fs.errors import MissingExtraError, NotReportedError
+from idfkit_fs.outputs.sidecars import can_write
 
 # Otherwise gcsfs asks Google what kind of bucket this is.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
@@ -24,8 +27,19 @@ def none() -> None:
     for url, extra in (("s3://bucket", "s3"), ("gs://bucket", "gcs"), ("az://container", "azure")):
         with pytest.raises(MissingExtraError, match=rf"pip install 'idfkit-fs\[{extra}\]'"):
             FsspecFileSystem.from_url(url)
+    done = published()
+    assert [file.name for file in done.record.files] == ["eplus.end"]
+    with pytest.raises(MissingExtraError, match=r"pip install 'idfkit-fs\[pandas\]'"):
+        done.timeseries()
     done = subprocess.run(["idfkit-fs"], capture_output=True, text=True, check=False)
     assert done.returncode and "pip install 'idfkit-fs[cli]'" in done.stderr and "Traceback" not in done.stderr
+
+
+def published() -> RunResult:
+    """A run without results, published."""
+    with TemporaryDirectory() as directory:
+        Path(directory, "eplus.end").write_text("EnergyPlus Completed Successfully")
+        return publish(directory, "memory://smoke/run", overwrite=True)
 
 
 def s3() -> None:
@@ -48,12 +62,17 @@ def pandas() -> None:
     frame = pd.DataFrame({"hour": [1, 2], "degC": [20.5, 21.0]})
     frame.to_parquet(fs.url("frame.parquet"), storage_options=fs.storage_options)
     assert pd.read_parquet(fs.url("frame.parquet"), storage_options=fs.storage_options).equals(frame)
+    assert can_write()
+    with pytest.raises(NotReportedError, match="has no SQLite output"):
+        published().timeseries()
 
 
 def xarray() -> None:
     import xarray as xr
 
-    assert xr.DataArray([20.5, 21.0], dims="time").mean() == 20.75
+    published()
+    with pytest.raises(NotReportedError, match="has no SQLite output"):
+        xr.open_dataset("memory://smoke/run", engine="energyplus")
 
 
 def dask() -> None:

@@ -26,6 +26,7 @@ MODULES = [
 
 def test_importing_loads_no_backend_and_nothing_heavy() -> None:
     heavy = (
+        "adbc_driver_manager",
         "adlfs",
         "aiobotocore",
         "botocore",
