@@ -17,7 +17,7 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from idfkit_fs.location import Location, UPathLike, repair, to_text
-from idfkit_fs.outputs.datasets import TIME_ATTRIBUTES, Array, arrays_of, keys_of
+from idfkit_fs.outputs.datasets import Array, arrays_of, coordinates_of, keys_of
 from idfkit_fs.outputs.series import FREQUENCIES, Names, Series
 
 if TYPE_CHECKING:
@@ -148,9 +148,7 @@ def _dataset(data: RunData, series: Sequence[Series], environment: Names | None,
     when = data.read(frequency, (), period)
     arrays = [array for array in arrays_of(series) if array.name not in drop]
     keys = keys_of(arrays)
-    coordinates: dict[str, Any] = {"time": ("time", when.times, TIME_ATTRIBUTES)}
-    if keys:
-        coordinates["key"] = ("key", np.array(keys, dtype=object), {"long_name": "key value"})
+    coordinates = coordinates_of(when.times, keys)
     if when.has_several_environments:
         coordinates["environment"] = ("time", when.environments)
     return xr.Dataset({array.name: _variable(data, array, keys, period, when) for array in arrays}, coordinates)

@@ -140,7 +140,7 @@ class Database:
         import pyarrow as pa
 
         indexes = [self._indexes[series] for series in (self.series if chosen is None else chosen)]
-        number_of = np.full(max(indexes, default=0) + 1, -1, dtype=np.int32)
+        number_of = np.full(max(indexes, default=0) + 2, -1)
         number_of[indexes] = np.arange(len(indexes))
         among = "" if chosen is None else f"AND ReportDataDictionaryIndex IN ({', '.join(map(str, indexes))})"
         query = f"""
@@ -159,9 +159,10 @@ class Database:
                 for batch in pa.RecordBatchReader.from_stream(stream):
                     if batch.num_rows:
                         # Array.to_numpy() would import pandas too.
-                        times, dictionary, values = (np.from_dlpack(column) for column in batch.columns)
-                        yield times, number_of[dictionary], values
-        except (adbc.Error, pa.ArrowException, IndexError, OSError) as exc:
+                        columns: list[Any] = [np.from_dlpack(column) for column in batch.columns]
+                        times, dictionary, values = columns
+                        yield times, number_of.take(dictionary, mode="clip"), values
+        except (adbc.Error, pa.ArrowException, OSError) as exc:
             raise self._unreadable(exc) from exc
 
     @functools.cached_property

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idfkit_fs.outputs.series import FREQUENCIES, Series
 
-__all__ = ["TIME_ATTRIBUTES", "Array", "arrays_of", "keys_of"]
+if TYPE_CHECKING:
+    from idfkit_fs.outputs.clock import Times
+
+__all__ = ["Array", "arrays_of", "coordinates_of", "keys_of"]
 
 # EnergyPlus's units that UDUNITS, which CF refers to, spells otherwise: its "C" is the coulomb.
 _UNITS = {"": "1", "C": "degC", "deltaC": "K", "hr": "h", "kgWater/kgDryAir": "kg/kg", "ach": "1/h", "ppm": "1e-6"}
-TIME_ATTRIBUTES = {"standard_name": "time", "long_name": "end of the interval, local standard time"}
 # Of these there is one in a building, so they have no dimension of keys.
 _NO_KEYS = ("", "Environment")
 
@@ -64,3 +66,15 @@ def arrays_of(series: Iterable[Series]) -> list[Array]:
 def keys_of(arrays: Sequence[Array]) -> list[str]:
     """The key values of those variables that have such, each once."""
     return list(dict.fromkeys(key for array in arrays if array.has_keys for key in array.series))
+
+
+def coordinates_of(times: Times, keys: Sequence[str]) -> dict[str, Any]:
+    """The coordinates of times, and of keys if there are any, as xarray takes them."""
+    import numpy as np
+
+    told = {"standard_name": "time", "long_name": "end of the interval, local standard time"}
+    # Nanoseconds are what every release of xarray has.
+    coordinates: dict[str, Any] = {"time": ("time", times.astype("datetime64[ns]"), told)}
+    if keys:
+        coordinates["key"] = ("key", np.array(keys, dtype=object), {"long_name": "key value"})
+    return coordinates

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from idfkit_fs.outputs.datasets import TIME_ATTRIBUTES, Array, arrays_of, keys_of
+from idfkit_fs.outputs.datasets import Array, arrays_of, coordinates_of, keys_of
 from idfkit_fs.outputs.frames import series_frame
 from idfkit_fs.outputs.series import Series
 from idfkit_fs.outputs.sidecars import ENVIRONMENT, TIME, series_field
@@ -72,13 +72,9 @@ def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[st
         dims = (CASE, "key", TIME) if array.has_keys else (CASE, TIME)
         variables[array.name] = (dims, filled if array.has_keys else filled[:, 0], array.attributes)
     told = _parameters([parameters[case] for case in values], {*variables, CASE, "key", TIME})
-    coordinates: dict[str, Any] = {
-        CASE: (CASE, np.array([*values], dtype=object)),
-        TIME: (TIME, times, TIME_ATTRIBUTES),
-        **{name: (CASE, given.to_numpy(zero_copy_only=False)) for name, given in told.items()},
-    }
-    if keys:
-        coordinates["key"] = ("key", np.array(keys, dtype=object), {"long_name": "key value"})
+    coordinates = coordinates_of(times, keys)
+    coordinates[CASE] = (CASE, np.array([*values], dtype=object))
+    coordinates |= {name: (CASE, given.to_numpy(zero_copy_only=False)) for name, given in told.items()}
     return xr.Dataset(variables, coordinates)
 
 
