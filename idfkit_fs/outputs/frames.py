@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from idfkit_fs.outputs.series import matcher, not_reported
+from idfkit_fs.outputs.series import Series, matcher, not_reported
 from idfkit_fs.outputs.sidecars import ENVIRONMENT, TIME
 from idfkit_fs.outputs.values import Values
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["chosen_cells", "series_frame"]
+__all__ = ["attributes_of", "chosen_cells", "series_frame"]
 
 
 def series_frame(values: Values, with_environment: bool | None = None) -> pd.DataFrame:
-    """One column a series, by the end of each interval; the units of the columns are in the frame's ``attrs``.
+    """One column a series, by the end of each interval; units and keys of the columns are in the frame's ``attrs``.
 
     Args:
         values: The series.
@@ -31,8 +32,17 @@ def series_frame(values: Values, with_environment: bool | None = None) -> pd.Dat
     frame = pd.DataFrame(
         {series.column: column for series, column in zip(values.series, values.columns, strict=True)}, index=index
     )
-    frame.attrs["units"] = {series.column: series.units for series in values.series}
+    frame.attrs |= attributes_of(values.series)
     return frame
+
+
+def attributes_of(series: Iterable[Series]) -> dict[str, dict[str, str]]:
+    """The units and keys of series by the headings of their columns."""
+    listed = list(series)
+    return {
+        "units": {each.column: each.units for each in listed},
+        "keys": {each.column: each.key for each in listed},
+    }
 
 
 def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from idfkit_fs.errors import NotReportedError, did_you_mean
 
@@ -24,6 +24,9 @@ __all__ = [
     "parse_frequency",
     "stored_frequency",
 ]
+
+# How many names a message lists.
+_TOLD = 3
 
 Names = str | Iterable[str]
 """A name, or several; case does not matter, and ``*`` stands for any characters, as in EnergyPlus."""
@@ -183,17 +186,18 @@ def not_reported(name: str, known: Iterable[str], what: str) -> NotReportedError
         The error to raise.
     """
     spelt = {text.lower(): text for text in known if text}
-    near = difflib.get_close_matches(name.lower(), list(spelt), n=3, cutoff=0.5)
-    near += [text for text in spelt if name.strip("* ").lower() in text and text not in near][: 3 - len(near)]
-    shown = ", ".join(repr(spelt[text]) for text in near or [*spelt][:3])
-    others = f"; {'the nearest are' if near else 'there are'} {shown}" if shown else ", nor any other"
-    return NotReportedError(f"There is no {what} {name!r}{others}")
+    near = difflib.get_close_matches(name.lower(), list(spelt), n=_TOLD, cutoff=0.5)
+    near += [text for text in spelt if name.strip("* ").lower() in text and text not in near][: _TOLD - len(near)]
+    shown = [repr(spelt[text]) for text in near or [*spelt][:_TOLD]]
+    verb, more = "is" if len(shown) == 1 else "are", len(spelt) - len(shown)
+    others = f"; {'the nearest' if near else 'there'} {verb} {', '.join(shown)}" if shown else ", nor any other"
+    return NotReportedError(f"There is no {what} {name!r}{others}{'' if near or more <= 0 else f' and {more} more'}")
 
 
 def choose(
     catalog: Sequence[Series], variables: Names, keys: Names | None = None, frequency: str | None = None
 ) -> list[Series]:
-    """The series that a question means, in the order of the catalog.
+    """The series that a question means, in its order: by variable, then by key.
 
     Args:
         catalog: What there is.
@@ -210,7 +214,7 @@ def choose(
     """
     wanted = None if frequency is None else parse_frequency(frequency)
     named = _of_variables(catalog, _listed(variables), wanted)
-    found = _of_keys(named, None if keys is None else _listed(keys))
+    found = _of_keys(named, _listed(keys or "*"))
     frequencies = [name for name in FREQUENCIES if any(series.frequency == name for series in found)]
     if len(frequencies) > 1:
         msg = f"these are reported at several frequencies: {', '.join(frequencies)}; choose one with frequency="
@@ -222,31 +226,32 @@ def _listed(names: Names) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _of_variables(catalog: Sequence[Series], names: list[str], frequency: str | None) -> list[Series]:
-    chosen: dict[Series, Any] = {}
+def _of_variables(catalog: Sequence[Series], names: list[str], frequency: str | None) -> list[list[Series]]:
+    """For each name, what is reported of it."""
+    found = []
     for name in names:
         means = matcher(name)
         everywhere = [series for series in catalog if means(series.variable)]
-        found = [series for series in everywhere if frequency in (None, series.frequency)]
-        if not found:
+        found.append([series for series in everywhere if frequency in (None, series.frequency)])
+        if not found[-1]:
             if everywhere:
                 raise _at_other_frequencies(name, everywhere, frequency)
-            raise not_reported(name, (series.variable for series in catalog), "output variable")
-        chosen |= dict.fromkeys(found)
-    return [series for series in catalog if series in chosen]
+            raise not_reported(name, (series.variable for series in catalog), "output variable or meter")
+    return found
 
 
-def _of_keys(named: list[Series], keys: list[str] | None) -> list[Series]:
-    if keys is None:
-        return named
-    chosen: dict[Series, Any] = {}
-    for key in keys:
-        means = matcher(key)
-        found = [series for series in named if means(series.key)]
-        if not found:
-            raise not_reported(key, (series.key for series in named), "key value")
-        chosen |= dict.fromkeys(found)
-    return [series for series in named if series in chosen]
+def _of_keys(named: list[list[Series]], keys: list[str]) -> list[Series]:
+    """Those of some keys, each once."""
+    matchers = {key: matcher(key) for key in keys}
+    every = [series for of_name in named for series in of_name]
+    for key, means in matchers.items():
+        if not any(means(series.key) for series in every):
+            raise not_reported(key, (series.key for series in every), "key value")
+    return list(
+        dict.fromkeys(
+            series for of_name in named for means in matchers.values() for series in of_name if means(series.key)
+        )
+    )
 
 
 def _at_other_frequencies(name: str, elsewhere: list[Series], frequency: str | None) -> NotReportedError:

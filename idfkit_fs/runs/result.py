@@ -110,9 +110,10 @@ class RunResult(SimulationResult):
                 no run period.
 
         Returns:
-            One column a series, named as in EnergyPlus's CSV with its units, such as
+            One column a series, in the order asked for, named as in EnergyPlus's CSV with its units, such as
             ``"OFFICE:Zone Mean Air Temperature [C](Hourly)"``. The index is the end of each interval in local standard
-            time, after the environment's name if there are several. ``attrs["units"]`` tells the units by column.
+            time, after the environment's name if there are several. ``attrs["units"]`` and ``attrs["keys"]`` tell the
+            units and key values by these names; pandas does not change them when you rename columns or divide.
 
         Raises:
             NotReportedError: If there is no such variable, key or environment, and it lists the nearest; or if the run
@@ -121,7 +122,8 @@ class RunResult(SimulationResult):
             MissingExtraError: If pandas or pyarrow is not installed.
 
         Examples:
-            >>> result.timeseries("Zone Mean Air Temperature", keys="OFFICE*", frequency="hourly")  # doctest: +SKIP
+            >>> frame = result.timeseries("Zone Mean Air Temperature", frequency="hourly")  # doctest: +SKIP
+            >>> frame.rename(columns=frame.attrs["keys"]).plot(ylabel="C")  # doctest: +SKIP
             >>> result.timeseries("Electricity:Facility").sum() / 3.6e6  # kWh  # doctest: +SKIP
         """
         data = self.data
@@ -181,7 +183,7 @@ class RunResult(SimulationResult):
                 "files": f"{len(self.record.files)} ({ByteSize(size).human_readable(decimal=True, separator=' ')})",
             }
         body = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text)
-        return f"<table><caption>{escape(redact(self.url))}</caption><tbody>{body}</tbody></table>"
+        return f"<table><caption>{escape(f'RunResult({redact(self.url)!r})')}</caption><tbody>{body}</tbody></table>"
 
     def _leased_sql(self) -> LocalCopy | None:
         path = self.sql_path

@@ -106,7 +106,7 @@ class Collector:
         found = {case: given for case, given in answers.items() if given is not None}
         self._cases = [*found]
         if not found:
-            msg = f"None of {counted(self._total)} has data: {self._reasons()}" if self._total else "there is no case"
+            msg = f"None of {counted(self._total)} has data: {self.reasons()}" if self._total else "there is no case"
             raise NotReportedError(msg)
         return found
 
@@ -148,10 +148,20 @@ class Collector:
         """Tell which cases have no data."""
         if self.without_data:
             warnings.warn(
-                f"{len(self.without_data)} of {counted(self._total)} have no data: {self._reasons()}", stacklevel=3
+                f"{len(self.without_data)} of {counted(self._total)} have no data: {self.reasons()}", stacklevel=3
             )
 
-    def _reasons(self) -> str:
-        told = [f"{case}: {reason}" for case, reason in [*sorted(self.without_data.items())][:_TOLD]]
-        more = len(self.without_data) - len(told)
-        return "; ".join(told) + (f"; and {more} more" if more else "")
+    def reasons(self) -> str:
+        """Why cases have no data, each reason once, with some of its cases; those that they share with others last."""
+        cases_of: dict[str, list[str]] = {}
+        for case, reason in sorted(self.without_data.items()):
+            cases_of.setdefault(reason, []).append(case)
+        ordered = sorted(cases_of.items(), key=lambda item: item[0] in _REASONS.values())
+        told = [f"{_some(cases)}: {reason}" for reason, cases in ordered[:_TOLD]]
+        more = len(ordered) - len(told)
+        return "; ".join(told) + (f"; and {more} more reasons" if more else "")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _TOLD
+    return ", ".join(names[:_TOLD]) + (f" and {more} more" if more > 0 else "")

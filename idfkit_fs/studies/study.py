@@ -517,8 +517,9 @@ class Study:
             progress: Whether to show bars.
 
         Returns:
-            One column a series. The index is the case's name and the end of the interval; between them the
-            environment's name if a case has several.
+            One column a series, as [RunResult.timeseries][idfkit_fs.RunResult.timeseries] names them, with the same
+            ``attrs``. The index is the case's name and the end of the interval; between them the environment's name
+            if a case has several.
 
         Raises:
             NotReportedError: If no case has such series; it lists the nearest names.
@@ -606,7 +607,7 @@ class Study:
         Returns:
             One array a variable, with the dimensions ``case``, ``key`` and ``time``; meters, and what is reported of
             the whole site, have no ``key``. The parameters are coordinates of the cases. NaN where a case has no such
-            key or time. ``attrs["without_data"]`` tells of cases without data.
+            key or time. ``attrs["without_data"]`` tells of cases without data, if there are any.
 
         Raises:
             NotReportedError: As [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
@@ -624,8 +625,9 @@ class Study:
         from idfkit_fs.studies.tables import to_dataset
 
         dataset: xr.Dataset = to_dataset(values, self._parameters_of(collector))
-        # A text, for a netCDF file has no dictionaries.
-        dataset.attrs["without_data"] = "; ".join(f"{case}: {why}" for case, why in collector.without_data.items())
+        if collector.without_data:
+            # A text, for a netCDF file has no dictionaries.
+            dataset.attrs["without_data"] = collector.reasons()
         collector.warn()
         return dataset
 

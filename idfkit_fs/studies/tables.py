@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from idfkit_fs.outputs.datasets import Array, arrays_of, coordinates_of, keys_of
-from idfkit_fs.outputs.frames import series_frame
+from idfkit_fs.outputs.frames import attributes_of, series_frame
 from idfkit_fs.outputs.series import Series
 from idfkit_fs.outputs.sidecars import ENVIRONMENT, TIME, series_field
 from idfkit_fs.outputs.values import Values
@@ -31,7 +31,7 @@ def values_frame(values: Mapping[str, Values]) -> pd.DataFrame:
     several = any(each.has_several_environments for each in values.values())
     frames = {case: series_frame(each, with_environment=several) for case, each in values.items()}
     frame = pd.concat(frames, names=[CASE])
-    frame.attrs["units"] = {series.column: series.units for each in values.values() for series in each.series}
+    frame.attrs |= attributes_of(series for each in values.values() for series in each.series)
     return frame
 
 
