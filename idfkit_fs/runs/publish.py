@@ -240,15 +240,15 @@ class Publication:
         place = directory if DRAFT_NAME in files else None
         try:
             with TemporaryDirectory(prefix=_ASIDE, dir=place) as aside:
-                sources = {name: directory / name for name in names}
-                if not recorded:
-                    sources |= self._write_sidecars(directory, files, record, Path(aside))
-                if record.success and files and not sources:
-                    msg = f"include and exclude leave none of the run's {len(files)} files"
-                    raise ValueError(msg)
                 stands, old = standing or patiently(lambda: self.standing(record.id))
                 if old is not None and old.id == record.id:
                     return result_of(self.fs, old)
+                sources = {name: directory / name for name in names}
+                if not recorded:
+                    sources |= self._write_sidecars(directory, files, record, Path(aside), stop)
+                if record.success and files and not sources:
+                    msg = f"include and exclude leave none of the run's {len(files)} files"
+                    raise ValueError(msg)
                 leftovers = self._replaced(directory, old) - sources.keys()
                 if stands:
                     discard(self.fs, [RECORD_NAME])
@@ -261,15 +261,24 @@ class Publication:
         self._remove_leftovers(leftovers)
         return result_of(self.fs, record)
 
-    def _write_sidecars(self, directory: Path, files: Sequence[str], record: RunRecord, aside: Path) -> dict[str, Path]:
+    def _write_sidecars(
+        self, directory: Path, files: Sequence[str], record: RunRecord, aside: Path, stop: threading.Event
+    ) -> dict[str, Path]:
         """The sidecars of a run, written to a directory of their own: the run's is left as it is."""
         sql = output_name(files, record.output_prefix, ".sql")
         if sql is None or not record.success or not (can_write() if self.sidecars is None else self.sidecars):
             return {}
         try:
-            with counter(None, f"Preparing {last_name(self.fs.url())}", "value", self.progress) as done:
+            with counter(None, f"Preparing {last_name(self.fs.url())}", "value", self.progress) as counted:
+
+                def done(count: int) -> None:
+                    _raise_if(stop.is_set())
+                    counted(count)
+
                 _, sha256 = digest_of(directory / sql)
                 names = write_sidecars(directory / sql, sha256, aside, lambda name: bool(self.select([name])), done)
+        except InterruptedError:
+            raise
         except (UnreadableDatabaseError, OSError) as exc:
             # They only make reading quicker, so the run is published without.
             logger.warning("the sidecars of %s could not be written: %s", redact(self.fs.url()), exc)
