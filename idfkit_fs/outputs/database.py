@@ -28,7 +28,9 @@ __all__ = ["Cell", "Database"]
 
 _RUN_PERIOD = 3
 _BATCH = 65_536
-_NEEDED = frozenset({"ReportData", "ReportDataDictionary", "Time", "EnvironmentPeriods", "TabularDataWithStrings"})
+_NEEDED = frozenset({"ReportData", "ReportDataDictionary", "Time", "EnvironmentPeriods", "Simulations"})
+# Only there where Output:SQLite asks for SimpleAndTabular.
+_CELLS = "TabularDataWithStrings"
 
 
 class Cell(NamedTuple):
@@ -75,8 +77,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._uri = f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"
-        tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
-        missing = sorted(_NEEDED - tables)
+        self._tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
+        missing = sorted(_NEEDED - self._tables)
         if missing:
             why = f"it has no table {missing[0]}"
             raise self._unreadable(why)
@@ -86,13 +88,18 @@ class Database:
 
         Args:
             reports: Names of reports; None for all.
+
+        Returns:
+            The cells; none where the model asked for no tables in the database.
         """
+        if _CELLS not in self._tables:
+            return []
         names = sorted(reports or ())
         chosen = "" if reports is None else f"WHERE ReportName IN ({', '.join('?' * len(names))})"
         query = f"""
             SELECT ReportName, ReportForString, TableName, RowName, ColumnName, Units, Value
-            FROM TabularDataWithStrings {chosen} ORDER BY TabularDataIndex
-        """  # noqa: S608 - question marks alone
+            FROM {_CELLS} {chosen} ORDER BY TabularDataIndex
+        """  # noqa: S608 - question marks and a name of ours
         cells = (Cell(*(text or "" for text in row)) for row in self._rows(query, names))
         return [cell._replace(value=cell.value.strip()) for cell in cells]
 

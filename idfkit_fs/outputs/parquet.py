@@ -46,6 +46,9 @@ def read_footer(size: int, fetch: Fetch) -> pq.ParquetFile:
 
     start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
     tail = fetch([(start, size)])[0]
+    if len(tail) < size - start:
+        msg = "it is shorter than it should be"
+        raise SidecarError(msg)
     length = int.from_bytes(tail[-_LENGTH_AND_MAGIC:-4], "little") + _LENGTH_AND_MAGIC
     if length > len(tail) and length <= size:
         tail = fetch([(size - length, start)])[0] + tail

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -146,17 +146,13 @@ class Series:
 
 def headed(found: Iterable[Series]) -> list[Series]:
     """Name the columns, each differently: of equal ones the schedule is told, else a number."""
-    columns: list[Series] = []
-    used: Counter[str] = Counter()
+    columns: dict[str, Series] = {}
     for series in found:
-        heading = series.heading()
-        if used[heading] and series.schedule:
-            heading = series.heading(f":{series.schedule}")
-        used[heading] += 1
-        if used[heading] > 1:
-            heading = series.heading(f" #{used[heading]}")
-        columns.append(replace(series, column=heading))
-    return columns
+        told = ("", *([f":{series.schedule}"] if series.schedule else ()))
+        headings = (series.heading(note) for note in itertools.chain(told, (f" #{n}" for n in itertools.count(2))))
+        heading = next(heading for heading in headings if heading not in columns)
+        columns[heading] = replace(series, column=heading)
+    return list(columns.values())
 
 
 def matcher(name: str) -> Callable[[str], bool]:
@@ -210,11 +206,11 @@ def choose(
 
     Raises:
         NotReportedError: If a variable or a key is not there; it lists the nearest ones.
-        ValueError: If the variables are reported at several frequencies, and none was given.
+        ValueError: If the variables are reported at several frequencies, and none was given; or if nothing is named.
     """
     wanted = None if frequency is None else parse_frequency(frequency)
-    named = _of_variables(catalog, _listed(variables), wanted)
-    found = _of_keys(named, _listed(keys or "*"))
+    named = _of_variables(catalog, _listed(variables, "variables"), wanted)
+    found = _of_keys(named, _listed("*" if keys is None else keys, "keys"))
     frequencies = [name for name in FREQUENCIES if any(series.frequency == name for series in found)]
     if len(frequencies) > 1:
         msg = f"these are reported at several frequencies: {', '.join(frequencies)}; choose one with frequency="
@@ -222,8 +218,12 @@ def choose(
     return found
 
 
-def _listed(names: Names) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def _listed(names: Names, what: str) -> list[str]:
+    listed = [names] if isinstance(names, str) else list(names)
+    if not listed:
+        msg = f"{what} names nothing; leave it out for all"
+        raise ValueError(msg)
+    return listed
 
 
 def _of_variables(catalog: Sequence[Series], names: list[str], frequency: str | None) -> list[list[Series]]:

@@ -15,7 +15,7 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from idfkit_fs.outputs.clock import Timeline
+    from idfkit_fs.outputs.clock import Timeline, Times
 
     _Table = tuple[Timeline, list[int]]
 
@@ -41,7 +41,7 @@ __all__ = [
     "Contents",
     "can_write",
     "cells_table",
-    "digest_of_values",
+    "digests_of",
     "is_sidecar",
     "series_field",
     "series_name",
@@ -84,7 +84,7 @@ class Contents:
         sql_sha256: SHA-256 of the database that it was made from.
         environments: All periods that were simulated.
         sidecars: The names of all sidecars of series that the database gives.
-        digests: For each series a hash of its values, so that parts of two versions of the file are not mixed.
+        digests: For each column a hash of its values, so that parts of two versions of the file are not mixed.
     """
 
     sql_sha256: str
@@ -177,14 +177,16 @@ def _texts(texts: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
 
 
-def digest_of_values(values: npt.NDArray[np.float64]) -> str:
-    """A hash of a series."""
-    digest: str = _hash(values).hexdigest()
-    return digest
+def digests_of(
+    times: Times, environments: npt.NDArray[np.object_], columns: Iterable[npt.NDArray[np.float64]]
+) -> list[str]:
+    """A hash of each column of a sidecar."""
+    texts = "\0".join(environments).encode()
+    return [_hash(data).hexdigest() for data in (times.tobytes(), texts, *(column.tobytes() for column in columns))]
 
 
-def _hash(values: npt.NDArray[np.float64] | None = None) -> Any:
-    return hashlib.blake2b(b"" if values is None else values.tobytes(), digest_size=8)
+def _hash(data: bytes = b"") -> Any:
+    return hashlib.blake2b(data, digest_size=8)
 
 
 def _tables(database: Database) -> dict[str, _Table]:
@@ -279,7 +281,9 @@ class _Writer:
         """Write what is left, and the footer."""
         while self._start < len(self._timeline.times):
             self._flush()
-        digests = tuple(digest.hexdigest() for digest in self._digests)
+        timeline = self._timeline
+        when = digests_of(timeline.times, timeline.environment_names, ())
+        digests = (*when, *(digest.hexdigest() for digest in self._digests))
         self._file.add_key_value_metadata(Contents(**{**vars(contents), "digests": digests}).to_metadata())
 
     def _flush(self) -> None:

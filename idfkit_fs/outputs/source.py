@@ -65,12 +65,11 @@ class DatabaseSource:
                 rows = timeline.rows(times)
                 mine = rows >= 0
                 window[numbers[mine], rows[mine]] = values[mine]
-        return Values.joined(
-            [
-                Values(tuple(series), timeline.times, timeline.environment_names, tuple(window))
-                for timeline, window in zip(timelines, windows, strict=True)
-            ]
-        ).of(period.names)
+        parts = [
+            Values(tuple(series), timeline.times, timeline.environment_names, tuple(window))
+            for timeline, window in zip(timelines, windows, strict=True)
+        ]
+        return Values.joined(series, parts).of(period.names)
 
     def cells(self) -> pa.Table:
         """All cells of the tabular reports."""

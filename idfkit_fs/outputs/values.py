@@ -45,10 +45,12 @@ class Values:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[Values]) -> Values:
-        """Values of the same series, of periods one after the other."""
+    def joined(cls, series: Sequence[Series], parts: Sequence[Values]) -> Values:
+        """Values of some series, of periods one after the other, if there are any."""
+        none = cls((), np.array([], "datetime64[us]"), np.array([], object), tuple(np.array([]) for _ in series))
+        parts = [none, *parts]
         return cls(
-            parts[0].series,
+            tuple(series),
             np.concatenate([part.times for part in parts]),
             np.concatenate([part.environments for part in parts]),
             tuple(np.concatenate(columns) for columns in zip(*(part.columns for part in parts), strict=True)),

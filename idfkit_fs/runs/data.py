@@ -20,7 +20,7 @@ from idfkit_fs.outputs.sidecars import (
     TABULAR,
     TIME,
     Contents,
-    digest_of_values,
+    digests_of,
     is_sidecar,
     series_name,
     series_of,
@@ -131,27 +131,27 @@ class _Sidecars:
 
     def series(self, frequency: str | None) -> Sequence[Series]:
         found = []
-        for name in FREQUENCIES if frequency is None else (frequency,):
-            kept = self._kept(name)
-            if kept:
-                found += series_of(self._open(kept[0])[0].schema_arrow, name)
+        for each in FREQUENCIES if frequency is None else (frequency,):
+            given = self._given(each)
+            kept = [name for name in given if name in self._known]
+            # Without a database, what was kept has to do.
+            for name in kept[:1] if self._sql is None else given[:1]:
+                found += series_of(self._open(name)[0].schema_arrow, each)
         return found
 
     def environments(self, frequency: str) -> Sequence[Environment]:
-        return self._open(self._kept(frequency)[0])[1].environments
+        return self._open(self._at_hand(frequency))[1].environments
 
     def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
-        names = [name for sizing in period.kinds if (name := series_name(frequency, sizing)) in self._kept(frequency)]
-        return Values.joined([self._read(name, series) for name in names]).of(period.names)
+        wanted = [series_name(frequency, sizing) for sizing in period.kinds]
+        parts = [self._read(name, series) for name in self._given(frequency) if name in wanted]
+        return Values.joined(series, parts).of(period.names)
 
     def cells(self) -> pa.Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        if TABULAR not in self._known:
-            msg = f"{TABULAR} was left out"
-            raise SidecarError(msg)
-        with self._files._leased(TABULAR) as local:
+        with self._files._leased(self._file(TABULAR).name) as local:
             try:
                 table = pq.read_table(local)
             except (pa.ArrowException, OSError) as exc:
@@ -159,30 +159,34 @@ class _Sidecars:
         self._check(TABULAR, Contents.of(table.schema.metadata))
         return table.replace_schema_metadata(None)
 
-    def _kept(self, frequency: str) -> list[str]:
-        """The sidecars of a frequency, that of the run periods first.
+    def _given(self, frequency: str) -> list[str]:
+        """The sidecars of a frequency that the database gives, that of the run periods first."""
+        given = self._open(self._at_hand(frequency))[1].sidecars
+        return [name for name in _both(frequency) if name in given]
 
-        Raises:
-            SidecarError: If one was left out that the database would answer for.
-        """
-        both = [series_name(frequency, sizing) for sizing in (False, True)]
-        at_hand = [name for name in (*both, *self._known) if name in self._known]
-        given = self._open(at_hand[0])[1].sidecars
-        names = [name for name in both if name in given]
-        left_out = [name for name in names if name not in self._known]
-        if left_out and (self._sql or len(left_out) == len(names)):
-            msg = f"{left_out[0]} was left out"
-            raise SidecarError(msg)
-        return [name for name in names if name in self._known]
+    def _at_hand(self, frequency: str) -> str:
+        """A sidecar that was kept, if possible one of a frequency."""
+        return next(name for name in (*_both(frequency), *self._known) if name in self._known)
 
     def _open(self, name: str) -> tuple[pq.ParquetFile, Contents]:
-        """A sidecar's footer, and what it says."""
+        """A sidecar's footer, and what it says.
+
+        Raises:
+            SidecarError: If it was left out.
+        """
         if name not in self.opened:
-            file = self._known[name]
+            file = self._file(name)
             with self._fetching(file) as fetch:
                 footer = read_footer(file.size, fetch)
                 self.opened[name] = footer, self._check(name, Contents.of(footer.metadata.metadata))
         return self.opened[name]
+
+    def _file(self, name: str) -> RecordedFile:
+        file = self._known.get(name)
+        if file is None:
+            msg = f"{name} was left out"
+            raise SidecarError(msg)
+        return file
 
     def _check(self, name: str, contents: Contents | None) -> Contents:
         if contents is None or (self._sql and contents.sql_sha256 != self._sql.sha256):
@@ -192,17 +196,17 @@ class _Sidecars:
 
     def _read(self, name: str, series: Sequence[Series]) -> Values:
         footer, contents = self._open(name)
-        file = self._known[name]
-        columns = [each.column for each in series]
-        digests = dict(zip((each.column for each in series_of(footer.schema_arrow, "")), contents.digests, strict=True))
+        file = self._file(name)
+        columns = [TIME, ENVIRONMENT, *(each.column for each in series)]
+        known = dict(zip(footer.schema_arrow.names, contents.digests, strict=False))
         with self._fetching(file) as fetch:
-            table = read_columns(file.size, fetch, footer, [TIME, ENVIRONMENT, *columns])
-            arrays = tuple(table.column(column).to_numpy() for column in columns)
-            if [digest_of_values(array) for array in arrays] != [digests[column] for column in columns]:
+            table = read_columns(file.size, fetch, footer, columns)
+            times, names, *values = (table.column(column).to_numpy() for column in columns)
+            environments = names.astype(object)
+            if digests_of(times, environments, values) != [known.get(column) for column in columns]:
                 msg = f"{name} changed while it was read"
                 raise SidecarError(msg)
-        environments = table.column(ENVIRONMENT).to_numpy().astype(object)
-        return Values(tuple(series), table.column(TIME).to_numpy(), environments, arrays)
+        return Values(tuple(series), times, environments, tuple(values))
 
     @contextlib.contextmanager
     def _fetching(self, file: RecordedFile) -> Iterator[Fetch]:
@@ -224,3 +228,8 @@ class _Sidecars:
                 return parts
 
             yield read
+
+
+def _both(frequency: str) -> tuple[str, str]:
+    """The names of the sidecars of a frequency: of run periods, and of sizing periods."""
+    return series_name(frequency), series_name(frequency, sizing=True)
