@@ -7,6 +7,7 @@ xarray finds it by its entry point.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import xarray as xr
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
+from idfkit_fs.errors import NotReportedError
 from idfkit_fs.location import Location, UPathLike, repair, to_text
 from idfkit_fs.outputs.datasets import Array, arrays_of, coordinates_of, keys_of
 from idfkit_fs.outputs.series import FREQUENCIES, Names, Series
@@ -93,11 +95,12 @@ class EnergyPlusBackend(BackendEntrypoint):
         catalog = data.catalog()
         reported = [name for name in FREQUENCIES if any(series.frequency == name for series in catalog)]
         drop = _names(drop_variables)
-        groups = {
-            f"/{name}": _dataset(data, [series for series in catalog if series.frequency == name], environment, drop)
-            for name in reported
-        }
-        return {"/": xr.Dataset(), **groups}
+        groups = {"/": xr.Dataset()}
+        for name in reported:
+            series = [each for each in catalog if each.frequency == name]
+            with contextlib.suppress(NotReportedError):  # as an annual value of a design day
+                groups[f"/{name}"] = _dataset(data, series, environment, drop)
+        return groups
 
     def open_datatree(  # type: ignore[override]  # likewise
         self,
@@ -118,7 +121,8 @@ class EnergyPlusBackend(BackendEntrypoint):
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether a file is one that nothing else of xarray's would open: an ``.sql``."""
-        return isinstance(filename_or_obj, (str, os.PathLike)) and to_text(filename_or_obj).endswith(".sql")
+        named = isinstance(filename_or_obj, (str, os.PathLike, UPathLike))
+        return named and to_text(filename_or_obj).endswith(".sql")
 
 
 def _names(names: str | Iterable[str] | None) -> set[str]:
@@ -151,7 +155,8 @@ def _dataset(data: RunData, series: Sequence[Series], environment: Names | None,
     coordinates = coordinates_of(when.times, keys)
     if when.has_several_environments:
         coordinates["environment"] = ("time", when.environments)
-    return xr.Dataset({array.name: _variable(data, array, keys, period, when) for array in arrays}, coordinates)
+    variables = {array.name: _variable(data, array, keys, period, when) for array in arrays}
+    return xr.Dataset(variables, {name: told for name, told in coordinates.items() if name not in drop})
 
 
 def _variable(data: RunData, array: Array, keys: list[str], period: Period, when: Values) -> xr.Variable:
@@ -184,9 +189,11 @@ class _LazySeries(BackendArray):
         which, when = key if self._has_keys else (0, *key)
         chosen = np.arange(len(self._rows))[which]
         rows = [self._rows[number] for number in np.atleast_1d(chosen)]
-        wanted = [series for series in rows if series is not None]
+        wanted = list(dict.fromkeys(series for series in rows if series is not None))
         values = np.full((len(rows), self.shape[-1]), np.nan)
         if wanted:
             read = self._data.read(wanted[0].frequency, wanted, self._period)
-            values[[number for number, series in enumerate(rows) if series is not None]] = read.columns
+            columns = dict(zip(wanted, read.columns, strict=True))
+            for row, series in zip(values, rows, strict=True):
+                row[:] = np.nan if series is None else columns[series]
         return values[:, when] if np.ndim(chosen) else values[0, when]

@@ -24,7 +24,7 @@ _Flags = npt.NDArray[np.bool_]
 # Of a design day no year is told. This one is idfkit's too.
 _YEAR_OF_NO_YEAR = 2017
 _HALF_A_DAY = np.timedelta64(12, "h")
-_STEPS_AND_DAYS, _RUN_PERIOD, _ANNUAL = (-1, 0, 1, 2), 4, 5
+_STEPS_AND_DAYS, _MONTH, _RUN_PERIOD, _ANNUAL = (-1, 0, 1, 2), 3, 4, 5
 _UNKNOWN = Environment("", False)
 
 
@@ -134,10 +134,13 @@ def _times(steps: Steps) -> Times:
     annual = steps.interval_type == _ANNUAL
     times[annual] = (year[annual] + 1 - 1970).astype("datetime64[Y]").astype(times.dtype)
     for index in np.flatnonzero(steps.interval_type == _RUN_PERIOD):
-        # It has no date of its own: it ends with the last step of its environment.
-        within = (steps.environment == steps.environment[index]) & np.isin(steps.interval_type, _STEPS_AND_DAYS)
-        if within.any():
-            times[index] = times[within].max()
+        # It has no date of its own: it ends with the last step, day or month of its environment, where one is reported.
+        mine = steps.environment == steps.environment[index]
+        for kinds in (_STEPS_AND_DAYS, (_MONTH,)):
+            within = mine & np.isin(steps.interval_type, kinds)
+            if within.any():
+                times[index] = times[within].max()
+                break
     return times
 
 

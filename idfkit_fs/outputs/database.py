@@ -69,13 +69,14 @@ class Database:
 
     Args:
         path: The local file; it must not change as long as this object is in use.
+        name: What errors call it; the path unless given.
 
     Raises:
         UnreadableDatabaseError: If it is cut, or something else.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, name: str = "") -> None:
+        self._name = name or str(path)
         self._uri = f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"
         self._tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
         missing = sorted(_NEEDED - self._tables)
@@ -214,7 +215,7 @@ class Database:
             raise self._unreadable(exc) from exc
 
     def _unreadable(self, why: object) -> UnreadableDatabaseError:
-        return UnreadableDatabaseError(f"{self.path} cannot be read as an SQLite output of EnergyPlus: {why}")
+        return UnreadableDatabaseError(f"{self._name} cannot be read as an SQLite output of EnergyPlus: {why}")
 
 
 def _decode(data: bytes) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "Frequency",
     "Names",
     "Series",
+    "as_names",
     "choose",
     "headed",
     "matcher",
@@ -209,8 +210,8 @@ def choose(
         ValueError: If the variables are reported at several frequencies, and none was given; or if nothing is named.
     """
     wanted = None if frequency is None else parse_frequency(frequency)
-    named = _of_variables(catalog, _listed(variables, "variables"), wanted)
-    found = _of_keys(named, _listed("*" if keys is None else keys, "keys"))
+    named = _of_variables(catalog, as_names(variables), wanted)
+    found = _of_keys(named, as_names("*" if keys is None else keys))
     frequencies = [name for name in FREQUENCIES if any(series.frequency == name for series in found)]
     if len(frequencies) > 1:
         msg = f"these are reported at several frequencies: {', '.join(frequencies)}; choose one with frequency="
@@ -218,15 +219,20 @@ def choose(
     return found
 
 
-def _listed(names: Names, what: str) -> list[str]:
-    listed = [names] if isinstance(names, str) else list(names)
+def as_names(names: Names) -> tuple[str, ...]:
+    """Names that can be gone through more than once.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    listed = (names,) if isinstance(names, str) else tuple(names)
     if not listed:
-        msg = f"{what} names nothing; leave it out for all"
+        msg = "an empty list names nothing; leave the argument out for all"
         raise ValueError(msg)
-    return listed
+    return tuple(str(name) if isinstance(name, str) else name for name in listed)  # NumPy has texts of its own
 
 
-def _of_variables(catalog: Sequence[Series], names: list[str], frequency: str | None) -> list[list[Series]]:
+def _of_variables(catalog: Sequence[Series], names: Sequence[str], frequency: str | None) -> list[list[Series]]:
     """For each name, what is reported of it."""
     found = []
     for name in names:
@@ -240,7 +246,7 @@ def _of_variables(catalog: Sequence[Series], names: list[str], frequency: str | 
     return found
 
 
-def _of_keys(named: list[list[Series]], keys: list[str]) -> list[Series]:
+def _of_keys(named: list[list[Series]], keys: Sequence[str]) -> list[Series]:
     """Those of some keys, each once."""
     matchers = {key: matcher(key) for key in keys}
     every = [series for of_name in named for series in of_name]

@@ -14,8 +14,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENVIRONMENT",
+    "SIDECARS",
     "SIDECAR_PACKAGES",
     "TABULAR",
     "TIME",
@@ -42,7 +42,6 @@ __all__ = [
     "can_write",
     "cells_table",
     "digests_of",
-    "is_sidecar",
     "series_field",
     "series_name",
     "series_of",
@@ -54,8 +53,7 @@ SIDECAR_PACKAGES = ("numpy", "pyarrow", "adbc_driver_sqlite")
 
 TABULAR = "tabular.parquet"
 TIME, ENVIRONMENT = "time", "environment"
-_KEY = b"idfkit_fs"
-_NAME = re.compile(rf"tabular\.parquet|(timeseries|sizing)-({'|'.join(FREQUENCIES)})\.parquet")
+_KEY, _VERSION = b"idfkit_fs", 1
 # How many values are held at once (128 MiB). Fewer make more row groups, and so more requests for a series.
 _HELD = 2**24
 _ZSTD_LEVEL = 3
@@ -66,9 +64,8 @@ def series_name(frequency: str, sizing: bool = False) -> str:
     return f"{'sizing' if sizing else 'timeseries'}-{frequency}.parquet"
 
 
-def is_sidecar(name: str) -> bool:
-    """Whether a file of a run is one of its sidecars."""
-    return _NAME.fullmatch(name) is not None
+SIDECARS = frozenset({TABULAR, *(series_name(name, sizing) for name in FREQUENCIES for sizing in (False, True))})
+"""The names of all that a run may have."""
 
 
 def can_write() -> bool:
@@ -94,13 +91,15 @@ class Contents:
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """As metadata of a Parquet file."""
-        return {_KEY: json.dumps({"version": 1, **vars(self)}).encode()}
+        return {_KEY: json.dumps({"version": _VERSION, **vars(self)}).encode()}
 
     @classmethod
     def of(cls, metadata: dict[bytes, bytes] | None) -> Contents | None:
-        """Of a Parquet file's metadata; None if they are not ours."""
+        """Of a Parquet file's metadata; None if they are not ours, or of a newer version."""
         try:
             told = json.loads((metadata or {})[_KEY])
+            if told["version"] != _VERSION:
+                return None
             environments = tuple(Environment(*each) for each in told["environments"])
             return cls(told["sql_sha256"], environments, tuple(told["sidecars"]), tuple(told["digests"]))
         except (KeyError, TypeError, ValueError):
@@ -111,7 +110,7 @@ def write_sidecars(
     sql: Path,
     sha256: str,
     directory: Path,
-    wanted: Callable[[str], bool],
+    wanted: Collection[str],
     done: Callable[[int], Any] = lambda _count: None,
 ) -> list[str]:
     """Write the sidecars of a database.
@@ -120,11 +119,11 @@ def write_sidecars(
         sql: The database.
         sha256: Its hash, in hexadecimal.
         directory: Where to.
-        wanted: Which of them to write, by their names.
+        wanted: The names of those to write.
         done: Told how many more values have been read.
 
     Returns:
-        The names of those that were written; none for a database without tables and series.
+        The names of those that were written: of series, what the database has.
 
     Raises:
         UnreadableDatabaseError: If the database cannot be read, or does not tell of time as EnergyPlus does.
@@ -135,11 +134,11 @@ def write_sidecars(
     tables = _tables(database)
     contents = Contents(sha256, database.environments, tuple(tables))
     names = []
-    if wanted(TABULAR) and (cells := database.cells()):
-        table = cells_table(cells).replace_schema_metadata(contents.to_metadata())
+    if TABULAR in wanted:
+        table = cells_table(database.cells()).replace_schema_metadata(contents.to_metadata())
         pq.write_table(table, directory / TABULAR, compression="zstd", compression_level=_ZSTD_LEVEL)
         names.append(TABULAR)
-    chosen = {directory / name: table for name, table in tables.items() if wanted(name)}
+    chosen = {directory / name: table for name, table in tables.items() if name in wanted}
     _write_series(database, chosen, contents, done)
     return names + [path.name for path in chosen]
 

@@ -39,10 +39,12 @@ class DatabaseSource:
 
     Args:
         database: The database.
+        held: What keeps its file here, for as long as this object lives.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, held: object = None) -> None:
         self._database = database
+        self._held = held
 
     def series(self, frequency: str | None) -> Sequence[Series]:
         """What is reported, at one frequency or at all."""

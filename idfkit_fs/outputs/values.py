@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idfkit_fs.outputs.clock import Times
-from idfkit_fs.outputs.series import Environment, Names, Series, matcher, not_reported
+from idfkit_fs.outputs.series import Environment, Names, Series, as_names, matcher, not_reported
 
 __all__ = ["Period", "Values", "choose_period"]
 
@@ -79,13 +79,14 @@ def choose_period(environments: Sequence[Environment], wanted: Names | None) -> 
 
     Raises:
         NotReportedError: If there is none of a name; it lists the nearest.
+        ValueError: If nothing is named.
     """
     if wanted is None:
         is_sizing = all(environment.sizing for environment in environments)
         chosen = [environment for environment in environments if environment.sizing == is_sizing]
     else:
         chosen = []
-        for name in [wanted] if isinstance(wanted, str) else wanted:
+        for name in as_names(wanted):
             means = matcher(name)
             found = [environment for environment in environments if means(environment.name)]
             if not found:

@@ -8,20 +8,20 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from idfkit_fs.copies import LocalCopy
 from idfkit_fs.errors import DamagedRunError, NotReportedError, SidecarError, redact
 from idfkit_fs.outputs.database import Database
 from idfkit_fs.outputs.parquet import Fetch, Range, read_columns, read_footer
-from idfkit_fs.outputs.series import FREQUENCIES, Environment, Names, Series, choose, parse_frequency
+from idfkit_fs.outputs.series import FREQUENCIES, Environment, Names, Series, as_names, choose, parse_frequency
 from idfkit_fs.outputs.sidecars import (
     ENVIRONMENT,
+    SIDECARS,
     TABULAR,
     TIME,
     Contents,
     digests_of,
-    is_sidecar,
     series_name,
     series_of,
 )
@@ -29,6 +29,7 @@ from idfkit_fs.outputs.source import DatabaseSource, Source
 from idfkit_fs.outputs.values import Period, Values, choose_period
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RecordedFile, RunRecord
+from idfkit_fs.transfers import side_by_side
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +55,7 @@ class RunData:
     def __init__(self, files: RunFileSystem, record: RunRecord | None, sql: str | None) -> None:
         self._files, self._record, self._sql = files, record, sql
         self._sidecars = (
-            _Sidecars(files, record) if record and any(is_sidecar(file.name) for file in record.files) else None
+            _Sidecars(files, record) if record and any(file.name in SIDECARS for file in record.files) else None
         )
 
     def __reduce__(self) -> Any:
@@ -63,13 +64,20 @@ class RunData:
     def find(self, variables: Names, keys: Names | None = None, frequency: str | None = None) -> list[Series]:
         """The series that a question means; see [choose][idfkit_fs.outputs.series.choose]."""
         wanted = None if frequency is None else parse_frequency(frequency)
+        variables, keys = as_names(variables), None if keys is None else as_names(keys)
         try:
-            return choose(self.catalog(wanted), variables, keys, wanted)
-        except NotReportedError:
-            if wanted is None:
+            try:
+                return choose(self.catalog(wanted), variables, keys, wanted)
+            except NotReportedError:
+                if wanted is None:
+                    raise
+                # What is reported at another frequency is to be told of.
+                return choose(self.catalog(), variables, keys, wanted)
+        except NotReportedError as exc:
+            if self._record is None or self._record.success:
                 raise
-            # What is reported at another frequency is to be told of.
-            return choose(self.catalog(), variables, keys, wanted)
+            msg = f"{exc}; EnergyPlus ended the run with an error"
+            raise NotReportedError(msg) from exc
 
     def catalog(self, frequency: str | None = None) -> Sequence[Series]:
         """What is reported, at one frequency or at all."""
@@ -80,22 +88,32 @@ class RunData:
         return choose_period(self._ask(lambda source: source.environments(frequency)), environment)
 
     def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
-        """Read series of a frequency; without any, when values hold."""
-        return self._ask(lambda source: source.read(frequency, series, period))
+        """Read series of a frequency; without any, when values hold.
+
+        Raises:
+            NotReportedError: If nothing is reported of the period at that frequency.
+        """
+        values = self._ask(lambda source: source.read(frequency, series, period))
+        if not len(values.times):
+            msg = f"Nothing is reported {frequency} of {', '.join(map(repr, sorted(period.names)))}"
+            raise NotReportedError(msg)
+        return values
 
     def cells(self) -> pa.Table:
         """All cells of the tabular reports."""
         return self._ask(operator.methodcaller("cells"))
 
     def forget(self) -> None:
-        """Let go of what the sidecars say of themselves, which takes memory where thousands of runs are looked at."""
+        """Let go of what was opened: where thousands of runs are read, it takes memory, and room in the cache."""
+        self.__dict__.pop("_database", None)
         if self._sidecars is not None:
             self._sidecars.opened.clear()
 
     def _ask(self, question: Callable[[Source], T]) -> T:
-        if self._sidecars is not None:
+        sidecars = self._sidecars  # which another thread may find to be of no use
+        if sidecars is not None:
             try:
-                return question(self._sidecars)
+                return question(sidecars)
             except _UNUSABLE as exc:
                 if self._sql is None:
                     raise
@@ -112,8 +130,16 @@ class RunData:
                 "and exclude must leave the .sql file or the sidecars made from it"
             )
             raise NotReportedError(msg)
-        self._copy: LocalCopy = self._files._leased(self._sql)
-        return DatabaseSource(Database(self._copy.path))
+        copy = self._files._leased(self._sql)
+        return DatabaseSource(Database(copy.path, redact(self._files.url(self._sql))), copy)
+
+
+class _Opened(NamedTuple):
+    """A sidecar of series of which only the footer was read."""
+
+    footer: pq.ParquetFile
+    contents: Contents
+    series: tuple[Series, ...]
 
 
 class _Sidecars:
@@ -124,23 +150,23 @@ class _Sidecars:
 
     def __init__(self, files: RunFileSystem, record: RunRecord) -> None:
         self._files = files
-        self._known = {file.name: file for file in record.files if is_sidecar(file.name)}
-        sql = record.output(".sql")
-        self._sql = record.file(sql) if sql else None
-        self.opened: dict[str, tuple[pq.ParquetFile, Contents]] = {}
+        self._known = {file.name: file for file in record.files if file.name in SIDECARS}
+        self._sql_sha256 = record.sql_sha256
+        self._has_database = record.output(".sql") is not None
+        self.opened: dict[str, _Opened] = {}
 
     def series(self, frequency: str | None) -> Sequence[Series]:
-        found = []
+        telling = []
         for each in FREQUENCIES if frequency is None else (frequency,):
             given = self._given(each)
-            kept = [name for name in given if name in self._known]
-            # Without a database, what was kept has to do.
-            for name in kept[:1] if self._sql is None else given[:1]:
-                found += series_of(self._open(name)[0].schema_arrow, each)
-        return found
+            if not self._has_database:  # then what was kept has to do
+                given = [name for name in given if name in self._known]
+            telling += given[:1]
+        opened = side_by_side(self._open, telling) if len(telling) > 1 else map(self._open, telling)
+        return [series for each in opened for series in each.series]
 
     def environments(self, frequency: str) -> Sequence[Environment]:
-        return self._open(self._at_hand(frequency))[1].environments
+        return self._open(self._at_hand(frequency)).contents.environments
 
     def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
         wanted = [series_name(frequency, sizing) for sizing in period.kinds]
@@ -153,7 +179,7 @@ class _Sidecars:
 
         with self._files._leased(self._file(TABULAR).name) as local:
             try:
-                table = pq.read_table(local)
+                table = pq.ParquetFile(local).read()
             except (pa.ArrowException, OSError) as exc:
                 raise SidecarError(str(exc)) from exc
         self._check(TABULAR, Contents.of(table.schema.metadata))
@@ -161,25 +187,29 @@ class _Sidecars:
 
     def _given(self, frequency: str) -> list[str]:
         """The sidecars of a frequency that the database gives, that of the run periods first."""
-        given = self._open(self._at_hand(frequency))[1].sidecars
+        given = self._open(self._at_hand(frequency)).contents.sidecars
         return [name for name in _both(frequency) if name in given]
 
     def _at_hand(self, frequency: str) -> str:
-        """A sidecar that was kept, if possible one of a frequency."""
-        return next(name for name in (*_both(frequency), *self._known) if name in self._known)
+        """A sidecar that was kept: if possible one of a frequency, else one that was opened, else one of series."""
+        others = sorted(self._known, key=lambda name: name == TABULAR)
+        return next(name for name in (*_both(frequency), *list(self.opened), *others) if name in self._known)
 
-    def _open(self, name: str) -> tuple[pq.ParquetFile, Contents]:
-        """A sidecar's footer, and what it says.
+    def _open(self, name: str) -> _Opened:
+        """Read a sidecar's footer.
 
         Raises:
-            SidecarError: If it was left out.
+            SidecarError: If it was left out, or is not the run's.
         """
-        if name not in self.opened:
+        opened = self.opened.get(name)
+        if opened is None:
             file = self._file(name)
             with self._fetching(file) as fetch:
                 footer = read_footer(file.size, fetch)
-                self.opened[name] = footer, self._check(name, Contents.of(footer.metadata.metadata))
-        return self.opened[name]
+                contents = self._check(name, Contents.of(footer.metadata.metadata))
+            series = series_of(footer.schema_arrow, name.partition("-")[2].removesuffix(".parquet"))
+            opened = self.opened[name] = _Opened(footer, contents, tuple(series))
+        return opened
 
     def _file(self, name: str) -> RecordedFile:
         file = self._known.get(name)
@@ -189,18 +219,18 @@ class _Sidecars:
         return file
 
     def _check(self, name: str, contents: Contents | None) -> Contents:
-        if contents is None or (self._sql and contents.sql_sha256 != self._sql.sha256):
+        if contents is None or contents.sql_sha256 != self._sql_sha256:
             msg = f"{name} was not made from the run's database"
             raise SidecarError(msg)
         return contents
 
     def _read(self, name: str, series: Sequence[Series]) -> Values:
-        footer, contents = self._open(name)
-        file = self._file(name)
+        opened, file = self._open(name), self._file(name)
         columns = [TIME, ENVIRONMENT, *(each.column for each in series)]
-        known = dict(zip(footer.schema_arrow.names, contents.digests, strict=False))
+        every = [TIME, ENVIRONMENT, *(each.column for each in opened.series)]
+        known = dict(zip(every, opened.contents.digests, strict=False))
         with self._fetching(file) as fetch:
-            table = read_columns(file.size, fetch, footer, columns)
+            table = read_columns(file.size, fetch, opened.footer, columns)
             times, names, *values = (table.column(column).to_numpy() for column in columns)
             environments = names.astype(object)
             if digests_of(times, environments, values) != [known.get(column) for column in columns]:

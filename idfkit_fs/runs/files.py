@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -74,21 +75,20 @@ class RunFileSystem(FsspecFileSystem):
 
         The record's hash is of the whole file, so it is the block that has to check what it got.
         """
-        fetched: dict[Range, bytes] = {}
-
-        def place(wanted: Range) -> Version:
-            return Version(f"sha256:{file.sha256}:{wanted}", file.name)
+        fetched: dict[Version, bytes] = {}
 
         def fetch(ranges: Sequence[Range]) -> list[bytes]:
-            kept = {wanted: self._cache.recall(place(wanted)) for wanted in ranges}
-            missing = [wanted for wanted, part in kept.items() if part is None]
-            if missing:
-                fetched.update(zip(missing, self._parts(file, missing), strict=True))
-            return [kept[wanted] or fetched[wanted] for wanted in ranges]
+            # What was asked for together is kept together, for it will be again.
+            place = Version(f"sha256:{file.sha256}:{ranges}", file.name)
+            data = self._cache.recall(place)
+            if data is None:
+                data = fetched[place] = b"".join(self._parts(file, ranges))
+            stream = io.BytesIO(data)
+            return [stream.read(stop - start) for start, stop in ranges]
 
         yield fetch
-        for wanted, data in fetched.items():
-            self._cache.remember(place(wanted), data)
+        for place, data in fetched.items():
+            self._cache.remember(place, data)
 
     def _parts(self, file: RecordedFile, ranges: Sequence[Range]) -> list[bytes]:
         try:
@@ -111,7 +111,7 @@ class RunFileSystem(FsspecFileSystem):
             raise self._damaged(path, entry.size, size)
 
     def _damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
-        sizes = "" if size is None else f" ({size} bytes instead of {expected})"
+        sizes = "" if size in (None, expected) else f" ({size} bytes instead of {expected})"
         message = (
             f"The file is not the one that the run's record names{sizes}; "
             "another run may have been published over it: open the result again, or run it again"

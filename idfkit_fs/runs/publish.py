@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,13 +28,12 @@ from idfkit_fs.errors import (
     RecordError,
     RunExistsError,
     RunNotFoundError,
-    UnreadableDatabaseError,
     redact,
 )
 from idfkit_fs.extras import require
 from idfkit_fs.filesystem import FsspecFileSystem
 from idfkit_fs.location import Location, StrPath, last_name, matching, to_text
-from idfkit_fs.outputs.sidecars import SIDECAR_PACKAGES, can_write, is_sidecar, write_sidecars
+from idfkit_fs.outputs.sidecars import SIDECAR_PACKAGES, SIDECARS, can_write, write_sidecars
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord, output_name
 from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
@@ -81,7 +81,8 @@ def publish(
         exclude: Glob patterns of files to leave out.
         overwrite: Whether a run that stands at *url* may be replaced.
         sidecars: Whether to write sidecars; None to do so where the packages for it are installed. *include* and
-            *exclude* choose among them too. A run that EnergyPlus ended with an error gets none.
+            *exclude* choose among them too. A run that EnergyPlus ended with an error gets none; nor does one whose
+            database cannot be read, of which a warning is logged. The directory of a published run goes as it is.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -235,17 +236,16 @@ class Publication:
         files = [name for name in found if not name.startswith(_ASIDE)]
         # Sidecars that nobody vouches for may be older than the database.
         recorded = {file.name for file in record.files}
-        names = self.select(name for name in files if name in recorded or not is_sidecar(name))
-        # In a directory of ours, so that a process that is killed leaves no other behind.
-        place = directory if DRAFT_NAME in files else None
+        names = self.select(name for name in files if name in recorded or name not in SIDECARS)
         try:
-            with TemporaryDirectory(prefix=_ASIDE, dir=place) as aside:
+            with ExitStack() as stack:
                 stands, old = standing or patiently(lambda: self.standing(record.id))
                 if old is not None and old.id == record.id:
                     return result_of(self.fs, old)
                 sources = {name: directory / name for name in names}
                 if not recorded:
-                    sources |= self._write_sidecars(directory, files, record, Path(aside), stop)
+                    record, sidecars = self._write_sidecars(directory, files, record, stack, stop)
+                    sources |= sidecars
                 if record.success and files and not sources:
                     msg = f"include and exclude leave none of the run's {len(files)} files"
                     raise ValueError(msg)
@@ -262,13 +262,18 @@ class Publication:
         return result_of(self.fs, record)
 
     def _write_sidecars(
-        self, directory: Path, files: Sequence[str], record: RunRecord, aside: Path, stop: threading.Event
-    ) -> dict[str, Path]:
-        """The sidecars of a run, written to a directory of their own: the run's is left as it is."""
+        self, directory: Path, files: Sequence[str], record: RunRecord, stack: ExitStack, stop: threading.Event
+    ) -> tuple[RunRecord, dict[str, Path]]:
+        """The sidecars of a run, where they stay until the stack is closed, and the record that tells of them."""
         sql = output_name(files, record.output_prefix, ".sql")
-        if sql is None or not record.success or not (can_write() if self.sidecars is None else self.sidecars):
-            return {}
+        wanted = {name for name in SIDECARS if self.select([name])}
+        can = can_write() if self.sidecars is None else self.sidecars
+        if not (sql and wanted and record.success and can):
+            return record, {}
         try:
+            # In a directory of ours, so that a process that is killed leaves no other behind.
+            place = directory if DRAFT_NAME in files else None
+            aside = Path(stack.enter_context(TemporaryDirectory(prefix=_ASIDE, dir=place, ignore_cleanup_errors=True)))
             with counter(None, f"Preparing {last_name(self.fs.url())}", "value", self.progress) as counted:
 
                 def done(count: int) -> None:
@@ -276,14 +281,13 @@ class Publication:
                     counted(count)
 
                 _, sha256 = digest_of(directory / sql)
-                names = write_sidecars(directory / sql, sha256, aside, lambda name: bool(self.select([name])), done)
+                names = write_sidecars(directory / sql, sha256, aside, wanted, done)
         except InterruptedError:
             raise
-        except (UnreadableDatabaseError, OSError) as exc:
-            # They only make reading quicker, so the run is published without.
+        except Exception as exc:  # noqa: BLE001 - they only make reading quicker, so the run is published without
             logger.warning("the sidecars of %s could not be written: %s", redact(self.fs.url()), exc)
-            return {}
-        return {name: aside / name for name in names}
+            return record, {}
+        return record.model_copy(update={"sql_sha256": sha256}), {name: aside / name for name in names}
 
     def _commit(
         self, record: RunRecord, transfer: Callable[[], tuple[RecordedFile, ...]], stop: threading.Event

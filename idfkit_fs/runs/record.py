@@ -71,6 +71,7 @@ class RunRecord(Document):
         job: SHA-256 of the [job][idfkit_fs.studies.job.Job] that it answers; None for a run outside of a study.
         model_sha256: SHA-256 of the model as IDF text; None if it is not known.
         weather_sha256: SHA-256 of the weather file; None for a run without one.
+        sql_sha256: SHA-256 of the database that the sidecars were made from; None for a run without sidecars.
         flags: Keyword arguments of the simulation that shape its results.
         finished: When the simulation ended (UTC).
         files: The run's files, without the record itself.
@@ -91,6 +92,7 @@ class RunRecord(Document):
     job: Sha256 | None = None
     model_sha256: Sha256 | None = None
     weather_sha256: Sha256 | None = None
+    sql_sha256: Sha256 | None = None
     flags: dict[str, Any] = Field(default_factory=dict)
     finished: datetime = Field(default_factory=lambda: datetime.now(UTC))
     files: tuple[RecordedFile, ...] = ()

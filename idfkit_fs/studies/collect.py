@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +14,7 @@ from idfkit_fs.errors import (
     SidecarError,
     UnreadableDatabaseError,
 )
-from idfkit_fs.outputs.series import FREQUENCIES, Names, Series
+from idfkit_fs.outputs.series import FREQUENCIES, Names, Series, as_names
 from idfkit_fs.studies.layout import State, counted
 from idfkit_fs.transfers import AT_ONCE, counter, side_by_side
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector", "Reading"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 _NO_DATA = (
     DamagedRunError,
@@ -60,7 +61,10 @@ class Reading:
 
     def values(self) -> Values:
         """Read them."""
-        return self.data.read(self.frequency, self.series, self.period)
+        try:
+            return self.data.read(self.frequency, self.series, self.period)
+        finally:
+            self.data.forget()
 
 
 class Collector:
@@ -82,11 +86,24 @@ class Collector:
         self._title = title
         self._progress = progress
 
-    def ask(self, question: Callable[[str], T], doing: str, at_once: int = AT_ONCE) -> dict[str, T]:
+    def ask(self, question: Callable[[str], T], doing: str) -> dict[str, T]:
         """What each case answers that has data.
 
         Args:
             question: What to ask, given the case's name.
+            doing: What a bar says.
+
+        Raises:
+            NotReportedError: If none has data.
+        """
+        return self._ask(question, lambda _case, answer: answer, doing, AT_ONCE)
+
+    def _ask(self, question: Callable[[str], S], use: Callable[[str, S], T], doing: str, at_once: int) -> dict[str, T]:
+        """What becomes of each answer; that a case has no data is for its answer to say, and not for what uses it.
+
+        Args:
+            question: What to ask, given the case's name.
+            use: What to do with the answer.
             doing: What a bar says.
             at_once: How many are asked at once.
 
@@ -96,10 +113,11 @@ class Collector:
 
         def answer(case: str) -> T | None:
             try:
-                return question(case)
+                asked = question(case)
             except _NO_DATA as exc:
                 self.without_data[case] = getattr(exc, "strerror", None) or str(exc)
                 return None
+            return use(case, asked)
 
         with counter(len(self._cases), f"{doing} {self._title}", "case", self._progress) as done:
             answers = dict(zip(self._cases, side_by_side(answer, self._cases, done, at_once), strict=True))
@@ -122,15 +140,18 @@ class Collector:
 
         Raises:
             NotReportedError: If none has.
-            ValueError: If they are not of one frequency.
+            ValueError: If they are not of one frequency, or a column is not the same in all cases.
         """
+        variables, keys = as_names(variables), None if keys is None else as_names(keys)
+        environment = None if environment is None else as_names(environment)
+        shared: dict[tuple[Series, ...], tuple[Series, ...]] = {}
 
         def find(case: str) -> Reading:
             data = data_of(case)
-            series = data.find(variables, keys, frequency)
+            series = tuple(data.find(variables, keys, frequency))
             period = data.period(series[0].frequency, environment)
             data.forget()
-            return Reading(data, tuple(series), period)
+            return Reading(data, shared.setdefault(series, series), period)
 
         readings = self.ask(find, "Opening")
         first_with = {reading.frequency: case for case, reading in reversed(readings.items())}
@@ -138,11 +159,12 @@ class Collector:
             told = ", ".join(f"{name} in {first_with[name]!r}" for name in FREQUENCIES if name in first_with)
             msg = f"these are reported at several frequencies: {told}; choose one with frequency="
             raise ValueError(msg)
+        _check_columns(shared)
         return readings
 
     def read(self, readings: Mapping[str, Reading], use: Callable[[str, Values], T]) -> dict[str, T]:
         """What becomes of the values of each case."""
-        return self.ask(lambda case: use(case, readings[case].values()), "Reading", _READ_AT_ONCE)
+        return self._ask(lambda case: readings[case].values(), use, "Reading", _READ_AT_ONCE)
 
     def warn(self) -> None:
         """Tell which cases have no data."""
@@ -160,6 +182,17 @@ class Collector:
         told = [f"{_some(cases)}: {reason}" for reason, cases in ordered[:_TOLD]]
         more = len(ordered) - len(told)
         return "; ".join(told) + (f"; and {more} more reasons" if more else "")
+
+
+def _check_columns(of_cases: Iterable[Sequence[Series]]) -> None:
+    """Refuse to put series into one column that are reported by different schedules."""
+    known: dict[str, Series] = {}
+    for series in (each for of_case in of_cases for each in of_case):
+        first = known.setdefault(series.column, series)
+        if first != series:
+            schedules = " and ".join(repr(each.schedule or "always") for each in (first, series))
+            msg = f"{series.column!r} is not the same in all cases: it is reported by the schedules {schedules}"
+            raise ValueError(msg)
 
 
 def _some(names: list[str]) -> str:

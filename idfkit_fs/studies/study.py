@@ -596,6 +596,8 @@ class Study:
     ) -> xr.Dataset:
         """What EnergyPlus reported over time, of many cases, as a dataset in memory.
 
+        It has room for each key and time of each case, so name the variables that you want: one at a time takes least.
+
         Args:
             variables: As in [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
             keys: Key values; None for all.
@@ -621,10 +623,11 @@ class Study:
         require("xarray", "xarray", "to_xarray()")
         collector = self._collector(cases, progress)
         readings = collector.find(self._data_of, variables, keys, frequency, environment)
+        parameters = self._parameters_of(collector)
         values = collector.read(readings, lambda _, read: read)
         from idfkit_fs.studies.tables import to_dataset
 
-        dataset: xr.Dataset = to_dataset(values, self._parameters_of(collector))
+        dataset: xr.Dataset = to_dataset(values, parameters)
         if collector.without_data:
             # A text, for a netCDF file has no dictionaries.
             dataset.attrs["without_data"] = collector.reasons()
@@ -661,6 +664,7 @@ class Study:
 
         Raises:
             FileExistsError: If Parquet files stand there, and *overwrite* is False; before any run is read.
+            LocationError: If a run or a study stands there.
             NotReportedError: As [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
 
         Examples:
@@ -670,6 +674,9 @@ class Study:
         collector = self._collector(cases, progress)
         options = options_beside(to_text(url), self.fs) if storage_options is None else storage_options
         target = FsspecFileSystem.from_url(url, **options)
+        if target.exists(RECORD_NAME) or target.exists(STUDY):
+            msg = f"a run or a study stands at {redact(target.url())}; give the dataset a directory of its own"
+            raise LocationError(msg)
         standing = target.glob("", "*.parquet")
         if standing and not overwrite:
             message = f"{len(standing)} Parquet files stand here already; overwrite=True replaces them"

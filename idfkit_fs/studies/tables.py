@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,9 +84,11 @@ def _united(by_case: Iterable[Mapping[str, Array]]) -> list[Array]:
     united: dict[str, Array] = {}
     for arrays in by_case:
         for name, array in arrays.items():
-            united.setdefault(name, Array(name)).series.update(
-                (key, series) for key, series in array.series.items() if key not in united[name].series
-            )
+            first = united.setdefault(name, Array(name, {**array.series}))
+            if first.attributes != array.attributes:
+                msg = f"{name!r} is not the same in all cases: {first.attributes} and {array.attributes}"
+                raise ValueError(msg)
+            first.series |= {key: series for key, series in array.series.items() if key not in first.series}
     return list(united.values())
 
 
@@ -101,9 +104,12 @@ def _parameters(of_cases: Sequence[Mapping[str, Any]], taken: set[str]) -> dict[
 
 def _of_one_type(values: Sequence[Any]) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
-    if kinds == {int, float}:
-        return pa.array(values, pa.float64())
-    return pa.array(values) if kinds in ({bool}, {int}, {float}, {str}) else pa.array(map(_text, values), pa.string())
+    with contextlib.suppress(OverflowError, pa.ArrowException):  # a number that is too large
+        if kinds == {int, float}:
+            return pa.array(values, pa.float64())
+        if kinds in ({bool}, {int}, {float}, {str}):
+            return pa.array(values)
+    return pa.array(map(_text, values), pa.string())
 
 
 def _text(value: Any) -> str | None:

@@ -16,7 +16,7 @@ from support.servers import Store
 import idfkit_fs
 from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
-from idfkit_fs.outputs.sidecars import is_sidecar
+from idfkit_fs.outputs.sidecars import SIDECARS
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
 
 
@@ -54,8 +54,8 @@ def test_the_record_tells_every_file(s3_place: Place, local_run: SimulationResul
     for name, entry in published.items():
         data = fs.read_bytes(name)
         assert (entry.size, entry.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-        assert is_sidecar(name) or (Path(local_run.run_dir) / name).read_bytes() == data
-    assert {name for name in published if is_sidecar(name)} == {"tabular.parquet", "timeseries-hourly.parquet"}
+        assert name in SIDECARS or (Path(local_run.run_dir) / name).read_bytes() == data
+    assert {name for name in published if name in SIDECARS} == {"tabular.parquet", "timeseries-hourly.parquet"}
 
 
 def test_inputs_stay_at_home_unless_asked_for(s3_place: Place, local_run: SimulationResult) -> None:
