@@ -159,7 +159,7 @@ class Collector:
             told = ", ".join(f"{name} in {first_with[name]!r}" for name in FREQUENCIES if name in first_with)
             msg = f"these are reported at several frequencies: {told}; choose one with frequency="
             raise ValueError(msg)
-        _check_columns(shared)
+        _check_columns(reading.series for reading in readings.values())
         return readings
 
     def read(self, readings: Mapping[str, Reading], use: Callable[[str, Values], T]) -> dict[str, T]:
@@ -181,7 +181,7 @@ class Collector:
         ordered = sorted(cases_of.items(), key=lambda item: item[0] in _REASONS.values())
         told = [f"{_some(cases)}: {reason}" for reason, cases in ordered[:_TOLD]]
         more = len(ordered) - len(told)
-        return "; ".join(told) + (f"; and {more} more reasons" if more else "")
+        return "; ".join(told) + (f"; and {more} more" if more else "")
 
 
 def _check_columns(of_cases: Iterable[Sequence[Series]]) -> None:

@@ -184,6 +184,12 @@ def test_the_database_itself(office: SimulationResult, kind: type) -> None:
     assert [*pd.to_datetime(dataset["time"].values)] == [*map(pd.Timestamp, expected.timestamps)]
 
 
+def test_a_key_that_is_selected_twice(office: SimulationResult, published: Place) -> None:
+    for dataset in (xr.open_dataset(office.sql_path, frequency="hourly"), opened(published, frequency="hourly")):
+        twice = dataset[TEMPERATURE].sel(key=["OFFICE CORE", "OFFICE CORE"]).values
+        assert (twice == dataset[TEMPERATURE].sel(key="OFFICE CORE").values).all()
+
+
 def test_the_database_in_a_store(published: Place, proxy: FaultProxy) -> None:
     for _ in range(2):
         proxy.reset_counters()

@@ -20,8 +20,8 @@ from studies.variants import HEATING, broken, variant
 from support.proxy import FaultProxy
 from support.servers import Store
 
-from idfkit_fs import Case, FsspecFileSystem, Study
-from idfkit_fs.errors import CaseNotFoundError, NotReportedError
+from idfkit_fs import Case, FsspecFileSystem, Study, cache
+from idfkit_fs.errors import CaseNotFoundError, LocationError, NotReportedError
 
 TEMPERATURE = "Zone Mean Air Temperature"
 OUTDOORS = "Site Outdoor Air Drybulb Temperature"
@@ -91,7 +91,8 @@ def test_a_case_without_the_series_is_told_of_and_the_others_are_read(collected:
 
 def test_what_no_case_has_is_an_error_that_names_the_nearest(collected: Study) -> None:
     with pytest.raises(
-        NotReportedError, match=r"data: other, thick, thin 1: There is no .*nearest are 'Zone Mean Air Temperature', .*; broken: Energy"
+        NotReportedError,
+        match=r"data: other, thick, thin 1: There is no .*nearest are 'Zone Mean Air Temperature', .*; broken: Energy",
     ):
         collected.timeseries("Zone Mean Air Temprature")
     with pytest.raises(NotReportedError, match=r"the nearest are 'End Uses', 'End Uses By"):
@@ -177,6 +178,66 @@ def test_a_dataset_is_replaced_only_when_asked(collected: Study, tmp_path: Path)
     collected.to_parquet(target, METER, cases="thick", overwrite=True)
     assert [path.name for path in target.iterdir()] == ["thick.parquet"]
     assert METER in "".join(pd.read_parquet(target).columns)
+
+
+def test_a_dataset_takes_no_place_of_a_run_or_a_study(collected: Study) -> None:
+    for url in (collected.url, collected.fs.url("thick")):
+        with pytest.raises(LocationError, match="a run or a study stands at s3://"):
+            collected.to_parquet(url, TEMPERATURE, cases="thick", overwrite=True)
+    assert collected.result("thick").timeseries(TEMPERATURE).notna().all(axis=None)
+
+
+@pytest.mark.filterwarnings("ignore:2 of 5 cases")
+def test_what_the_place_of_a_dataset_refuses_is_not_taken_for_a_case_without_data(
+    collected: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"s3://no-such-bucket/{uuid.uuid4().hex}"
+    with pytest.raises(FileNotFoundError, match="No bucket or container named 'no-such-bucket'"):
+        collected.to_parquet(target, TEMPERATURE)
+
+
+@pytest.mark.filterwarnings("ignore:3 of 5 cases")
+def test_names_may_come_from_anything_that_gives_them(collected: Study) -> None:
+    frame = collected.timeseries(iter([TEMPERATURE]), keys=np.array(["ROOM"]), environment=iter(["year"]))
+    pd.testing.assert_frame_equal(frame, collected.timeseries(TEMPERATURE, keys="room"))
+    for nothing in ({"variables": []}, {"keys": ()}, {"environment": []}):
+        with pytest.raises(ValueError, match="an empty list names nothing"):
+            collected.timeseries(**nothing)
+
+
+def test_series_of_different_schedules_are_not_put_into_one_column(study: Study, epw: Path) -> None:
+    scheduled = variant()
+    next(iter(scheduled["Output:Variable"])).schedule_name = "Occupancy"
+    study.add_cases([Case("always", variant(), epw), Case("sometimes", scheduled, epw)])
+    study.run()
+    with pytest.raises(ValueError, match="not the same in all cases: .* schedules 'always' and 'OCCUPANCY'"):
+        study.timeseries(TEMPERATURE)
+    assert len(study.timeseries(TEMPERATURE, cases="sometimes")) < len(study.timeseries(TEMPERATURE, cases="always"))
+
+
+def test_parameters_of_every_kind(study: Study, epw: Path, tmp_path: Path) -> None:
+    given = {
+        "a": {"mixed": 1, "large": 2**70, "number": 2**60 + 1, "flag": True, "list": [1, 2]},
+        "b": {"mixed": "x", "large": 1, "number": 0.5, "flag": False},
+    }
+    study.add_cases(Case(case, variant(), epw, parameters) for case, parameters in given.items())
+    study.run()
+    dataset = study.to_xarray(TEMPERATURE)
+    study.to_parquet(tmp_path / "dataset", TEMPERATURE)
+    frame = pd.read_parquet(tmp_path / "dataset").groupby("case").first()
+    for told in (dataset.to_dataframe().groupby("case").first(), frame):
+        assert [*told["mixed"]] == ["1", "x"] and [*told["large"]] == [str(2**70), "1"]
+        assert [*told["flag"]] == [True, False] and told["list"]["a"] == "[1, 2]"
+
+
+def test_what_is_read_is_let_go_of(study: Study, epw: Path, empty_cache: Path) -> None:
+    """A study without sidecars must not keep all of its databases in the cache."""
+    study.add_cases(
+        Case(f"case-{number}", variant(0.1 + number / 100), epw, exclude=["*.parquet"]) for number in range(3)
+    )
+    study.run()
+    assert len(study.timeseries(TEMPERATURE)) == 3 * HOURS
+    assert cache.info(empty_cache).in_use == 0
 
 
 def test_several_frequencies_in_a_study(study: Study, epw: Path) -> None:
