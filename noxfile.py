@@ -22,6 +22,7 @@ LOWEST = [
     f"tests/{name}"
     for name in (
         "cache",
+        "outputs",
         "runs",
         "studies",
         "test_cache.py",

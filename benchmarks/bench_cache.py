@@ -8,22 +8,18 @@ Targets are judged by the medians. The best rounds stand beside them.
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from idfkit.simulation import SimulationResult, SQLResult, simulate
-from rows import Row, Timed
+from rows import Row, ratio
 from small_office import energyplus, small_office, weather
 from watch import peak, ready
-from wire import Place, Wire, wire
+from wire import Place, Side, Wire, cache_in, in_turns, wire
 
 import idfkit_fs
 
@@ -72,62 +68,14 @@ def _size(run: SimulationResult) -> int:
     return run.sql_path.stat().st_size if run.sql_path else 0
 
 
-@contextmanager
-def _cache(directory: Path) -> Iterator[None]:
-    """Keep copies in a directory of their own, which goes when it is left."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(directory)
-    try:
-        yield
-    finally:
-        del os.environ["XDG_CACHE_HOME"]
-        if before is not None:
-            os.environ["XDG_CACHE_HOME"] = before
-        shutil.rmtree(directory)
-
-
-@dataclass
-class _Side(Timed):
-    """One of the contestants, what its rounds took, and what the last one asked of the wire."""
-
-    go: Callable[[], SimulationResult | None]
-    around: Callable[[], AbstractContextManager[None]] = nullcontext
-    requests: int = 0
-    down: int = 0
-
-    def turn(self, link: Wire) -> None:
-        """Go once. What was opened is closed when the clock has stopped."""
-        with self.around():
-            link.traffic()
-            start = time.perf_counter()
-            result = self.go()
-            self.seconds.append(time.perf_counter() - start)
-            self.requests, self.down = link.traffic()
-            if result is not None:
-                result.close()
-
-    def __str__(self) -> str:
-        down = f"{self.down / 1e6:.1f} MB" if self.down >= 1e5 else f"{self.down / 1e3:.1f} kB"
-        return f"{self.median:.3f} s, best {self.best:.3f}, {self.requests} req., {down}"
-
-
-def _in_turns(link: Wire, *sides: _Side) -> None:
-    """Let the sides go round by round. The first round opens connections, and does not count."""
-    for number in range(-1, ROUNDS):
-        for side in sides:
-            side.turn(link)
-            if number < 0:
-                side.seconds.clear()
-
-
 def _warm(name: str, what: str, link: Wire, here: Path) -> list[Row]:
     """Open what was read before, and ask it one thing."""
     query, s3 = QUERIES[name], link.place.idfkit("")
-    ours = _Side(lambda: _asked(_open(link.place), query))
-    immutable = _Side(lambda: _asked(_open(link.place, immutable=True), query))
-    peer = _Side(lambda: _asked(_open_idfkits(s3), query))
-    with _cache(here / "warm"):
-        _in_turns(link, ours, immutable, peer)
+    ours = Side(lambda _: _asked(_open(link.place), query))
+    immutable = Side(lambda _: _asked(_open(link.place, immutable=True), query))
+    peer = Side(lambda _: _asked(_open_idfkits(s3), query))
+    with cache_in(here / "warm"):
+        in_turns(link, ROUNDS, ours, immutable, peer)
     what = f"warm open{what}, {name}"
     return [
         _warm_row(f"{what}: idfkit", ours, peer, name, 1),
@@ -135,19 +83,19 @@ def _warm(name: str, what: str, link: Wire, here: Path) -> list[Row]:
     ]
 
 
-def _warm_row(what: str, ours: _Side, peer: _Side, name: str, requests: int) -> Row:
+def _warm_row(what: str, ours: Side, peer: Side, name: str, requests: int) -> Row:
     median = peer.median / ours.median
     target, met = f"{requests} req., no data", ours.requests <= requests and ours.down <= requests * RECORD
     if name == LIGHT:  # a longer query takes longer than the wire
         target, met = f">= {QUICKER:.0f}x, {target}", met and median >= QUICKER
-    return Row(what, str(ours), str(peer), f"{median:.1f}x, best {peer.best / ours.best:.1f}x", target, met)
+    return Row(what, str(ours), str(peer), ratio(ours, peer), target, met)
 
 
 def _cold(what: str, link: Wire, here: Path) -> Row:
     """Open what this machine never read, with clients that were used before."""
     client, bucket, copy = link.place.idfkit("")._client, link.place.url.partition("://")[2], here / "copy.sql"
 
-    def download() -> None:
+    def download(_number: int) -> None:
         client.download_file(bucket, f"{CASE}/eplus.sql", str(copy))
 
     @contextmanager
@@ -155,23 +103,23 @@ def _cold(what: str, link: Wire, here: Path) -> Row:
         yield
         copy.unlink()
 
-    ours = _Side(lambda: _asked(_open(link.place), lambda _: None), lambda: _cache(here / "cold"))
-    peer = _Side(download, fresh)
-    _in_turns(link, ours, peer)
-    ratio = ours.median / peer.median
-    text = f"{ratio:.2f}, best {ours.best / peer.best:.2f}"
+    ours = Side(lambda _: _asked(_open(link.place), lambda _: None), lambda: cache_in(here / "cold"))
+    peer = Side(download, fresh)
+    in_turns(link, ROUNDS, ours, peer)
+    slower = ours.median / peer.median
+    text = f"{slower:.2f}, best {ours.best / peer.best:.2f}"
     what = f"cold open{what}: boto3 download_file"
-    return Row(what, str(ours), str(peer), text, f"<= {SLOWER}", ratio <= SLOWER)
+    return Row(what, str(ours), str(peer), text, f"<= {SLOWER}", slower <= SLOWER)
 
 
 def _memory(what: str, link: Wire, here: Path) -> Row:
     """What a warm open takes, in a process that has its packages and connections."""
-    with _cache(here / "memory"):
+    with cache_in(here / "memory"):
         _asked(_open(link.place), QUERIES[LIGHT]).close()
-        (ours, _), (peer, _) = (peak(_reader, link.place, idfkits) for idfkits in (False, True))
+        ours, peer = (peak(_reader, link.place, idfkits).grown for idfkits in (False, True))
     what = f"memory of a warm open{what}, {LIGHT}: idfkit"
-    ratio, target = f"{ours / peer:.2f}", f"<= {MEGABYTES} MB"
-    return Row(what, f"{ours:.1f} MB", f"{peer:.1f} MB", ratio, target, ours <= MEGABYTES)
+    target = f"<= {MEGABYTES} MB"
+    return Row(what, f"{ours:.1f} MB", f"{peer:.1f} MB", f"{ours / peer:.2f}", target, ours <= MEGABYTES)
 
 
 def _reader(place: Place, idfkits: bool, pipe: Connection) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rows import Row
-from watch import peak, ready
+from watch import Peak, peak, ready
 from wire import Place, wire
 
 from idfkit_fs import FsspecFileSystem
@@ -37,10 +37,10 @@ def measure() -> list[Row]:
     return [_row(what, peaks[ours], peaks[peer]) for what, (ours, peer) in pairs.items()]
 
 
-def _row(what: str, ours: tuple[float, float], peer: tuple[float, float]) -> Row:
-    left, right = (f"{megabytes:.0f} MB, {seconds:.1f} s" for megabytes, seconds in (ours, peer))
-    ratio, target = f"{ours[0] / peer[0]:.2f}", f"<= {TARGET} MB"
-    return Row(f"memory of 1 GB {what}: idfkit", left, right, ratio, target, ours[0] <= TARGET)
+def _row(what: str, ours: Peak, peer: Peak) -> Row:
+    left, right = (f"{each.grown:.0f} MB, {each.seconds:.1f} s" for each in (ours, peer))
+    ratio, target = f"{ours.grown / peer.grown:.2f}", f"<= {TARGET} MB"
+    return Row(f"memory of 1 GB {what}: idfkit", left, right, ratio, target, ours.grown <= TARGET)
 
 
 def _fill(path: Path, size: int) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,9 +17,9 @@ from unittest.mock import patch
 
 from idfkit import IDFDocument, write_idf
 from idfkit.simulation import SimulationResult, simulate
-from rows import Row, Timed
+from rows import Row, ratio
 from small_office import energyplus, small_office, weather
-from wire import Place, Wire, wire
+from wire import Place, Side, Wire, in_turns, wire
 
 from idfkit_fs import Case, Study, run_case
 from idfkit_fs.studies.job import Job, Outcome
@@ -59,36 +57,6 @@ def measure() -> list[Row]:
                 return [*rows, _narrow(link, prepared)]
 
 
-@dataclass
-class _Side(Timed):
-    """One of the contestants, what its rounds took, and what the last one asked of the wire.
-
-    Attributes:
-        go: Does it, for the round of this number.
-        scale: How many times a round's work is to be done for all of it.
-    """
-
-    go: Callable[[int], Any]
-    scale: int = 1
-    requests: int = 0
-
-    def __str__(self) -> str:
-        requests = f"{self.requests:,} req." if self.requests else "no requests"
-        return f"{self.median:.2f} s, best {self.best:.2f}, {requests}"
-
-
-def _in_turns(link: Wire, rounds: int, *sides: _Side) -> None:
-    """Let the sides go round by round. The first round opens connections, and does not count."""
-    for number in range(rounds + 1):
-        for side in sides:
-            link.requests()
-            start = time.perf_counter()
-            side.go(number)
-            if number > 0:
-                side.seconds.append(side.scale * (time.perf_counter() - start))
-                side.requests = side.scale * link.requests()
-
-
 # Running.
 
 
@@ -97,25 +65,26 @@ def _run(link: Wire, here: Path) -> Row:
 
     The weather file is in the worker's cache; each model is new to it.
     """
-    place, installed, models = link.place, energyplus(), list(_variants(RUNS + 1))
+    place, installed, models = link.place, energyplus(), list(variants(RUNS + 1))
     study = Study(f"{place.url}/run", storage_options=place.options, metrics=[CELL])
-    study.add_cases(_cases(models))
+    study.add_cases(cases_of(models))
 
     def work(number: int) -> None:
-        _expect(run_case(study.url, _name(number), place.options) == (_name(number), "ok", "simulated"))
+        expect(run_case(study.url, name_of(number), place.options) == (name_of(number), "ok", "simulated"))
 
     def plain(number: int) -> None:
-        _expect(simulate(models[number], weather(), output_dir=here / str(number), energyplus=installed, annual=True))
+        expect(simulate(models[number], weather(), output_dir=here / str(number), energyplus=installed, annual=True))
 
-    ours, peer = _Side(work), _Side(plain)
-    _in_turns(link, RUNS, ours, peer)
+    ours, peer = Side(work), Side(plain)
+    in_turns(link, RUNS, ours, peer)
     more = ours.median / peer.median - 1
-    ratio = f"{more:+.1%}, best {ours.best / peer.best - 1:+.1%}"
+    text = f"{more:+.1%}, best {ours.best / peer.best - 1:+.1%}"
     what = "run_case(), a year of the small office: idfkit's simulate() to disk"
-    return Row(what, str(ours), str(peer), ratio, f"< {OVERHEAD:+.0%}", more < OVERHEAD)
+    return Row(what, str(ours), str(peer), text, f"< {OVERHEAD:+.0%}", more < OVERHEAD)
 
 
-def _expect(done: Any) -> None:
+def expect(done: Any) -> None:
+    """End it all if something did not do what is measured."""
     if not getattr(done, "success", done):
         msg = f"a case did not run: {getattr(done, 'errors', done)}"
         raise SystemExit(msg)
@@ -126,16 +95,16 @@ def _expect(done: Any) -> None:
 
 def _status(link: Wire) -> Row:
     """Ask how many cases stand; beside asking idfkit's filesystem of each whether its database is there."""
-    _pile_up(link.direct, "status", STANDING)
+    pile_up(link.direct, "status", STANDING)
     study = Study(f"{link.place.url}/status", storage_options=link.place.options)
-    s3, sample = link.place.idfkit("run"), [_name(number) for number in range(RUNS + 1)] * LOOKS
+    s3, sample = link.place.idfkit("run"), [name_of(number) for number in range(RUNS + 1)] * LOOKS
     missing = len(range(0, STANDING, MISSING))
-    ours = _Side(lambda _: _expect(str(study.status()) == _told(STANDING - missing, missing)))
-    peer = _Side(lambda _: [_expect(s3.exists(f"{case}/eplus.sql")) for case in sample], STANDING // len(sample))
-    _in_turns(link, ROUNDS, ours, peer)
+    ours = Side(lambda _: expect(str(study.status()) == _told(STANDING - missing, missing)))
+    peer = Side(lambda _: [expect(s3.exists(f"{case}/eplus.sql")) for case in sample], scale=STANDING // len(sample))
+    in_turns(link, ROUNDS, ours, peer)
     what = f"status() of {STANDING:,} cases: idfkit's exists() for each ({len(sample)}, scaled)"
     target, met = f"<= {REQUESTS} req.", ours.requests <= REQUESTS
-    return Row(what, str(ours), str(peer), _ratio(ours, peer), target, met)
+    return Row(what, str(ours), str(peer), ratio(ours, peer), target, met)
 
 
 def _told(ok: int, missing: int) -> str:
@@ -144,31 +113,38 @@ def _told(ok: int, missing: int) -> str:
 
 def _summary(link: Wire) -> Row:
     """Make a table of all cases; beside the loop of idfkit's documentation, which gets one number of each."""
-    _pile_up(link.direct, "summary", CASES)
-    sample = [_name(number) for number in range(OPENED)]
-    _copy_run(link.direct, [f"summary/{case}" for case in sample])
+    pile_up(link.direct, "summary", CASES)
+    sample = [name_of(number) for number in range(OPENED)]
+    copy_run(link.direct, [f"summary/{case}" for case in sample])
     study = Study(f"{link.place.url}/summary", storage_options=link.place.options)
     s3 = link.place.idfkit("summary")
 
     def collect(_number: int) -> None:
-        _expect(study.summary()["site_energy_kwh"].notna().sum() == CASES - len(range(0, CASES, MISSING)))
+        expect(study.summary()["site_energy_kwh"].notna().sum() == CASES - len(range(0, CASES, MISSING)))
 
     def loop(_number: int) -> None:
         for case in sample:
             with SimulationResult.from_directory(case, fs=s3) as result:
-                _expect(result.sql and result.sql.get_tabular_value(*CELL))
+                expect(result.sql and result.sql.get_tabular_value(*CELL))
 
-    ours, peer = _Side(collect), _Side(loop, CASES // OPENED)
-    _in_turns(link, ROUNDS, ours, peer)
+    ours, peer = Side(collect), Side(loop, scale=CASES // OPENED)
+    in_turns(link, ROUNDS, ours, peer)
     what = f"summary() of {CASES:,} cases: idfkit's loop, one value of each .sql ({OPENED}, scaled)"
     met = peer.median / ours.median >= QUICKER
-    return Row(what, str(ours), str(peer), _ratio(ours, peer), f">= {QUICKER:.0f}x", met)
+    return Row(what, str(ours), str(peer), ratio(ours, peer), f">= {QUICKER:.0f}x", met)
 
 
-def _pile_up(place: Place, name: str, count: int) -> None:
-    """Put a large study there: the job and the outcome of a real case, again and again under other names."""
+def pile_up(place: Place, name: str, count: int, missing: int = MISSING) -> None:
+    """Put a large study there: the job and the outcome of a real case, again and again under other names.
+
+    Args:
+        place: Where the study `run` is, with that case.
+        name: The new study's name.
+        count: How many cases it has.
+        missing: One case in so many is still to be run; 0 if none is.
+    """
     done = Study(f"{place.url}/run", storage_options=place.options).fs
-    job = Job.from_json(done.read_bytes(job_path(_name(1))), "")
+    job = Job.from_json(done.read_bytes(job_path(name_of(1))), "")
     outcome = Outcome.from_json(done.read_bytes(job.outcome_path("ok")), "")
     Study(f"{place.url}/{name}", storage_options=place.options, metrics=[CELL]).add_cases([])
 
@@ -176,26 +152,26 @@ def _pile_up(place: Place, name: str, count: int) -> None:
         for number in range(count):
             sha256 = hashlib.sha256(str(number).encode()).hexdigest()
             model = job.model.model_copy(update={"name": f"{sha256}.idf", "sha256": sha256})
-            named: dict[str, Any] = {"case": _name(number), "parameters": {"number": number}}
+            named: dict[str, Any] = {"case": name_of(number), "parameters": {"number": number}}
             other = job.model_copy(update={**named, "model": model})
             yield job_path(other.case), other.to_json()
-            if number % MISSING:
+            if not missing or number % missing:
                 yield other.outcome_path("ok"), outcome.model_copy(update={**named, "key": other.key}).to_json()
 
     s3 = place.idfkit(name)
-    _at_once(lambda item: s3.write_bytes(*item), objects())
+    at_once(lambda item: s3.write_bytes(*item), objects())
 
 
-def _copy_run(place: Place, directories: list[str]) -> None:
+def copy_run(place: Place, directories: list[str]) -> None:
     """Copy the files of a real case's run within the store."""
-    client, bucket, source = place.idfkit("")._client, place.url.partition("://")[2], f"run/{_name(1)}/"
+    client, bucket, source = place.idfkit("")._client, place.url.partition("://")[2], f"run/{name_of(1)}/"
     listed = client.list_objects_v2(Bucket=bucket, Prefix=source)["Contents"]
     keys = [(item["Key"], item["Key"].removeprefix(source)) for item in listed]
     copies = [(f"{bucket}/{key}", f"{directory}/{name}") for key, name in keys for directory in directories]
-    _at_once(lambda item: client.copy_object(Bucket=bucket, CopySource=item[0], Key=item[1]), copies)
+    at_once(lambda item: client.copy_object(Bucket=bucket, CopySource=item[0], Key=item[1]), copies)
 
 
-def _at_once(function: Callable[[Any], Any], items: Iterable[Any]) -> None:
+def at_once(function: Callable[[Any], Any], items: Iterable[Any]) -> None:
     """Ten at a time: as many connections as boto3's clients keep."""
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(function, items))
@@ -208,8 +184,8 @@ class _Prepared:
     """A thousand variants of one model, and what of them goes to a store."""
 
     def __init__(self, direct: Place) -> None:
-        self.models = list(_variants(CASES))
-        job = Study(f"{direct.url}/run", storage_options=direct.options).fs.read_bytes(job_path(_name(1)))
+        self.models = list(variants(CASES))
+        job = Study(f"{direct.url}/run", storage_options=direct.options).fs.read_bytes(job_path(name_of(1)))
         texts = [write_idf(model).encode() for model in self.models]
         self.size = weather().stat().st_size + sum(map(len, texts)) + CASES * len(job)
         self.sample = [data for text in texts[:UPLOADED] for data in (text, job)]
@@ -221,7 +197,7 @@ class _Prepared:
     def add(self, place: Place, number: int) -> None:
         """Add them to a new study; a few of them in the round that does not count."""
         study = Study(f"{place.url}/prepare-{number}", storage_options=place.options, metrics=[CELL])
-        study.add_cases(_cases(self.models if number else self.models[:UPLOADED]))
+        study.add_cases(cases_of(self.models if number else self.models[:UPLOADED]))
 
 
 def _prepare(link: Wire, prepared: _Prepared) -> Row:
@@ -232,16 +208,16 @@ def _prepare(link: Wire, prepared: _Prepared) -> Row:
         for index, data in enumerate(prepared.sample):
             s3.write_bytes(str(index), data)
 
-    ours, peer = _Side(lambda number: prepared.add(link.place, number)), _Side(upload, CASES // UPLOADED)
-    _in_turns(link, ADDED, ours, peer)
+    ours, peer = Side(lambda number: prepared.add(link.place, number)), Side(upload, scale=CASES // UPLOADED)
+    in_turns(link, ADDED, ours, peer)
     what = f"{prepared.what}: idfkit's write_bytes, one by one ({UPLOADED} cases, scaled)"
-    return Row(what, str(ours), str(peer), _ratio(ours, peer))
+    return Row(what, str(ours), str(peer), ratio(ours, peer))
 
 
 def _narrow(link: Wire, prepared: _Prepared) -> Row:
     """Likewise where the wire is narrow; beside the time that the bytes alone take."""
-    ours, alone = _Side(lambda number: prepared.add(link.place, number)), prepared.size / RATE
-    _in_turns(link, 1, ours)
+    ours, alone = Side(lambda number: prepared.add(link.place, number)), prepared.size / RATE
+    in_turns(link, 1, ours)
     what = f"{prepared.what}, 100 Mbit/s: the bytes alone"
     return Row(what, str(ours), f"{alone:.2f} s", f"{ours.median / alone:.2f}")
 
@@ -249,11 +225,12 @@ def _narrow(link: Wire, prepared: _Prepared) -> Row:
 # Cases.
 
 
-def _name(number: int) -> str:
+def name_of(number: int) -> str:
+    """The name of the case of this number."""
     return f"case-{number:05}"
 
 
-def _variants(count: int) -> Iterator[IDFDocument]:
+def variants(count: int) -> Iterator[IDFDocument]:
     """Models that differ in one number, as those of a parametric study do."""
     base = small_office()
     for number in range(count):
@@ -262,10 +239,7 @@ def _variants(count: int) -> Iterator[IDFDocument]:
         yield model
 
 
-def _cases(models: Iterable[IDFDocument]) -> Iterator[Case]:
+def cases_of(models: Iterable[IDFDocument]) -> Iterator[Case]:
+    """Cases of these models, by their numbers."""
     for number, model in enumerate(models):
-        yield Case(_name(number), model, weather(), {"number": number}, options={"annual": True})
-
-
-def _ratio(ours: _Side, peer: _Side) -> str:
-    return f"{peer.median / ours.median:.1f}x, best {peer.best / ours.best:.1f}x"
+        yield Case(name_of(number), model, weather(), {"number": number}, options={"annual": True})

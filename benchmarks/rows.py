@@ -50,6 +50,11 @@ class Timed:
         return min(self.seconds)
 
 
+def ratio(ours: Timed, peer: Timed) -> str:
+    """How many times as quick ours is."""
+    return f"{peer.median / ours.median:.1f}x, best {peer.best / ours.best:.1f}x"
+
+
 def show(rows: list[Row]) -> None:
     """Print rows as a table."""
     met = {True: "yes", False: "no", None: ""}

@@ -1,4 +1,4 @@
-"""Measure idfkit-fs beside its peers and print one table: ``nox -s bench [-- publish cache memory adapter study ...]``.
+"""Measure idfkit-fs beside its peers and print one table: ``nox -s bench [-- publish cache memory study readers ...]``.
 
 Peers are measured in turns with ours, round by round, so that whatever else the machine does meets both. The figures
 are this machine's; only their ratios travel. Nothing is tested here: a missed target does not fail.
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Not the root itself: the installed wheel is to be measured, not the sources.
 sys.path[:0] = [str(ROOT / name) for name in ("benchmarks", "tests", "examples")]
 
-NAMES = ("publish", "cache", "memory", "adapter", "study", "import")
+NAMES = ("publish", "cache", "memory", "adapter", "study", "readers", "import")
 
 
 def main(names: list[str]) -> None:

@@ -5,14 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped,unused-ignore]  # its stubs are a package of their own
 from wire import SPAWN
 
 
-def peak(target: Callable[..., None], *args: Any) -> tuple[float, float]:
-    """MB above what a fresh process held when it was ready, looked at every 2 ms, and the seconds it then took.
+class Peak(NamedTuple):
+    """The most memory that a process took.
+
+    Attributes:
+        grown: MB above what it held when it was ready.
+        total: MB with all that it held.
+        seconds: What it took from then on.
+    """
+
+    grown: float
+    total: float
+    seconds: float
+
+
+def peak(target: Callable[..., None], *args: Any) -> Peak:
+    """What a fresh process takes once it is ready, looked at every 2 ms.
 
     The function is called with the arguments and, last, a pipe. It says by the pipe that it is ready, waits for the
     answer, does what is to be measured, and says so.
@@ -31,7 +45,7 @@ def peak(target: Callable[..., None], *args: Any) -> tuple[float, float]:
     here.recv()
     seconds = time.perf_counter() - start
     process.join()
-    return (highest - baseline) / 1e6, seconds
+    return Peak((highest - baseline) / 1e6, highest / 1e6, seconds)
 
 
 def ready(pipe: Connection) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from rows import Timed
 from support import servers
 from support.proxy import FaultProxy
 
@@ -89,6 +93,63 @@ def wire(server: str, delay: float = 0.0, rate: float | None = None) -> Iterator
     finally:
         here.close()  # the other end reads an end of file, and leaves
         process.join(20)
+
+
+@dataclass
+class Side(Timed):
+    """A contestant over a wire, what its rounds took, and what the last one asked of the wire.
+
+    Attributes:
+        go: Does it, for the round of this number. What it gives is closed when the clock has stopped.
+        around: What each round happens in; the clock does not run before and after.
+        scale: How many times a round's work is to be done for all of it.
+    """
+
+    go: Callable[[int], Any]
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
+    scale: int = 1
+    requests: int = 0
+    down: int = 0
+
+    def turn(self, link: Wire, number: int) -> None:
+        """Go once."""
+        with self.around():
+            link.traffic()
+            start = time.perf_counter()
+            done = self.go(number)
+            self.seconds.append(self.scale * (time.perf_counter() - start))
+            self.requests, self.down = (self.scale * count for count in link.traffic())
+            getattr(done, "close", lambda: None)()
+
+    def __str__(self) -> str:
+        median, best = (f"{seconds:.3f}" if seconds < 10 else f"{seconds:.1f}" for seconds in (self.median, self.best))
+        down = f"{self.down / 1e6:,.1f} MB" if self.down >= 1e5 else f"{self.down / 1e3:.1f} kB"
+        asked = f"{self.requests:,} req., {down}" if self.requests else "no requests"
+        return f"{median} s, best {best}, {asked}"
+
+
+def in_turns(link: Wire, rounds: int, *sides: Side) -> None:
+    """Let the sides go round by round. The first round opens connections, and does not count."""
+    for number in range(rounds + 1):
+        for side in sides:
+            side.turn(link, number)
+            if not number:
+                side.seconds.clear()
+
+
+@contextmanager
+def cache_in(directory: Path, *, keep: bool = False) -> Iterator[None]:
+    """Keep copies in a directory of their own, which goes when it is left unless it is to be kept."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(directory)
+    try:
+        yield
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        if before is not None:
+            os.environ["XDG_CACHE_HOME"] = before
+        if not keep:
+            shutil.rmtree(directory)
 
 
 def _isolate() -> None:

@@ -294,8 +294,11 @@ class Adapter:
         """Read parts of a file, each from its first byte to before its last, from the store itself."""
         starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
         key = self._root.to_file_key(path)
-        parts: list[bytes] = yield Step("cat_ranges", [key] * len(ranges), starts, stops, on_error="raise", about=key)
-        return parts
+        parts = yield Step("cat_ranges", [key] * len(ranges), starts, stops, on_error="raise", about=key)
+        for part in parts:
+            if isinstance(part, Exception):  # which older releases of fsspec return
+                yield Step(_raise, part, about=key)
+        return parts  # type: ignore[no-any-return]  # what a step gives is Any
 
     def _write_bytes(self, path: StrPath, data: bytes) -> Plan[None]:
         if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -539,6 +542,10 @@ class Adapter:
             if recursive:
                 directories += [entry["name"] for entry in inside if entry["type"] == "directory"]
         return found
+
+
+def _raise(exc: Exception) -> None:
+    raise exc
 
 
 def _link(source: str, target: str) -> None:

@@ -83,7 +83,9 @@ def read_columns(size: int, fetch: Fetch, footer: pq.ParquetFile, columns: Seque
     ranges = list(zip(starts, stops, strict=True))
     parts = dict(zip(starts, fetch(ranges), strict=True)) if ranges else {}
     try:
-        return pq.ParquetFile(_Parts(size, parts), metadata=footer.metadata).read(list(columns))
+        # Buffering would join ranges, and read what lies between them.
+        file = pq.ParquetFile(_Parts(size, parts), metadata=footer.metadata, pre_buffer=False)
+        return file.read(list(columns))
     except (pa.ArrowException, OSError) as exc:
         raise SidecarError(str(exc)) from exc
 
@@ -123,11 +125,15 @@ class _Parts(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
+        filled = 0
+        while filled < len(buffer) and (piece := self._at(self._position, len(buffer) - filled)):
+            buffer[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self._position += len(piece)
+        return filled
+
+    def _at(self, position: int, length: int) -> bytes:
         for start, data in self._parts.items():
-            within = self._position - start
-            if 0 <= within < len(data):
-                piece = data[within : within + len(buffer)]
-                buffer[: len(piece)] = piece
-                self._position += len(piece)
-                return len(piece)
-        return 0
+            if start <= position < start + len(data):
+                return data[position - start : position - start + length]
+        return b""

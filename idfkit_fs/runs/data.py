@@ -159,9 +159,9 @@ class _Sidecars:
         telling = []
         for each in FREQUENCIES if frequency is None else (frequency,):
             given = self._given(each)
-            if not self._has_database:  # then what was kept has to do
-                given = [name for name in given if name in self._known]
-            telling += given[:1]
+            kept = [name for name in given if name in self._known]
+            # Without a database, what was kept has to do.
+            telling += (given if self._has_database or (frequency and not kept) else kept)[:1]
         opened = side_by_side(self._open, telling) if len(telling) > 1 else map(self._open, telling)
         return [series for each in opened for series in each.series]
 
