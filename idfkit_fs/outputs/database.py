@@ -78,6 +78,9 @@ class Database:
     def __init__(self, path: Path, name: str = "") -> None:
         self._name = name or str(path)
         self._uri = f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"
+        if self._is_cut(path):
+            why = "it was cut"
+            raise self._unreadable(why)
         self._tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
         missing = sorted(_NEEDED - self._tables)
         if missing:
@@ -204,6 +207,16 @@ class Database:
             if (frequency := stored_frequency(stored or ""))
         ]
         return dict(zip(headed(series for _, series in found), (index for index, _ in found), strict=True))
+
+    @staticmethod
+    def _is_cut(path: Path) -> bool:
+        """Whether the file is shorter than its header tells; SQLite would take zeros for the rest of its last page."""
+        with path.open("rb") as file:
+            header = file.read(100)
+        page = int.from_bytes(header[16:18], "big")
+        pages = int.from_bytes(header[28:32], "big")
+        # A page of 64 KiB is told as 1 (Database File Format, 1.3.2).
+        return path.stat().st_size < pages * (2**16 if page == 1 else page)
 
     def _rows(self, query: str, parameters: Sequence[str] = ()) -> list[Any]:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
@@ -36,12 +36,19 @@ def series_frame(values: Values, with_environment: bool | None = None) -> pd.Dat
     return frame
 
 
+class _Constant(dict[str, str]):
+    """What pandas need not copy: it copies what is beside a frame at each step, which takes longer than the step."""
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+
 def attributes_of(series: Iterable[Series]) -> dict[str, dict[str, str]]:
     """The units and keys of series by the headings of their columns."""
     listed = list(series)
     return {
-        "units": {each.column: each.units for each in listed},
-        "keys": {each.column: each.key for each in listed},
+        "units": _Constant((each.column, each.units) for each in listed),
+        "keys": _Constant((each.column, each.key) for each in listed),
     }
 
 

@@ -56,7 +56,7 @@ def has_sidecars(result: RunResult) -> bool:
 
 @pytest.mark.parametrize("length", [0, 99, 1000, 4096, 0.25, 0.9, -4096, -1])
 def test_a_database_that_was_cut(
-    copied: Copied, twins: Twins, tmp_path: Path, caplog: pytest.LogCaptureFixture, length: float
+    copied: Copied, tmp_path: Path, caplog: pytest.LogCaptureFixture, length: float
 ) -> None:
     directory = copied("everything")
     whole = (directory / "eplus.sql").read_bytes()
@@ -65,12 +65,6 @@ def test_a_database_that_was_cut(
     with caplog.at_level(logging.WARNING, "idfkit_fs"):
         result = publish(directory, tmp_path / "run")
     assert result.success and (tmp_path / "run" / "eplus.sql").stat().st_size == len(whole[:size])
-    told = twins("everything")[0]
-    if size == -1:  # of an index, which nobody asks
-        pd.testing.assert_frame_equal(result.tabular(), told.tabular(), check_exact=True)
-        expected = told.timeseries(METER, frequency="hourly")
-        pd.testing.assert_frame_equal(result.timeseries(METER, frequency="hourly"), expected, check_exact=True)
-        return
     assert not has_sidecars(result) and "could not be written" in caplog.text
     for read in (result.timeseries, result.tabular):
         with pytest.raises(
