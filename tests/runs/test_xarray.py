@@ -166,7 +166,7 @@ def test_workers_of_dask_read_for_themselves(published: Place, tmp_path: Path) -
     expected = opened(published, frequency="hourly")["Electricity:Facility"].sum().item()
     with (
         dask.config.set(temporary_directory=str(tmp_path)),
-        LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]  # dask's types are partial
+        LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address=None, worker_dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]  # dask's types are partial
         Client(cluster),  # type: ignore[no-untyped-call]  # likewise
     ):
         total = opened(published, frequency="hourly", chunks={})["Electricity:Facility"].sum().compute()
