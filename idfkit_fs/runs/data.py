@@ -192,8 +192,9 @@ class _Sidecars:
 
     def _at_hand(self, frequency: str) -> str:
         """A sidecar that was kept: if possible one of a frequency, else one that was opened, else one of series."""
+        opened = list(self.opened)  # at once: another thread may open one
         others = sorted(self._known, key=lambda name: name == TABULAR)
-        return next(name for name in (*_both(frequency), *list(self.opened), *others) if name in self._known)
+        return next(name for name in (*_both(frequency), *opened, *others) if name in self._known)
 
     def _open(self, name: str) -> _Opened:
         """Read a sidecar's footer.
@@ -245,9 +246,10 @@ class _Sidecars:
             with self._files._ranged(file) as fetch:
                 yield fetch
             return
-        # Of a large one the series that are read have hashes of their own.
-        small = here is None or file.size <= _SMALL
-        copy = self._files._leased(file.name) if small else LocalCopy(Path(here or "", file.name))
+        if here is None or file.size <= _SMALL:
+            copy = self._files._leased(file.name)
+        else:  # the columns that are read have hashes of their own
+            copy = LocalCopy(Path(here, file.name))
         with copy as local, local.open("rb") as opened:
 
             def read(ranges: Sequence[Range]) -> list[bytes]:
