@@ -59,8 +59,7 @@ def _run(directory: Path) -> SimulationResult:
     model = small_office(storeys=3, frequency="Timestep")
     result = simulate(model, weather(), output_dir=directory, energyplus=energyplus(), annual=True)
     if not result.success or not 45e6 < _size(result) < 55e6:
-        msg = f"expected a database of about 50 MB, got {_size(result)} bytes: {result.errors.summary()}"
-        raise SystemExit(msg)
+        raise SystemExit(f"expected a database of about 50 MB, got {_size(result)} bytes: {result.errors.summary()}")
     return result
 
 
@@ -145,8 +144,7 @@ def _open_idfkits(s3: Any) -> SimulationResult:
 def _asked(result: SimulationResult, query: Query) -> SimulationResult:
     sql = result.sql
     if sql is None:
-        msg = f"no database in {result}"
-        raise SystemExit(msg)
+        raise SystemExit(f"no database in {result}")
     query(sql)
     return result
 

@@ -48,8 +48,7 @@ def _run(directory: Path) -> SimulationResult:
     result = simulate(model, weather(), output_dir=directory, energyplus=energyplus(), annual=True)
     count = len(list(directory.iterdir()))
     if not result.success or count != 16:
-        msg = f"expected a run of 16 files, got {count}: {result.errors.summary()}"
-        raise SystemExit(msg)
+        raise SystemExit(f"expected a run of 16 files, got {count}: {result.errors.summary()}")
     return result
 
 

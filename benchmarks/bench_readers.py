@@ -30,8 +30,8 @@ from wire import Side, Wire, cache_in, in_turns, wire
 
 import idfkit_fs
 from idfkit_fs import Study, run_case
-from idfkit_fs.copies import digest_of
-from idfkit_fs.outputs.sidecars import SIDECARS, TABULAR, TIME, write_sidecars
+from idfkit_fs._outputs.sidecars import SIDECARS, TABULAR, TIME, write_sidecars
+from idfkit_fs._util.files import digest_of
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def _run(model: IDFDocument, directory: Path) -> SimulationResult:
 
 def _sql(run: SimulationResult) -> Path:
     if run.sql_path is None:
-        msg = f"no database in {run}"
-        raise SystemExit(msg)
+        raise SystemExit(f"no database in {run}")
     return run.sql_path
 
 

@@ -86,8 +86,7 @@ def _run(link: Wire, here: Path) -> Row:
 def expect(done: Any) -> None:
     """End it all if something did not do what is measured."""
     if not getattr(done, "success", done):
-        msg = f"a case did not run: {getattr(done, 'errors', done)}"
-        raise SystemExit(msg)
+        raise SystemExit(f"a case did not run: {getattr(done, 'errors', done)}")
 
 
 # Looking, and collecting.

@@ -21,8 +21,7 @@ NAMES = ("publish", "cache", "memory", "adapter", "study", "readers", "import")
 def main(names: list[str]) -> None:
     """Run the benchmarks of these names, or all."""
     if unknown := set(names) - set(NAMES):
-        msg = f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}"
-        raise SystemExit(msg)
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
     show = importlib.import_module("rows").show
     rows = []
     for name in names or NAMES:

@@ -50,8 +50,7 @@ def weather(name: str = "chicago") -> Path:
         FileNotFoundError: If this EnergyPlus came without its weather files.
     """
     if name not in WEATHER_FILES:
-        msg = f"no weather file {name!r}; choose from {', '.join(WEATHER_FILES)}"
-        raise ValueError(msg)
+        raise ValueError(f"no weather file {name!r}; choose from {', '.join(WEATHER_FILES)}")
     path = energyplus().install_dir / "WeatherData" / WEATHER_FILES[name]
     if not path.is_file():
         raise FileNotFoundError(path)

@@ -6,29 +6,38 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from idfkit_fs.aio import AsyncFsspecFileSystem
-    from idfkit_fs.builtin import AsyncS3FileSystem, LocalFileSystem, S3FileSystem
+    from idfkit_fs._cache.store import CacheInfo
+    from idfkit_fs._fs.aio import AsyncFsspecFileSystem
+    from idfkit_fs._fs.dropins import AsyncLocalFileSystem, AsyncS3FileSystem, LocalFileSystem, S3FileSystem
+    from idfkit_fs._fs.sync import FsspecFileSystem
     from idfkit_fs.errors import IdfkitFsError
-    from idfkit_fs.filesystem import FsspecFileSystem
     from idfkit_fs.runs.publish import publish
     from idfkit_fs.runs.record import RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
     from idfkit_fs.runs.simulate import async_simulate, simulate
+    from idfkit_fs.studies.engine import RunReport
+    from idfkit_fs.studies.job import Summary
     from idfkit_fs.studies.prepare import Case
-    from idfkit_fs.studies.study import Study
-    from idfkit_fs.studies.worker import run_case
+    from idfkit_fs.studies.study import Study, StudyStatus
+    from idfkit_fs.studies.worker import CaseRun, run_case
 
 __all__ = [
     "AsyncFsspecFileSystem",
+    "AsyncLocalFileSystem",
     "AsyncS3FileSystem",
+    "CacheInfo",
     "Case",
+    "CaseRun",
     "FsspecFileSystem",
     "IdfkitFsError",
     "LocalFileSystem",
     "RunRecord",
+    "RunReport",
     "RunResult",
     "S3FileSystem",
     "Study",
+    "StudyStatus",
+    "Summary",
     "__version__",
     "async_simulate",
     "open_result",
@@ -37,19 +46,25 @@ __all__ = [
     "simulate",
 ]
 
-# Each is imported when it is asked for: runs need pydantic and idfkit.simulation, for which a program that only moves
-# files should not wait; and whoever uses xarray imports this package, for its engine.
+# Each name is imported when it is first used: runs need pydantic and idfkit.simulation, which a program that only moves
+# files should not wait for; and xarray imports this package, for its engine, in programs that never use it.
 _MODULES = {
-    "AsyncFsspecFileSystem": "aio",
-    "AsyncS3FileSystem": "builtin",
+    "AsyncFsspecFileSystem": "_fs.aio",
+    "AsyncLocalFileSystem": "_fs.dropins",
+    "AsyncS3FileSystem": "_fs.dropins",
+    "CacheInfo": "_cache.store",
     "Case": "studies.prepare",
-    "FsspecFileSystem": "filesystem",
+    "CaseRun": "studies.worker",
+    "FsspecFileSystem": "_fs.sync",
     "IdfkitFsError": "errors",
-    "LocalFileSystem": "builtin",
+    "LocalFileSystem": "_fs.dropins",
     "RunRecord": "runs.record",
+    "RunReport": "studies.engine",
     "RunResult": "runs.result",
-    "S3FileSystem": "builtin",
+    "S3FileSystem": "_fs.dropins",
     "Study": "studies.study",
+    "StudyStatus": "studies.study",
+    "Summary": "studies.job",
     "async_simulate": "runs.simulate",
     "open_result": "runs.result",
     "publish": "runs.publish",
@@ -65,8 +80,7 @@ def __getattr__(name: str) -> Any:
         return version("idfkit-fs")
     if name in _MODULES:
         return getattr(importlib.import_module(f"idfkit_fs.{_MODULES[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command."""
     try:
-        from idfkit_fs.cli import commands
+        from idfkit_fs._cli.commands import commands
     except ModuleNotFoundError as exc:
         if exc.name != "click":
             raise

@@ -1,17 +1,15 @@
-"""The errors of idfkit-fs, and the one translator that every I/O call goes through.
+"""The errors of idfkit-fs.
 
-Each class is an [IdfkitFsError][idfkit_fs.errors.IdfkitFsError] and the built-in
-exception that Python programs already catch, so ``except FileNotFoundError`` and
-``except IdfkitFsError`` both work, whichever store answered.
+Each class is an [IdfkitFsError][idfkit_fs.errors.IdfkitFsError] and the built-in exception that Python programs already
+catch, so ``except FileNotFoundError`` and ``except IdfkitFsError`` both work, whichever store answered.
 """
 
 from __future__ import annotations
 
-import difflib
 import errno
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
+
+from idfkit_fs._util.messages import redact
 
 __all__ = [
     "BucketNotFoundError",
@@ -23,6 +21,7 @@ __all__ = [
     "ExistsError",
     "IdfkitFsError",
     "IncompleteRunError",
+    "InterruptedTransferError",
     "IsDirectoryError",
     "LocationError",
     "MissingExtraError",
@@ -40,10 +39,6 @@ __all__ = [
     "StudyNotFoundError",
     "UnreachableError",
     "UnreadableDatabaseError",
-    "did_you_mean",
-    "redact",
-    "secrets_of",
-    "translate",
 ]
 
 
@@ -64,11 +59,35 @@ class MissingExtraError(IdfkitFsError, ImportError):
 
 
 class StoreError(IdfkitFsError, OSError):
-    """The store refused or failed in a way that no narrower class describes."""
+    """The store refused or failed in a way that no narrower class describes.
+
+    Attributes:
+        number: The ``errno`` of the class.
+        text: What the class says unless it is told more.
+    """
+
+    number: ClassVar[int] = errno.EIO
+    text: ClassVar[str] = "The store failed"
+
+    @classmethod
+    def for_url(cls, url: str, text: str | None = None) -> Self:
+        """The error about a URL.
+
+        Args:
+            url: The URL; passwords and signatures in it are not shown. It becomes ``filename``.
+            text: What is wrong and what to do; the class's own text unless given. It becomes ``strerror``.
+
+        Returns:
+            The exception to raise.
+        """
+        return cls(cls.number, cls.text if text is None else text, redact(url))
 
 
 class NotFoundError(StoreError, FileNotFoundError):
     """The file, or the bucket it should be in, does not exist."""
+
+    number = errno.ENOENT
+    text = "No such file"
 
 
 class BucketNotFoundError(NotFoundError):
@@ -78,45 +97,75 @@ class BucketNotFoundError(NotFoundError):
 class PermissionDeniedError(StoreError, PermissionError):
     """The store refused the credentials, or they do not allow the operation."""
 
+    number = errno.EACCES
+    text = "The store refused access"
+
 
 class UnreachableError(StoreError, ConnectionError):
-    """The store did not answer, broke off, or said that it cannot serve now (HTTP 429, 5xx)."""
+    """The store did not answer, or said that it cannot serve now (HTTP 429, 5xx)."""
+
+    number = errno.ECONNREFUSED
+    text = "The store did not answer"
+
+
+class InterruptedTransferError(UnreachableError):
+    """The connection broke while a file was being transferred."""
+
+    number = errno.ECONNRESET
+    text = "The connection broke during the transfer"
 
 
 class ExistsError(StoreError, FileExistsError):
-    """Something stands already where nothing should."""
+    """A file or directory exists where none should."""
+
+    number = errno.EEXIST
+    text = "A file or directory already exists"
 
 
 class IsDirectoryError(StoreError, IsADirectoryError):
-    """A directory stands where a file was asked for."""
+    """The path is a directory, and a file was asked for."""
+
+    number = errno.EISDIR
+    text = "This is a directory, not a file"
 
 
 class RunNotFoundError(NotFoundError):
-    """No run's record stands at the URL."""
+    """There is no record of a run at the URL."""
+
+    text = "There is no run here; check the URL"
 
 
 class RunExistsError(ExistsError):
-    """A complete run already stands at the URL, and ``overwrite=True`` was not given."""
+    """A complete run already exists at the URL, and ``overwrite=True`` was not given."""
+
+    text = "A run already exists; pass overwrite=True to replace it"
 
 
 class RecordError(IdfkitFsError, ValueError):
-    """A ``run.json`` that cannot be used: not a record, unsafe, or of a newer format."""
+    """A ``run.json`` or another JSON object that cannot be used: invalid, unsafe, or of a newer format."""
 
 
 class DamagedRunError(StoreError):
     """A file of a run differs in size or hash from what the run's record says."""
 
+    text = (
+        "The file differs from the run's record; another run may have been published over it: "
+        "open the result again, or run it again"
+    )
+
 
 class CacheDirectoryError(IdfkitFsError, PermissionError):
-    """A cache directory that somebody else could change: it is refused, not used."""
+    """A cache directory that another user could change: it is refused, not used."""
 
 
 class CacheUnusableError(IdfkitFsError, OSError):
-    """No local copy can be kept: the disk is full or read-only, or the file changes while it is fetched."""
+    """The local cache cannot keep a copy: the disk is full or read-only, or the file changes during the download."""
 
 
 class StudyNotFoundError(NotFoundError):
-    """No study stands at the URL."""
+    """There is no study at the URL."""
+
+    text = "There is no study here; check the URL, or add a case to start one"
 
 
 class CaseNotFoundError(NotFoundError):
@@ -132,23 +181,23 @@ class ModelError(IdfkitFsError, ValueError):
 
 
 class NotReportedError(IdfkitFsError, LookupError):
-    """The run reports no such output variable, key value, environment or cell; the message lists the nearest."""
+    """The run does not report such an output variable, key value, environment or cell; the message lists the nearest."""
 
 
 class UnreadableDatabaseError(IdfkitFsError, ValueError):
-    """A file that is no whole SQLite output of EnergyPlus."""
+    """A file that is not a complete SQLite output of EnergyPlus."""
 
 
 class SidecarError(IdfkitFsError, ValueError):
-    """A Parquet sidecar that cannot be used: cut, of another run, or none at all."""
+    """A Parquet sidecar that cannot be used: truncated, invalid, or of another run."""
 
 
 class IncompleteRunError(IdfkitFsError, RuntimeError):
-    """Some cases could not be run, for a reason that is not EnergyPlus's; running the study again takes just these.
+    """Some cases could not be run, for a reason outside EnergyPlus; running the study again takes only these.
 
     Attributes:
-        report: What became of the others.
-        errors: What went wrong, by case.
+        report: What happened to the other cases.
+        errors: The errors, by case.
     """
 
     report: Any
@@ -156,264 +205,12 @@ class IncompleteRunError(IdfkitFsError, RuntimeError):
 
 
 class PublishError(StoreError):
-    """Publishing broke off; the run is still whole in a local directory.
+    """Publishing failed; the complete run is still in a local directory.
 
     Attributes:
-        local_dir: The local directory that holds the run. Hand it to
-            [publish][idfkit_fs.publish] to finish.
-        url: The URL that the run was on its way to.
+        local_dir: The local directory with the run. Pass it to [publish][idfkit_fs.publish] to finish.
+        url: The URL to which the run was being published.
     """
 
     local_dir: str
     url: str
-
-
-# Class names rather than classes: naming the classes would import every SDK.
-_UNREACHABLE = frozenset(
-    {
-        "ClientConnectionError",
-        "ClientConnectorError",
-        "ClientOSError",
-        "ClientPayloadError",
-        "ConnectTimeoutError",
-        "ConnectionClosedError",
-        "EndpointConnectionError",
-        "HTTPClientError",
-        "IncompleteReadError",
-        "ReadTimeoutError",
-        "RequestException",
-        "ResponseStreamingError",
-        "ServerDisconnectedError",
-        "ServiceRequestError",
-        "ServiceResponseError",
-        "TransportError",
-    }
-)
-_DENIED = frozenset(
-    {
-        "AuthenticationException",
-        "ClientAuthenticationError",
-        "CredentialRetrievalError",
-        "DefaultCredentialsError",
-        "NoCredentialsError",
-        "PartialCredentialsError",
-        "ProfileNotFound",
-        "RefreshError",
-        "TokenRetrievalError",
-        "UnauthorizedSSOTokenError",
-    }
-)
-_DENIED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
-_SDK_PACKAGES = frozenset(
-    {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "paramiko", "smbprotocol"}
-)
-
-_SECRET_OPTION = re.compile(
-    r"secret|token|passw|passphrase|\bpwd|auth|credential|sas|account_key|api_?key|connection_string|private",
-    re.IGNORECASE,
-)
-_USERINFO = re.compile(r"(://[^/@\s:]*:)[^/\s]*(?=@)")
-_SIGNATURE = re.compile(
-    r"(\b(?:sig|signature|X-Amz-Signature|X-Amz-Security-Token|X-Goog-Signature|AccountKey|SharedAccessSignature"
-    r"|access_token|password)=)[^&\s'\"]+",
-    re.IGNORECASE,
-)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a misspelt name: the nearest known one, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:
-    """The values in storage options that must never be shown, found by the options' names.
-
-    Args:
-        options: Storage options, nested as fsspec nests them for chained URLs.
-
-    Returns:
-        Every secret string of at least four characters.
-    """
-    found: set[str] = set()
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            found |= secrets_of(value)
-        elif _SECRET_OPTION.search(str(name)):
-            values = value if isinstance(value, (list, tuple)) else (value,)
-            found |= {text for text in values if isinstance(text, str) and len(text) >= 4}
-    return frozenset(found)
-
-
-def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
-    """Take passwords, signatures and known secret values out of a text.
-
-    Args:
-        text: Any text, such as a URL or an SDK's error message.
-        secrets: Values to take out wherever they stand.
-
-    Returns:
-        The text with ``***`` in each secret's place.
-
-    Examples:
-        >>> redact("sftp://me:pass@host/x")
-        'sftp://me:***@host/x'
-    """
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return _SIGNATURE.sub(r"\1***", _USERINFO.sub(r"\1***", text))
-
-
-def _causes(exc: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what led to it, short of what the caller was handling before it called us."""
-    seen = {id(handled)}
-    current: BaseException | None = exc
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-
-
-def _http_status(exc: BaseException) -> int | None:
-    response = getattr(exc, "response", None)
-    if isinstance(response, Mapping):
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    else:
-        status = getattr(exc, "status_code", None) or getattr(exc, "status", None) or getattr(exc, "code", None)
-    try:
-        return int(status)  # anything that is no number ends in the except
-    except (TypeError, ValueError):
-        return None
-
-
-def _service_code(exc: BaseException) -> str:
-    response = getattr(exc, "response", None)
-    if isinstance(response, Mapping):
-        return str(response.get("Error", {}).get("Code", ""))
-    return str(getattr(exc, "error_code", "") or "")
-
-
-def _is_sdk(exc: BaseException) -> bool:
-    return any(cls.__module__.partition(".")[0] in _SDK_PACKAGES for cls in type(exc).__mro__)
-
-
-def _class_for(exc: BaseException) -> type[StoreError] | None:
-    """The narrowest class for one exception of a chain, or None if it does not tell."""
-    names = {cls.__name__ for cls in type(exc).__mro__}
-    status = _http_status(exc) if _is_sdk(exc) else None
-    if _service_code(exc) in _DENIED_CODES or names & _DENIED or status in (401, 403):
-        return PermissionDeniedError
-    if isinstance(exc, IsADirectoryError):
-        return IsDirectoryError
-    if isinstance(exc, FileExistsError):
-        return ExistsError
-    if isinstance(exc, (FileNotFoundError, NotADirectoryError)) or status == 404:
-        return NotFoundError
-    if isinstance(exc, PermissionError) or (isinstance(exc, OSError) and str(exc).startswith("Forbidden:")):
-        return PermissionDeniedError
-    if isinstance(exc, (ConnectionError, TimeoutError)) or names & _UNREACHABLE:
-        return UnreachableError
-    if status is not None and (status in (408, 429) or status >= 500):
-        return UnreachableError
-    return None
-
-
-_ERRNO: dict[type[StoreError], int] = {
-    NotFoundError: errno.ENOENT,
-    BucketNotFoundError: errno.ENOENT,
-    PermissionDeniedError: errno.EACCES,
-    UnreachableError: errno.ECONNREFUSED,
-    ExistsError: errno.EEXIST,
-    IsDirectoryError: errno.EISDIR,
-}
-
-
-def _class_of_chain(chain: list[BaseException]) -> type[StoreError] | None:
-    """The first class that a chain tells; but fsspec's HTTP calls everything "not found", from what really happened."""
-    found = [kind for kind in map(_class_for, chain) if kind is not None]
-    if not found:
-        return None
-    causes = {id(exc.__cause__) for exc in chain}
-    deeper = [_class_for(exc) for exc in chain if id(exc) in causes]
-    truer = next((kind for kind in deeper if kind in (PermissionDeniedError, UnreachableError)), None)
-    return truer if found[0] is NotFoundError and truer else found[0]
-
-
-def _class_if_conditional(chain: list[BaseException]) -> type[StoreError] | None:
-    if any(_http_status(exc) == 412 for exc in chain):
-        return ExistsError
-    return UnreachableError if any(_service_code(exc) == "ConditionalRequestConflict" for exc in chain) else None
-
-
-def _bucket_is_missing(chain: list[BaseException]) -> bool:
-    return any(
-        _service_code(exc) in ("NoSuchBucket", "ContainerNotFound") or "bucket does not exist" in str(exc).lower()
-        for exc in chain
-    )
-
-
-def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, secrets: frozenset[str]) -> str:
-    first = chain[0]
-    said = redact(str(getattr(first, "strerror", None) or first), secrets).strip().splitlines()
-    detail = f"{type(first).__name__}: {said[0][:300]}" if said else type(first).__name__
-    if kind is BucketNotFoundError:
-        return f"No bucket or container named {bucket!r}: create it, or check the name"
-    if kind is ExistsError:
-        return "Something stands there already"
-    if kind is IsDirectoryError:
-        return "A directory stands there, not a file"
-    if kind is NotFoundError:
-        return "A file stands where a directory should be" if isinstance(first, NotADirectoryError) else "No such file"
-    if kind is PermissionDeniedError:
-        return f"The store refused access; check that the credentials are right, not expired, and allow this ({detail})"
-    if kind is UnreachableError:
-        return f"The store did not answer; check the endpoint and the network, then try again ({detail})"
-    if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
-        return f"The store called the request bad; an expired token or a wrong region is the usual cause ({detail})"
-    return f"The store failed ({detail})"
-
-
-def translate(
-    exc: Exception,
-    url: str,
-    *,
-    bucket: str = "",
-    only_bucket: bool = False,
-    conditional: bool = False,
-    secrets: frozenset[str] = frozenset(),
-    handled: BaseException | None = None,
-) -> Exception:
-    """Turn whatever a store or its SDK raised into this package's errors.
-
-    Errors that say the caller is wrong (``TypeError``, ``ValueError`` from Python itself and the like) and errors that
-    are already translated come back as they are.
-
-    Args:
-        exc: The exception that an I/O call raised.
-        url: The URL that the call was about; becomes ``filename``.
-        bucket: Bucket or container, for the message when it is missing.
-        only_bucket: Whether nothing but the bucket can be missing, as for a write to an object store.
-        conditional: Whether the call was to write only where nothing stands; then 412 says that something does, and
-            ConditionalRequestConflict that somebody writes there now (S3 API, PutObject, If-None-Match).
-        secrets: Values to keep out of the message.
-        handled: What the caller was handling when it called; it says nothing about *exc*.
-
-    Returns:
-        The exception to raise. Its ``__cause__`` is *exc*, unless that shows a secret.
-    """
-    if isinstance(exc, IdfkitFsError):
-        return exc
-    chain = list(_causes(exc, handled))
-    kind = (_class_if_conditional(chain) if conditional else None) or _class_of_chain(chain)
-    if kind is None:
-        if not (isinstance(exc, OSError) or any(map(_is_sdk, chain))):
-            return exc
-        kind = StoreError
-    if kind is NotFoundError and bucket and (only_bucket or _bucket_is_missing(chain)):
-        kind = BucketNotFoundError
-    number = _ERRNO.get(kind) or getattr(exc, "errno", None) or errno.EIO
-    translated = kind(number, _explain(kind, chain, bucket, secrets), url)
-    leaks = any(redact(text, secrets) != text for cause in chain for text in (str(cause), repr(cause)))
-    translated.__cause__ = None if leaks else exc
-    translated.__suppress_context__ = True
-    return translated

@@ -17,15 +17,15 @@ import xarray as xr
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
+from idfkit_fs._outputs.datasets import Array, arrays_of, coordinates_of, keys_of
+from idfkit_fs._outputs.series import FREQUENCIES, Names, Series
+from idfkit_fs._util.urls import Location, UPathLike, repair, to_text
 from idfkit_fs.errors import NotReportedError
-from idfkit_fs.location import Location, UPathLike, repair, to_text
-from idfkit_fs.outputs.datasets import Array, arrays_of, coordinates_of, keys_of
-from idfkit_fs.outputs.series import FREQUENCIES, Names, Series
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from idfkit_fs.outputs.values import Period, Values
+    from idfkit_fs._outputs.values import Period, Values
     from idfkit_fs.runs.data import RunData
 
 __all__ = ["EnergyPlusBackend"]
@@ -131,7 +131,7 @@ def _names(names: str | Iterable[str] | None) -> set[str]:
 
 def _open(place: Location, storage_options: dict[str, Any] | None) -> RunData:
     # Here, because xarray imports this module with the first file of any kind that it opens.
-    from idfkit_fs.filesystem import FsspecFileSystem
+    from idfkit_fs._fs.sync import FsspecFileSystem
     from idfkit_fs.runs.data import RunData
     from idfkit_fs.runs.files import RunFileSystem
     from idfkit_fs.runs.result import open_result

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from idfkit_fs import FsspecFileSystem, RunResult, publish
+from idfkit_fs._outputs.sidecars import can_write
 from idfkit_fs.errors import MissingExtraError, NotReportedError
-from idfkit_fs.outputs.sidecars import can_write
 
 # Otherwise gcsfs asks Google what kind of bucket this is.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
@@ -86,7 +86,7 @@ def dask() -> None:
 
 
 def progress() -> None:
-    from idfkit_fs.transfers import require_tqdm
+    from idfkit_fs._util.progress import require_tqdm
 
     assert require_tqdm()
 

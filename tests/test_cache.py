@@ -26,8 +26,8 @@ from support.servers import Store
 from upath import UPath
 
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, cache
-from idfkit_fs.backends import store_identity
-from idfkit_fs.copies import Version, temporary_directory
+from idfkit_fs._cache.store import Version, temporary_directory
+from idfkit_fs._stores.identity import store_identity
 from idfkit_fs.errors import LocationError, StorageOptionsError
 
 
@@ -124,7 +124,7 @@ def test_an_adapter_keeps_its_cache_when_it_is_sent_on(place: str, storage: Path
     fs = cached(place, storage)
     assert pickle.loads(pickle.dumps(fs)) == fs
     assert fs != FsspecFileSystem.from_url(place)
-    for other in (pickle.loads(pickle.dumps(fs)), fs.at("case-1")):
+    for other in (pickle.loads(pickle.dumps(fs)), fs.joinpath("case-1")):
         other.write_text("a.csv", "x")
         assert other.local_path("a.csv").is_relative_to(storage)
 
@@ -410,7 +410,7 @@ def test_a_forked_child_does_not_release_what_its_parent_uses(storage: Path, tmp
 import gc, os, sys
 from idfkit_fs import FsspecFileSystem, cache
 fs = FsspecFileSystem.from_url("simplecache::" + sys.argv[1], simplecache={{"cache_storage": sys.argv[2]}})
-copy = fs._leased("a.csv")
+copy = fs.local_copy("a.csv")
 child = os.fork()
 if not child:
     fs.read_bytes("a.csv")
@@ -430,7 +430,7 @@ print(cache.info(sys.argv[2]).in_use, cache.clear(sys.argv[2]), copy.path.exists
 def test_somebody_who_gets_no_further_is_not_waited_for(
     place: str, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("idfkit_fs.adapter._PATIENCE", 0.05)
+    monkeypatch.setattr("idfkit_fs._fs.adapter._PATIENCE", 0.05)
     fs = cached(place, storage)
     fs.write_text("a.csv", "x")
     slot = fs._cache.enter(fs._run(fs._version("a.csv")))

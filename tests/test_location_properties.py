@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from idfkit_fs import LocalFileSystem
+from idfkit_fs._fs.globbing import parse_glob
+from idfkit_fs._fs.paths import Root
+from idfkit_fs._util.urls import repair
 from idfkit_fs.errors import LocationError
-from idfkit_fs.location import Root, parse_glob, repair
 
 settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quick")

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = [
     importlib.import_module(found.name)
     for found in pkgutil.walk_packages(idfkit_fs.__path__, "idfkit_fs.")
-    if found.name != "idfkit_fs._s3"
+    if found.name != "idfkit_fs._stores.s3"
 ]
 
 

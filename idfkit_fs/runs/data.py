@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from idfkit_fs.copies import LocalCopy
-from idfkit_fs.errors import DamagedRunError, NotReportedError, SidecarError, redact
-from idfkit_fs.outputs.database import Database
-from idfkit_fs.outputs.parquet import Fetch, Range, read_columns, read_footer
-from idfkit_fs.outputs.series import FREQUENCIES, Environment, Names, Series, as_names, choose, parse_frequency
-from idfkit_fs.outputs.sidecars import (
+from idfkit_fs._cache.store import LocalCopy
+from idfkit_fs._outputs.database import Database
+from idfkit_fs._outputs.parquet import Fetch, Range, read_columns, read_footer
+from idfkit_fs._outputs.series import FREQUENCIES, Environment, Names, Series, as_names, choose, parse_frequency
+from idfkit_fs._outputs.sidecars import (
     ENVIRONMENT,
     SIDECARS,
     TABULAR,
@@ -25,11 +24,13 @@ from idfkit_fs.outputs.sidecars import (
     series_name,
     series_of,
 )
-from idfkit_fs.outputs.source import DatabaseSource, Source
-from idfkit_fs.outputs.values import Period, Values, choose_period
+from idfkit_fs._outputs.source import DatabaseSource, Source
+from idfkit_fs._outputs.values import Period, Values, choose_period
+from idfkit_fs._util.messages import redact
+from idfkit_fs._util.parallel import parallel_map
+from idfkit_fs.errors import DamagedRunError, NotReportedError, SidecarError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RecordedFile, RunRecord
-from idfkit_fs.transfers import side_by_side
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +63,7 @@ class RunData:
         return RunData, (self._files, self._record, self._sql)
 
     def find(self, variables: Names, keys: Names | None = None, frequency: str | None = None) -> list[Series]:
-        """The series that a question means; see [choose][idfkit_fs.outputs.series.choose]."""
+        """The series that a question means; see [choose][idfkit_fs._outputs.series.choose]."""
         wanted = None if frequency is None else parse_frequency(frequency)
         variables, keys = as_names(variables), None if keys is None else as_names(keys)
         try:
@@ -76,15 +77,14 @@ class RunData:
         except NotReportedError as exc:
             if self._record is None or self._record.success:
                 raise
-            msg = f"{exc}; EnergyPlus ended the run with an error"
-            raise NotReportedError(msg) from exc
+            raise NotReportedError(f"{exc}; EnergyPlus ended the run with an error") from exc
 
     def catalog(self, frequency: str | None = None) -> Sequence[Series]:
         """What is reported, at one frequency or at all."""
         return self._ask(lambda source: source.series(frequency))
 
     def period(self, frequency: str, environment: Names | None) -> Period:
-        """The periods that a question means; see [choose_period][idfkit_fs.outputs.values.choose_period]."""
+        """The periods that a question means; see [choose_period][idfkit_fs._outputs.values.choose_period]."""
         return choose_period(self._ask(lambda source: source.environments(frequency)), environment)
 
     def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
@@ -95,8 +95,7 @@ class RunData:
         """
         values = self._ask(lambda source: source.read(frequency, series, period))
         if not len(values.times):
-            msg = f"Nothing is reported {frequency} of {', '.join(map(repr, sorted(period.names)))}"
-            raise NotReportedError(msg)
+            raise NotReportedError(f"Nothing is reported {frequency} of {', '.join(map(repr, sorted(period.names)))}")
         return values
 
     def cells(self) -> pa.Table:
@@ -125,12 +124,11 @@ class RunData:
     def _database(self) -> DatabaseSource:
         if self._sql is None:
             ended = "" if self._record is None or self._record.success else "; EnergyPlus ended the run with an error"
-            msg = (
+            raise NotReportedError(
                 f"{redact(self._files.url())} has no SQLite output{ended}: the model needs Output:SQLite, and include "
                 "and exclude must leave the .sql file or the sidecars made from it"
             )
-            raise NotReportedError(msg)
-        copy = self._files._leased(self._sql)
+        copy = self._files.local_copy(self._sql)
         return DatabaseSource(Database(copy.path, redact(self._files.url(self._sql))), copy)
 
 
@@ -162,7 +160,7 @@ class _Sidecars:
             kept = [name for name in given if name in self._known]
             # Without a database, what was kept has to do.
             telling += (given if self._has_database or (frequency and not kept) else kept)[:1]
-        opened = side_by_side(self._open, telling) if len(telling) > 1 else map(self._open, telling)
+        opened = parallel_map(self._open, telling) if len(telling) > 1 else map(self._open, telling)
         return [series for each in opened for series in each.series]
 
     def environments(self, frequency: str) -> Sequence[Environment]:
@@ -177,7 +175,7 @@ class _Sidecars:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with self._files._leased(self._file(TABULAR).name) as local:
+        with self._files.local_copy(self._file(TABULAR).name) as local:
             try:
                 table = pq.ParquetFile(local).read()
             except (pa.ArrowException, OSError) as exc:
@@ -215,14 +213,12 @@ class _Sidecars:
     def _file(self, name: str) -> RecordedFile:
         file = self._known.get(name)
         if file is None:
-            msg = f"{name} was left out"
-            raise SidecarError(msg)
+            raise SidecarError(f"{name} was left out")
         return file
 
     def _check(self, name: str, contents: Contents | None) -> Contents:
         if contents is None or contents.sql_sha256 != self._sql_sha256:
-            msg = f"{name} was not made from the run's database"
-            raise SidecarError(msg)
+            raise SidecarError(f"{name} was not made from the run's database")
         return contents
 
     def _read(self, name: str, series: Sequence[Series]) -> Values:
@@ -235,8 +231,7 @@ class _Sidecars:
             times, names, *values = (table.column(column).to_numpy() for column in columns)
             environments = names.astype(object)
             if digests_of(times, environments, values) != [known.get(column) for column in columns]:
-                msg = f"{name} changed while it was read"
-                raise SidecarError(msg)
+                raise SidecarError(f"{name} changed while it was read")
         return Values(tuple(series), times, environments, tuple(values))
 
     @contextlib.contextmanager
@@ -247,7 +242,7 @@ class _Sidecars:
                 yield fetch
             return
         if here is None or file.size <= _SMALL:
-            copy = self._files._leased(file.name)
+            copy = self._files.local_copy(file.name)
         else:  # the columns that are read have hashes of their own
             copy = LocalCopy(Path(here, file.name))
         with copy as local, local.open("rb") as opened:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from idfkit_fs.errors import RunNotFoundError, redact
-from idfkit_fs.location import matching
+from idfkit_fs._fs.globbing import matching
+from idfkit_fs._util.messages import redact
+from idfkit_fs.errors import RunNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile
 from idfkit_fs.runs.result import RunResult
 
@@ -37,7 +38,7 @@ def save(result: RunResult, files: Sequence[RecordedFile], directory: Path, done
     if result.record is None:
         raise RunNotFoundError(2, "The run to copy has no record", redact(result.url))
     for file in files:
-        with result._files._leased(file.name) as local:
+        with result._files.local_copy(file.name) as local:
             _place(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)
     record = result.record.model_copy(update={"files": tuple(files)})

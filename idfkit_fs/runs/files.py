@@ -9,14 +9,16 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from idfkit_fs.adapter import Plan
-from idfkit_fs.copies import LocalCopy, Version, digest_of
-from idfkit_fs.errors import DamagedRunError, StoreError, redact
-from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import StrPath
-from idfkit_fs.outputs.parquet import Fetch, Range
+from idfkit_fs._cache.store import LocalCopy, Version
+from idfkit_fs._fs.adapter import Plan
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.parquet import Fetch, Range
+from idfkit_fs._util.files import digest_of
+from idfkit_fs._util.messages import redact
+from idfkit_fs._util.retry import retry
+from idfkit_fs._util.urls import StrPath
+from idfkit_fs.errors import DamagedRunError, StoreError
 from idfkit_fs.runs.record import RecordedFile
-from idfkit_fs.transfers import patiently
 
 __all__ = ["RunFileSystem"]
 
@@ -38,17 +40,17 @@ class RunFileSystem(FsspecFileSystem):
     def __reduce__(self) -> Any:
         return _restore_run, (super().__reduce__(), self.known)
 
-    def at(self, path: StrPath) -> Self:
+    def joinpath(self, path: StrPath) -> Self:
         """A directory within the run; its files are checked likewise."""
-        below = super().at(path)
+        below = super().joinpath(path)
         if self.known is None:
             return below
         start = f"{self._root.relative(below._root.key)}/".lstrip("/")
         inside = (file for file in self.known if file.name.startswith(start))
         return self.of(below, tuple(file.model_copy(update={"name": file.name.removeprefix(start)}) for file in inside))
 
-    def _leased(self, path: StrPath) -> LocalCopy:
-        copy = super()._leased(path)
+    def local_copy(self, path: StrPath) -> LocalCopy:
+        copy = super().local_copy(path)
         if self._is_here and self.known is not None:
             self._check(path, *digest_of(copy.path))
         return copy
@@ -92,7 +94,7 @@ class RunFileSystem(FsspecFileSystem):
 
     def _parts(self, file: RecordedFile, ranges: Sequence[Range]) -> list[bytes]:
         try:
-            parts = patiently(lambda: self._run(self._fetch_ranges(file.name, ranges)))
+            parts = retry(lambda: self.read_ranges(file.name, ranges))
         except StoreError as exc:
             if type(exc) is StoreError:  # a range beyond the end
                 raise self._damaged(file.name, file.size, None) from exc

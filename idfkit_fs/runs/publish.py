@@ -20,24 +20,20 @@ from typing import Any, NamedTuple
 from fsspec.callbacks import Callback
 from idfkit.simulation import SimulationResult
 
-from idfkit_fs.copies import digest_of
-from idfkit_fs.errors import (
-    DamagedRunError,
-    LocationError,
-    PublishError,
-    RecordError,
-    RunExistsError,
-    RunNotFoundError,
-    redact,
-)
-from idfkit_fs.extras import require
-from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, StrPath, last_name, matching, to_text
-from idfkit_fs.outputs.sidecars import SIDECAR_PACKAGES, SIDECARS, can_write, write_sidecars
+from idfkit_fs._fs.globbing import matching
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, SIDECARS, can_write, write_sidecars
+from idfkit_fs._util.files import digest_of
+from idfkit_fs._util.messages import redact
+from idfkit_fs._util.optional_deps import require
+from idfkit_fs._util.parallel import parallel_map
+from idfkit_fs._util.progress import byte_progress_bar, progress_bar, require_tqdm
+from idfkit_fs._util.retry import retry
+from idfkit_fs._util.urls import Location, StrPath, last_name, to_text
+from idfkit_fs.errors import DamagedRunError, LocationError, PublishError, RecordError, RunExistsError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord, output_name
 from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
-from idfkit_fs.transfers import byte_meter, counter, create, discard, patiently, require_tqdm, side_by_side
 
 __all__ = ["DRAFT_NAME", "Publication", "Standing", "check_patterns", "publish", "record_of"]
 
@@ -103,8 +99,7 @@ def publish(
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
     if isinstance(run, SimulationResult):
         if run.fs is not None or run.async_fs is not None:
-            msg = "publish() takes a result in a local directory; this one is on another filesystem already"
-            raise TypeError(msg)
+            raise TypeError("publish() takes a result in a local directory; this one is on another filesystem already")
         return publication.send(Path(run.run_dir), record_of(run))
     directory = Path(run)
     draft = directory / DRAFT_NAME
@@ -239,7 +234,7 @@ class Publication:
         names = self.select(name for name in files if name in recorded or name not in SIDECARS)
         try:
             with ExitStack() as stack:
-                stands, old = standing or patiently(lambda: self.standing(record.id))
+                stands, old = standing or retry(lambda: self.standing(record.id))
                 if old is not None and old.id == record.id:
                     return result_of(self.fs, old)
                 sources = {name: directory / name for name in names}
@@ -247,11 +242,10 @@ class Publication:
                     record, sidecars = self._write_sidecars(directory, files, record, stack, stop)
                     sources |= sidecars
                 if record.success and files and not sources:
-                    msg = f"include and exclude leave none of the run's {len(files)} files"
-                    raise ValueError(msg)
+                    raise ValueError(f"include and exclude leave none of the run's {len(files)} files")
                 leftovers = self._replaced(directory, old) - sources.keys()
                 if stands:
-                    discard(self.fs, [RECORD_NAME])
+                    self.fs.remove_if_exists([RECORD_NAME])
                 record = self._commit(record, lambda: self._upload_all(sources, stop), stop)
         except RunExistsError as exc:
             exc.add_note(f"The new run is kept in {directory}")
@@ -274,7 +268,7 @@ class Publication:
             # In a directory of ours, so that a process that is killed leaves no other behind.
             place = directory if DRAFT_NAME in files else None
             aside = Path(stack.enter_context(TemporaryDirectory(prefix=_ASIDE, dir=place, ignore_cleanup_errors=True)))
-            with counter(None, f"Preparing {last_name(self.fs.url())}", "value", self.progress) as counted:
+            with progress_bar(None, f"Preparing {last_name(self.fs.url())}", "value", self.progress) as counted:
 
                 def done(count: int) -> None:
                     _raise_if(stop.is_set())
@@ -300,10 +294,10 @@ class Publication:
         while True:
             complete = record.model_copy(update={"files": transfer()})
             _raise_if(stop.is_set())
-            if create(self.fs, RECORD_NAME, complete.to_json()):
+            if self.fs.create_exclusive(RECORD_NAME, complete.to_json()):
                 return complete
             logger.warning("another run was published at the same time and is replaced: %s", redact(self.fs.url()))
-            discard(self.fs, [RECORD_NAME])
+            self.fs.remove_if_exists([RECORD_NAME])
 
     def mirror(self, directory: Path, record: RunRecord) -> RunResult:
         """Publish the directory of a run that is published there already, whole and as the same run.
@@ -337,12 +331,12 @@ class Publication:
         if original is None:
             raise RunNotFoundError(2, "The run to copy has no record", redact(source.url))
         record = original.model_copy(update={"id": uuid.uuid4().hex})
-        stands, old = standing or patiently(lambda: self.standing(record.id))
+        stands, old = standing or retry(lambda: self.standing(record.id))
         if stands:
-            discard(self.fs, [RECORD_NAME])
+            self.fs.remove_if_exists([RECORD_NAME])
 
         def transfer() -> tuple[RecordedFile, ...]:
-            side_by_side(lambda entry: self._copy_file(files, entry), record.files)
+            parallel_map(lambda entry: self._copy_file(files, entry), record.files)
             now = read_record(files)
             if now is None or now.id != original.id:
                 raise DamagedRunError(5, "Another run was published over the one that is being copied", source.url)
@@ -357,19 +351,18 @@ class Publication:
     def _copy_file(self, source: RunFileSystem, entry: RecordedFile) -> None:
         name = entry.name
         if source.fs == self.fs.fs:
-            self.fs._run(self.fs._copy_key(source._root.to_file_key(name), self.fs._root.to_file_key(name)))
-            size = self.fs._run(self.fs._version(name)).size
+            self.fs.copy_from(source, name, name)
+            size = self.fs.version(name).size
             if size not in (None, entry.size):
                 raise source._damaged(name, entry.size, size)
             return
-        with source._leased(name) as local:
+        with source.local_copy(name) as local:
             self.fs.upload(local, name)
 
     def _keep_apart(self, directory: Path) -> None:
         target = self.fs.local_root
         if target is not None and Path(target).resolve().is_relative_to(directory.resolve()):
-            msg = f"a run cannot be published into its own directory ({directory})"
-            raise LocationError(msg)
+            raise LocationError(f"a run cannot be published into its own directory ({directory})")
 
     @staticmethod
     def _replaced(directory: Path, old: RunRecord | None) -> set[str]:
@@ -385,7 +378,7 @@ class Publication:
         sizes = {name: local.stat().st_size for name, local in sources.items()}
         errors: list[BaseException] = []
         with (
-            byte_meter(sum(sizes.values()), f"Publishing {last_name(self.fs.url())}", self.progress) as meter,
+            byte_progress_bar(sum(sizes.values()), f"Publishing {last_name(self.fs.url())}", self.progress) as meter,
             ThreadPoolExecutor(_WORKERS, thread_name_prefix="idfkit-fs-publish") as pool,
         ):
 
@@ -433,8 +426,7 @@ def check_patterns(include: Sequence[str] | None, exclude: Sequence[str]) -> Non
     """
     for option in (include, exclude):
         if isinstance(option, str):
-            msg = f"include and exclude take a sequence of patterns, such as [{option!r}]"
-            raise TypeError(msg)
+            raise TypeError(f"include and exclude take a sequence of patterns, such as [{option!r}]")
     matching((), [*(include or ()), *exclude])
 
 
@@ -450,15 +442,14 @@ def _upload(
 
     _raise_if(stopped())
     size, digest = digest_of(local)
-    patiently(attempt)
+    retry(attempt)
     meter(size - counted.value)
     return RecordedFile(name=name, size=size, sha256=digest)
 
 
 def _raise_if(stopped: bool) -> None:
     if stopped:
-        msg = "stopped before all was sent"
-        raise InterruptedError(msg)
+        raise InterruptedError("stopped before all was sent")
 
 
 class _Counted(Callback):

@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from idfkit_fs.document import Document
-from idfkit_fs.location import is_url
+from idfkit_fs._util.urls import is_url
+from idfkit_fs._util.versioned_json import VersionedJson
 
 __all__ = ["RECORD_NAME", "RecordedFile", "RunRecord", "Sha256", "output_name"]
 
@@ -23,8 +23,7 @@ def _safe_name(name: str) -> str:
     """Refuse a name that would lead out of the run's directory, for it may come from anybody's bucket."""
     unsafe = any(part in ("", ".", "..") for part in name.split("/"))
     if unsafe or "\\" in name or "\0" in name or PureWindowsPath(name).drive or is_url(name):
-        msg = f"{name!r} is no file name within a run"
-        raise ValueError(msg)
+        raise ValueError(f"{name!r} is no file name within a run")
     return name
 
 
@@ -55,7 +54,7 @@ class RecordedFile(BaseModel):
     sha256: Sha256
 
 
-class RunRecord(Document):
+class RunRecord(VersionedJson):
     """What is known of a run: how it ended, what it was made from, and which files it left.
 
     Attributes:

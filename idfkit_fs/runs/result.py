@@ -13,13 +13,14 @@ from urllib.parse import quote
 from idfkit.simulation import SimulationResult, SQLResult
 from pydantic import ByteSize
 
-from idfkit_fs.backends import store_identity
-from idfkit_fs.copies import LocalCopy, Version
-from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError, redact
-from idfkit_fs.extras import require
-from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, to_text
-from idfkit_fs.outputs.sidecars import SIDECAR_PACKAGES
+from idfkit_fs._cache.store import LocalCopy, Version
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
+from idfkit_fs._stores.identity import store_identity
+from idfkit_fs._util.messages import redact
+from idfkit_fs._util.optional_deps import require
+from idfkit_fs._util.urls import Location, to_text
+from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from idfkit.simulation import CSVResult, ErrorReport, ESOResult, HTMLResult, OutputVariableIndex
 
-    from idfkit_fs.outputs.series import Names
+    from idfkit_fs._outputs.series import Names
     from idfkit_fs.runs.data import RunData
 
 __all__ = ["RunResult", "open_result", "read_record", "result_of"]
@@ -128,7 +129,7 @@ class RunResult(SimulationResult):
         """
         data = self.data
         series = data.find(variables, keys, frequency)
-        from idfkit_fs.outputs.frames import series_frame
+        from idfkit_fs._outputs.frames import series_frame
 
         at = series[0].frequency
         return series_frame(data.read(at, series, data.period(at, environment)))
@@ -156,7 +157,7 @@ class RunResult(SimulationResult):
             >>> result.tabular("AnnualBuilding*", "End Uses", "Heating")  # doctest: +SKIP
         """
         cells = self.data.cells()
-        from idfkit_fs.outputs.frames import chosen_cells
+        from idfkit_fs._outputs.frames import chosen_cells
 
         return chosen_cells(cells, report=report, table=table, row=row, column=column)
 
@@ -187,7 +188,7 @@ class RunResult(SimulationResult):
 
     def _leased_sql(self) -> LocalCopy | None:
         path = self.sql_path
-        return None if path is None else self._files._leased(path)
+        return None if path is None else self._files.local_copy(path)
 
     async def async_errors(self) -> ErrorReport:
         """As ``errors``, fetched in a thread."""
@@ -277,7 +278,7 @@ def open_result(
 def read_record(fs: FsspecFileSystem) -> RunRecord | None:
     """The record of the run at a filesystem's root, or None if there is none."""
     try:
-        data = fs._run(fs._fetch(RECORD_NAME))  # never a copy
+        data = fs.fetch(RECORD_NAME)  # never a copy
     except BucketNotFoundError:
         raise
     except FileNotFoundError:

@@ -26,11 +26,12 @@ from idfkit.simulation import (
     tqdm_progress,
 )
 
-from idfkit_fs.backends import url_protocols
-from idfkit_fs.copies import digest_of
-from idfkit_fs.errors import PublishError, did_you_mean
-from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, UPathLike, chain_protocols, is_url, last_name, repair, to_text
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._stores.backends import url_protocols
+from idfkit_fs._util.files import digest_of
+from idfkit_fs._util.messages import did_you_mean
+from idfkit_fs._util.urls import Location, UPathLike, chain_protocols, is_url, last_name, repair, to_text
+from idfkit_fs.errors import PublishError
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, Standing, record_of
 from idfkit_fs.runs.result import RunResult
 
@@ -296,15 +297,15 @@ def _place(
     known = inspect.signature(idfkit.simulation.simulate).parameters
     for name in options:
         if name not in known:
-            msg = f"simulate() knows no keyword {name!r}{did_you_mean(name, known)}"
-            raise TypeError(msg)
+            raise TypeError(f"simulate() knows no keyword {name!r}{did_you_mean(name, known)}")
     fs = options.get("fs")
     if fs is None:
         return FsspecFileSystem.from_url(output_dir, **(storage_options or {}))
     if not isinstance(fs, FsspecFileSystem) or storage_options:
-        msg = "fs must be an FsspecFileSystem, which has its own storage options; or give output_dir as a URL alone"
-        raise TypeError(msg)
-    return fs.at(to_text(output_dir))
+        raise TypeError(
+            "fs must be an FsspecFileSystem, which has its own storage options; or give output_dir as a URL alone"
+        )
+    return fs.joinpath(to_text(output_dir))
 
 
 def find_installation() -> EnergyPlusConfig:

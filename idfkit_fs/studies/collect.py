@@ -7,19 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from idfkit_fs.errors import (
-    DamagedRunError,
-    NotReportedError,
-    RecordError,
-    SidecarError,
-    UnreadableDatabaseError,
-)
-from idfkit_fs.outputs.series import FREQUENCIES, Names, Series, as_names
+from idfkit_fs._outputs.series import FREQUENCIES, Names, Series, as_names
+from idfkit_fs._util.parallel import THREADS, parallel_map
+from idfkit_fs._util.progress import progress_bar
+from idfkit_fs.errors import DamagedRunError, NotReportedError, RecordError, SidecarError, UnreadableDatabaseError
 from idfkit_fs.studies.layout import State, counted
-from idfkit_fs.transfers import AT_ONCE, counter, side_by_side
 
 if TYPE_CHECKING:
-    from idfkit_fs.outputs.values import Period, Values
+    from idfkit_fs._outputs.values import Period, Values
     from idfkit_fs.runs.data import RunData
 
 __all__ = ["Collector", "Reading"]
@@ -96,7 +91,7 @@ class Collector:
         Raises:
             NotReportedError: If none has data.
         """
-        return self._ask(question, lambda _case, answer: answer, doing, AT_ONCE)
+        return self._ask(question, lambda _case, answer: answer, doing, THREADS)
 
     def _ask(self, question: Callable[[str], S], use: Callable[[str, S], T], doing: str, at_once: int) -> dict[str, T]:
         """What becomes of each answer; that a case has no data is for its answer to say, and not for what uses it.
@@ -119,13 +114,14 @@ class Collector:
                 return None
             return use(case, asked)
 
-        with counter(len(self._cases), f"{doing} {self._title}", "case", self._progress) as done:
-            answers = dict(zip(self._cases, side_by_side(answer, self._cases, done, at_once), strict=True))
+        with progress_bar(len(self._cases), f"{doing} {self._title}", "case", self._progress) as done:
+            answers = dict(zip(self._cases, parallel_map(answer, self._cases, done, at_once), strict=True))
         found = {case: given for case, given in answers.items() if given is not None}
         self._cases = [*found]
         if not found:
-            msg = f"None of {counted(self._total)} has data: {self.reasons()}" if self._total else "there is no case"
-            raise NotReportedError(msg)
+            raise NotReportedError(
+                f"None of {counted(self._total)} has data: {self.reasons()}" if self._total else "there is no case"
+            )
         return found
 
     def find(
@@ -157,8 +153,7 @@ class Collector:
         first_with = {reading.frequency: case for case, reading in reversed(readings.items())}
         if len(first_with) > 1:
             told = ", ".join(f"{name} in {first_with[name]!r}" for name in FREQUENCIES if name in first_with)
-            msg = f"these are reported at several frequencies: {told}; choose one with frequency="
-            raise ValueError(msg)
+            raise ValueError(f"these are reported at several frequencies: {told}; choose one with frequency=")
         _check_columns(reading.series for reading in readings.values())
         return readings
 
@@ -191,8 +186,9 @@ def _check_columns(of_cases: Iterable[Sequence[Series]]) -> None:
         first = known.setdefault(series.column, series)
         if first != series:
             schedules = " and ".join(repr(each.schedule or "always") for each in (first, series))
-            msg = f"{series.column!r} is not the same in all cases: it is reported by the schedules {schedules}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{series.column!r} is not the same in all cases: it is reported by the schedules {schedules}"
+            )
 
 
 def _some(names: list[str]) -> str:

@@ -18,11 +18,11 @@ from typing import Any, Self
 
 from idfkit.exceptions import EnergyPlusNotFoundError
 
+from idfkit_fs._util.progress import progress_bar
+from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import IncompleteRunError
-from idfkit_fs.location import last_name
 from idfkit_fs.studies.layout import counted
 from idfkit_fs.studies.worker import CaseRun, Source, async_run_case, run_case
-from idfkit_fs.transfers import counter
 
 __all__ = ["Planned", "RunReport", "run_cases"]
 
@@ -264,7 +264,7 @@ def run_cases(
     def source_of(case: str) -> Source:
         return Source(f"{url}/{case}", storage_options)
 
-    with counter(sum(map(len, groups)), f"Running {last_name(url)}", "case", progress) as done:
+    with progress_bar(sum(map(len, groups)), f"Running {last_name(url)}", "case", progress) as done:
         if executor is None:
             with _Here(max_workers) as here:
                 return _Rounds(partial(here.submit, url, storage_options), source_of, done).run(groups)

@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar
 import idfkit.simulation
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from idfkit_fs.document import Document
-from idfkit_fs.errors import did_you_mean
+from idfkit_fs._util.messages import did_you_mean
+from idfkit_fs._util.versioned_json import VersionedJson
 from idfkit_fs.runs.publish import check_patterns
 from idfkit_fs.runs.record import RecordedFile, RunRecord, Sha256
 from idfkit_fs.runs.simulate import SHAPING, JobOptions
@@ -76,16 +76,14 @@ def parse_metrics(metrics: Metrics) -> tuple[Metric, ...]:
     found = []
     for name, cell in named:
         if isinstance(cell, str) or len(cell) != 4 or not all(isinstance(part, str) for part in cell):
-            msg = f"a metric is a tuple (report, table, row, column), not {cell!r}"
-            raise ValueError(msg)
+            raise ValueError(f"a metric is a tuple (report, table, row, column), not {cell!r}")
         found.append(
             Metric(name=name or ", ".join(cell[1:]), report=cell[0], table=cell[1], row=cell[2], column=cell[3])
         )
     names = [metric.name for metric in found]
     if len({*names}) < len(names) or {*names} & _COLUMNS:
         taken = next(name for name in names if names.count(name) > 1 or name in _COLUMNS)
-        msg = f"two columns of the summary would be called {taken!r}"
-        raise ValueError(msg)
+        raise ValueError(f"two columns of the summary would be called {taken!r}")
     return tuple(found)
 
 
@@ -135,8 +133,7 @@ def _json(value: object) -> object:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
-        msg = "NaN and infinity are no JSON"
-        raise ValueError(msg)
+        raise ValueError("NaN and infinity are no JSON")
     if isinstance(value, Mapping):
         return {name: _json(inner) for name, inner in value.items()}
     return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -145,7 +142,7 @@ def _json(value: object) -> object:
 _Parameters = dict[str, Annotated[JsonValue, BeforeValidator(_json)]]
 
 
-class StudyFile(Document):
+class StudyFile(VersionedJson):
     """What holds for a whole study.
 
     Attributes:
@@ -158,7 +155,7 @@ class StudyFile(Document):
     metrics: tuple[Metric, ...] = ()
 
 
-class Job(Document):
+class Job(VersionedJson):
     """What one case is to run.
 
     Attributes:
@@ -189,12 +186,10 @@ class Job(Document):
     def _stay_inside(cls, options: dict[str, Any]) -> dict[str, Any]:
         """EnergyPlus writes where the prefix leads, and a job may come from anybody's bucket."""
         for name in options.keys() - _defaults():
-            msg = f"{name!r} is no keyword of a case"
-            raise ValueError(msg)
+            raise ValueError(f"{name!r} is no keyword of a case")
         prefix = str(options.get("output_prefix", ""))
         if prefix.startswith(".") or {*prefix} & {*"/\\:"}:
-            msg = f"{prefix!r} is no beginning of a file's name"
-            raise ValueError(msg)
+            raise ValueError(f"{prefix!r} is no beginning of a file's name")
         return options
 
     @property
@@ -214,7 +209,7 @@ class Job(Document):
         return outcome_path(state, self.case, self.key)
 
 
-class Outcome(Document):
+class Outcome(VersionedJson):
     """How a case ended.
 
     Attributes:
@@ -258,8 +253,9 @@ def make_job(
     parsed = parse_metrics(metrics)
     taken = sorted({*map(str, parameters)} & {*_COLUMNS, *(metric.name for metric in parsed)})
     if taken:
-        msg = f"case {case!r}: the summary has a column {taken[0]!r} of its own; call the parameter otherwise"
-        raise ValueError(msg)
+        raise ValueError(
+            f"case {case!r}: the summary has a column {taken[0]!r} of its own; call the parameter otherwise"
+        )
     check_patterns(include, exclude)
     try:
         return Job(
@@ -274,8 +270,7 @@ def make_job(
         )
     except ValidationError as exc:
         first = exc.errors()[0]
-        msg = f"case {case!r}: {' '.join(str(part) for part in first['loc'])}: {first['msg']}"
-        raise ValueError(msg) from exc
+        raise ValueError(f"case {case!r}: {' '.join(str(part) for part in first['loc'])}: {first['msg']}") from exc
 
 
 @functools.cache
@@ -291,7 +286,6 @@ def _normal(options: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             elsewhere = name in inspect.signature(idfkit.simulation.simulate).parameters
             hint = ": it is a matter of the worker's" if elsewhere else did_you_mean(name, known)
-            msg = f"a case takes no keyword {name!r}{hint}"
-            raise TypeError(msg)
+            raise TypeError(f"a case takes no keyword {name!r}{hint}")
     chosen = {name: _json(value) for name, value in options.items()}
     return {name: value for name, value in chosen.items() if value != known[name]}

@@ -76,12 +76,10 @@ def check_case(name: str) -> str:
         'wwr 0.4, Chicago #2'
     """
     if not isinstance(name, str):
-        msg = f"a case's name must be a str, not {type(name).__name__}"
-        raise TypeError(msg)
+        raise TypeError(f"a case's name must be a str, not {type(name).__name__}")
     reason = _unfit(name)
     if reason:
-        msg = f"{name!r} cannot be the name of a case: {reason}"
-        raise LocationError(msg)
+        raise LocationError(f"{name!r} cannot be the name of a case: {reason}")
     return name
 
 

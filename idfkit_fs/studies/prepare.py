@@ -14,13 +14,14 @@ from idfkit import IDFDocument, load_epjson, load_idf, write_idf
 from idfkit.exceptions import IdfKitError
 from idfkit.simulation import SimulationJob
 
-from idfkit_fs.errors import LocationError, ModelError, redact
-from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, to_text
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.messages import redact
+from idfkit_fs._util.retry import retry
+from idfkit_fs._util.urls import Location, to_text
+from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.simulate import JobOptions, local_input
 from idfkit_fs.studies.job import Job, Metrics, make_job
-from idfkit_fs.transfers import patiently
 
 __all__ = ["Case", "Inputs", "case_of_job"]
 
@@ -54,8 +55,7 @@ def case_of_job(job: SimulationJob) -> Case:
     """The case that a job of idfkit's describes; its label is the name, or without one the output directory's."""
     name = job.label or (Path(job.output_dir).name if job.output_dir else "")
     if not name:
-        msg = "a SimulationJob needs a label to be a case of a study"
-        raise LocationError(msg)
+        raise LocationError("a SimulationJob needs a label to be a case of a study")
     options: Any = {option: getattr(job, option) for option in JobOptions.__annotations__ if hasattr(job, option)}
     model: Any = job.model  # idfkit declares it an object
     return Case(name, model, job.weather, options=options)
@@ -99,7 +99,7 @@ class Inputs:
         if known is None:
             try:
                 data = content.read_bytes() if isinstance(content, Path) else content
-                patiently(lambda: self._fs.write_bytes(name, data))
+                retry(lambda: self._fs.write_bytes(name, data))
                 sending.set_result(None)
                 self._stored.add(name)
             except BaseException as exc:  # noqa: BLE001 - raised below, here and for whoever waits
@@ -112,11 +112,11 @@ class Inputs:
             try:
                 data = path.read_bytes()
             except OSError as exc:
-                msg = f"case {case.name!r}: the weather file {shown!r} cannot be read: {exc.strerror}"
-                raise ModelError(msg) from exc
+                raise ModelError(
+                    f"case {case.name!r}: the weather file {shown!r} cannot be read: {exc.strerror}"
+                ) from exc
             if not data.startswith(b"LOCATION,"):
-                msg = f"case {case.name!r}: {shown!r} is no EPW file: it does not begin with LOCATION"
-                raise ModelError(msg)
+                raise ModelError(f"case {case.name!r}: {shown!r} is no EPW file: it does not begin with LOCATION")
             self._weather[path] = _named(data, ".epw")
         return self._weather[path]
 
@@ -136,5 +136,4 @@ def _idf_of(case: Case, fs: FsspecFileSystem) -> bytes:
         load = load_epjson if shown.lower().endswith((".epjson", ".json")) else load_idf
         return write_idf(load(path)).encode()
     except (IdfKitError, ValueError, OSError) as exc:
-        msg = f"case {case.name!r}: the model {shown!r} cannot be read: {exc}"
-        raise ModelError(msg) from exc
+        raise ModelError(f"case {case.name!r}: the model {shown!r} cannot be read: {exc}") from exc

@@ -59,8 +59,7 @@ def find_share(environ: Mapping[str, str], index: int | None = None, count: int 
     source = "--index"
     if index is not None:
         if count is None:
-            msg = "--index needs --of: how many shares there are"
-            raise ValueError(msg)
+            raise ValueError("--index needs --of: how many shares there are")
     elif _BATCH[0] in environ:
         source, counter = _BATCH
         index = _number(environ, source)
@@ -73,16 +72,19 @@ def find_share(environ: Mapping[str, str], index: int | None = None, count: int 
         source = _KUBERNETES
         index = _number(environ, source)
         if count is None:
-            msg = f"{source} is {index}, but Kubernetes does not tell how many there are; add --of with the completions"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{source} is {index}, but Kubernetes does not tell how many there are; add --of with the completions"
+            )
     elif count is not None:
-        msg = f"--of needs --index, for this is no array job: {_BATCH[0]}, {_SLURM[0]} and {_KUBERNETES} are not set"
-        raise ValueError(msg)
+        raise ValueError(
+            f"--of needs --index, for this is no array job: {_BATCH[0]}, {_SLURM[0]} and {_KUBERNETES} are not set"
+        )
     else:
         return None
     if index >= count:
-        msg = f"{source} makes this share {index} of {count}, but shares are counted from 0; check it and --of"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{source} makes this share {index} of {count}, but shares are counted from 0; check it and --of"
+        )
     return Share(index, count)
 
 
@@ -90,11 +92,10 @@ def _slurm_index(environ: Mapping[str, str]) -> int:
     number, first = _number(environ, _SLURM[0]), _number(environ, _SLURM_FIRST)
     step = _number({_SLURM_STEP: "1", **environ}, _SLURM_STEP)
     if number < first or step == 0 or (number - first) % step:
-        msg = (
+        raise ValueError(
             f"{_SLURM[0]}={number} is not in the range that begins at {_SLURM_FIRST}={first} with "
             f"{_SLURM_STEP}={step}; submit one range, such as --array=0-9, or give --index and --of"
         )
-        raise ValueError(msg)
     return (number - first) // step
 
 
@@ -102,9 +103,7 @@ def _number(environ: Mapping[str, str], name: str) -> int:
     text = environ.get(name)
     if text is None:
         remedy = "--of" if name in (_BATCH[1], _SLURM[1]) else "--index and --of"
-        msg = f"this is an array job, but {name} is not set; give {remedy}"
-        raise ValueError(msg)
+        raise ValueError(f"this is an array job, but {name} is not set; give {remedy}")
     if not (text.isascii() and text.isdigit()):
-        msg = f"{name}={text!r} is not a whole number of at least 0; correct it, or give --index and --of"
-        raise ValueError(msg)
+        raise ValueError(f"{name}={text!r} is not a whole number of at least 0; correct it, or give --index and --of")
     return int(text)

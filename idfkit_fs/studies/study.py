@@ -13,6 +13,13 @@ from typing import TYPE_CHECKING, Any, Unpack, get_args
 from idfkit import IDFDocument
 from idfkit.simulation import SimulationJob
 
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.messages import did_you_mean, redact
+from idfkit_fs._util.optional_deps import require
+from idfkit_fs._util.parallel import parallel_map
+from idfkit_fs._util.progress import byte_progress_bar, progress_bar
+from idfkit_fs._util.retry import retry
+from idfkit_fs._util.urls import Location, is_url, last_name, to_text
 from idfkit_fs.errors import (
     CaseExistsError,
     CaseNotFoundError,
@@ -22,12 +29,7 @@ from idfkit_fs.errors import (
     RecordError,
     RunNotFoundError,
     StudyNotFoundError,
-    did_you_mean,
-    redact,
 )
-from idfkit_fs.extras import require
-from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location, is_url, last_name, to_text
 from idfkit_fs.runs.download import chosen_files, save
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import RunResult, open_result
@@ -53,14 +55,13 @@ from idfkit_fs.studies.layout import (
 from idfkit_fs.studies.prepare import Case, Inputs, case_of_job
 from idfkit_fs.studies.rows import Row, as_table, row_of
 from idfkit_fs.studies.worker import Source, read_job, read_study
-from idfkit_fs.transfers import byte_meter, counter, create, discard, patiently, side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from idfkit_fs.outputs.series import Names
-    from idfkit_fs.outputs.values import Values
+    from idfkit_fs._outputs.series import Names
+    from idfkit_fs._outputs.values import Values
     from idfkit_fs.runs.data import RunData
 
 __all__ = ["Study", "StudyStatus"]
@@ -221,7 +222,7 @@ class Study:
             ... )  # doctest: +SKIP
         """
         self._begin()
-        inputs = Inputs(self.fs.at(INPUTS), self._stored_inputs())
+        inputs = Inputs(self.fs.joinpath(INPUTS), self._stored_inputs())
         total = len(cases) if isinstance(cases, Sized) else None
         # Many are looked up in one listing; of one, its job is asked for.
         listed = None if total == 1 else {*parse_jobs(self._listing(JOBS))}
@@ -230,8 +231,7 @@ class Study:
         def prepared() -> Iterator[tuple[Job, dict[str, bytes | Path]]]:
             for case in cases:
                 if not isinstance(case, Case):
-                    msg = f"add_cases() takes Case objects, not {type(case).__name__}"
-                    raise TypeError(msg)
+                    raise TypeError(f"add_cases() takes Case objects, not {type(case).__name__}")
                 job, contents = inputs.job_of(case)
                 if seen.setdefault(job.case, job) != job:
                     raise self._taken(job.case)
@@ -243,8 +243,8 @@ class Study:
                 inputs.send(name, data)
             self._add_job(job, overwrite, is_new=listed is not None and job.case not in listed)
 
-        with counter(total, f"Adding to {last_name(self.url)}", "case", progress) as done:
-            side_by_side(add, prepared(), done)
+        with progress_bar(total, f"Adding to {last_name(self.url)}", "case", progress) as done:
+            parallel_map(add, prepared(), done)
 
     def _begin(self) -> None:
         """Describe the study, unless it is described as it should be."""
@@ -252,17 +252,17 @@ class Study:
             standing = read_study(self.fs)
         except StudyNotFoundError:
             wanted = StudyFile(metrics=self._metrics or ())
-            if create(self.fs, STUDY, wanted.to_json()):
+            if self.fs.create_exclusive(STUDY, wanted.to_json()):
                 self._stored = None  # nothing is left of a study that stood here
                 return
             standing = read_study(self.fs)
         if self._metrics is not None and self._metrics != standing.metrics:
             wanted = StudyFile(metrics=self._metrics)
-            patiently(lambda: self.fs.write_bytes(STUDY, wanted.to_json()))
+            retry(lambda: self.fs.write_bytes(STUDY, wanted.to_json()))
 
     def _stored_inputs(self) -> set[str]:
         if self._stored is None:
-            self._stored = {path.rpartition("/")[2] for path in patiently(lambda: self.fs.glob(INPUTS, "*"))}
+            self._stored = {path.rpartition("/")[2] for path in retry(lambda: self.fs.glob(INPUTS, "*"))}
         return self._stored
 
     def _add_job(self, job: Job, overwrite: bool, is_new: bool) -> None:
@@ -271,7 +271,7 @@ class Study:
         try:
             standing = None if is_new else self._job(job.case)
             if standing is None:
-                if create(self.fs, path, data):
+                if self.fs.create_exclusive(path, data):
                     return
                 standing = self._job(job.case)  # somebody else was quicker
             if standing is not None and standing.asks_for_same(job):
@@ -283,11 +283,11 @@ class Study:
                 raise
         # The outcome goes first: from now on the case is missing, whenever this process ends.
         outcomes = self._outcomes_of(job.case, standing)
-        discard(self.fs, outcomes)
+        self.fs.remove_if_exists(outcomes)
         if standing is None or (standing.key, standing.options) != (job.key, job.options):
-            discard(self.fs, [f"{job.case}/{RECORD_NAME}"])
+            self.fs.remove_if_exists([f"{job.case}/{RECORD_NAME}"])
         self.fs.write_bytes(path, data)
-        discard(self.fs, outcomes)  # of a worker that saw the old job until now
+        self.fs.remove_if_exists(outcomes)  # of a worker that saw the old job until now
 
     def _job(self, case: str) -> Job | None:
         try:
@@ -350,16 +350,14 @@ class Study:
         states = {states} if isinstance(states, str) else states
         wrong = {*states} - {"missing", "failed"}
         if wrong:
-            msg = f"states are 'missing' and 'failed', not {wrong.pop()!r}"
-            raise ValueError(msg)
+            raise ValueError(f"states are 'missing' and 'failed', not {wrong.pop()!r}")
         if max_workers is not None and max_workers < 1:
-            msg = f"max_workers must be at least 1, not {max_workers}"
-            raise ValueError(msg)
+            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
         table = self._table()
         known = table.status().states()
         chosen = [case for case in known if known[case] in states] if cases is None else table.known(cases, self.url)
-        with counter(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
-            keys = dict(zip(chosen, side_by_side(self._key_of, chosen, done), strict=True))
+        with progress_bar(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
+            keys = dict(zip(chosen, parallel_map(self._key_of, chosen, done), strict=True))
         plan = self._plan(keys, table, reuse)
         return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
 
@@ -440,8 +438,8 @@ class Study:
         table = self._table()
         status = table.status()
         names = sorted([*status.ok, *status.failed]) if cases is None else table.known(cases, self.url)
-        with counter(len(names), f"Opening {last_name(self.url)}", "case", progress) as done:
-            return dict(zip(names, side_by_side(self.result, names, done), strict=True))
+        with progress_bar(len(names), f"Opening {last_name(self.url)}", "case", progress) as done:
+            return dict(zip(names, parallel_map(self.result, names, done), strict=True))
 
     def summary(self, *, progress: bool = False) -> pd.DataFrame:
         """What the workers noted of each case; no result file is read.
@@ -471,8 +469,8 @@ class Study:
         """
         table = self._table()
         states = table.status().states()
-        with counter(len(states), f"Collecting {last_name(self.url)}", "case", progress) as done:
-            return as_table(side_by_side(lambda item: self._row(*item, table), states.items(), done))
+        with progress_bar(len(states), f"Collecting {last_name(self.url)}", "case", progress) as done:
+            return as_table(parallel_map(lambda item: self._row(*item, table), states.items(), done))
 
     def _row(self, case: str, state: State, table: _Table) -> Row:
         try:
@@ -489,8 +487,7 @@ class Study:
         path = outcome_path(state, case, key)
         outcome = Outcome.from_json(self.fs.read_bytes(path), redact(self.fs.url(path)))
         if (outcome.case, outcome.state) != (case, state):
-            msg = f"{redact(self.fs.url(path))} is the outcome of another case, {outcome.case!r}"
-            raise RecordError(msg)
+            raise RecordError(f"{redact(self.fs.url(path))} is the outcome of another case, {outcome.case!r}")
         return outcome
 
     def timeseries(
@@ -675,8 +672,9 @@ class Study:
         options = options_beside(to_text(url), self.fs) if storage_options is None else storage_options
         target = FsspecFileSystem.from_url(url, **options)
         if target.exists(RECORD_NAME) or target.exists(STUDY):
-            msg = f"a run or a study stands at {redact(target.url())}; give the dataset a directory of its own"
-            raise LocationError(msg)
+            raise LocationError(
+                f"a run or a study stands at {redact(target.url())}; give the dataset a directory of its own"
+            )
         standing = target.glob("", "*.parquet")
         if standing and not overwrite:
             message = f"{len(standing)} Parquet files stand here already; overwrite=True replaces them"
@@ -690,11 +688,11 @@ class Study:
         def write(case: str, values: Values) -> str:
             name = f"{case}.parquet"
             data = parquet_bytes(case, values, parameters[case], schema)
-            patiently(lambda: target.write_bytes(name, data))
+            retry(lambda: target.write_bytes(name, data))
             return name
 
         written = collector.read(readings, write)
-        discard(target, {*standing} - {*written.values()})
+        target.remove_if_exists({*standing} - {*written.values()})
         collector.warn()
 
     def _collector(self, cases: Iterable[str] | None, progress: bool) -> Collector:
@@ -736,14 +734,13 @@ class Study:
             LocationError: If *directory* is a URL.
         """
         if is_url(to_text(directory)):
-            msg = f"download() copies to a local directory, not to {redact(to_text(directory))!r}"
-            raise LocationError(msg)
+            raise LocationError(f"download() copies to a local directory, not to {redact(to_text(directory))!r}")
         target, include = Path(to_text(directory)), [include] if isinstance(include, str) else include
         results = self.results(cases)
         wanted = [(result, chosen_files(result, include), target / case) for case, result in results.items()]
         total = sum(file.size for _, files, _ in wanted for file in files)
-        with byte_meter(total, f"Downloading {last_name(self.url)}", progress) as meter:
-            side_by_side(lambda item: save(*item, meter), wanted)
+        with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as meter:
+            parallel_map(lambda item: save(*item, meter), wanted)
         return [directory for _, _, directory in wanted]
 
     def remove(self, cases: str | Iterable[str], *, progress: bool = False) -> None:
@@ -764,13 +761,13 @@ class Study:
             with contextlib.suppress(RecordError):
                 job = self._job(case)
             outcomes = {*table.outcomes_of(case), *self._outcomes_of(case, job)}
-            discard(self.fs, [*outcomes, f"{case}/{RECORD_NAME}"])
-            discard(self.fs, [*self.fs.glob(case, "**"), job_path(case)])
+            self.fs.remove_if_exists([*outcomes, f"{case}/{RECORD_NAME}"])
+            self.fs.remove_if_exists([*self.fs.glob(case, "**"), job_path(case)])
             # Of a worker that saw the job until now; one that comes later clears up after itself.
-            discard(self.fs, [*outcomes, *self.fs.glob(case, "**")])
+            self.fs.remove_if_exists([*outcomes, *self.fs.glob(case, "**")])
 
-        with counter(len(names), f"Removing from {last_name(self.url)}", "case", progress) as done:
-            side_by_side(remove, names, done)
+        with progress_bar(len(names), f"Removing from {last_name(self.url)}", "case", progress) as done:
+            parallel_map(remove, names, done)
 
     def _table(self) -> _Table:
         """What the listings say, asked for all at once."""
@@ -784,7 +781,7 @@ class Study:
         )
 
     def _listing(self, directory: str) -> list[str]:
-        return patiently(lambda: self.fs.glob(directory, "*"))
+        return retry(lambda: self.fs.glob(directory, "*"))
 
     def _repr_html_(self) -> str:
         try:

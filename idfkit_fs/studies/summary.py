@@ -8,8 +8,8 @@ from typing import Any
 
 from idfkit.simulation import ErrorReport
 
+from idfkit_fs._outputs.database import Cell, Database
 from idfkit_fs.errors import UnreadableDatabaseError
-from idfkit_fs.outputs.database import Cell, Database
 from idfkit_fs.studies.job import Metric, Summary
 
 __all__ = ["summarise"]

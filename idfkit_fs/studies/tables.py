@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from idfkit_fs.outputs.datasets import Array, arrays_of, coordinates_of, keys_of
-from idfkit_fs.outputs.frames import attributes_of, series_frame
-from idfkit_fs.outputs.series import Series
-from idfkit_fs.outputs.sidecars import ENVIRONMENT, TIME, series_field
-from idfkit_fs.outputs.values import Values
+from idfkit_fs._outputs.datasets import Array, arrays_of, coordinates_of, keys_of
+from idfkit_fs._outputs.frames import attributes_of, series_frame
+from idfkit_fs._outputs.series import Series
+from idfkit_fs._outputs.sidecars import ENVIRONMENT, TIME, series_field
+from idfkit_fs._outputs.values import Values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,8 +52,9 @@ def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[st
     for of_case, each in values.items():
         if len(np.unique(each.times)) < len(each.times):
             names = ", ".join(dict.fromkeys(map(repr, each.environments)))
-            msg = f"case {of_case!r} has several values for one time, of {names}; choose one with environment="
-            raise ValueError(msg)
+            raise ValueError(
+                f"case {of_case!r} has several values for one time, of {names}; choose one with environment="
+            )
     times = np.unique(np.concatenate([each.times for each in values.values()]))
     by_case = {case: {array.name: array for array in arrays_of(each.series)} for case, each in values.items()}
     arrays = _united(by_case.values())
@@ -86,8 +87,7 @@ def _united(by_case: Iterable[Mapping[str, Array]]) -> list[Array]:
         for name, array in arrays.items():
             first = united.setdefault(name, Array(name, {**array.series}))
             if first.attributes != array.attributes:
-                msg = f"{name!r} is not the same in all cases: {first.attributes} and {array.attributes}"
-                raise ValueError(msg)
+                raise ValueError(f"{name!r} is not the same in all cases: {first.attributes} and {array.attributes}")
             first.series |= {key: series for key, series in array.series.items() if key not in first.series}
     return list(united.values())
 
@@ -97,8 +97,9 @@ def _parameters(of_cases: Sequence[Mapping[str, Any]], taken: set[str]) -> dict[
     names = dict.fromkeys(name for given in of_cases for name in given)
     for name in names:
         if name in taken:
-            msg = f"the parameter {name!r} has the name of something else in the data; add the cases with another name"
-            raise ValueError(msg)
+            raise ValueError(
+                f"the parameter {name!r} has the name of something else in the data; add the cases with another name"
+            )
     return {name: _of_one_type([given.get(name) for given in of_cases]) for name in names}
 
 

@@ -18,6 +18,10 @@ from idfkit import IDFDocument, load_idf
 from idfkit.exceptions import IdfKitError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.messages import redact
+from idfkit_fs._util.retry import retry
+from idfkit_fs._util.urls import Location
 from idfkit_fs.errors import (
     BucketNotFoundError,
     CaseExistsError,
@@ -25,10 +29,7 @@ from idfkit_fs.errors import (
     DamagedRunError,
     RecordError,
     StudyNotFoundError,
-    redact,
 )
-from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Location
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.publish import Publication, Standing
 from idfkit_fs.runs.record import RunRecord, output_name
@@ -37,7 +38,6 @@ from idfkit_fs.runs.simulate import LocalRun, find_installation
 from idfkit_fs.studies.job import Job, Metric, Outcome, StudyFile, Summary
 from idfkit_fs.studies.layout import INPUTS, STUDY, Ended, check_case, job_path
 from idfkit_fs.studies.summary import summarise
-from idfkit_fs.transfers import discard, patiently
 
 __all__ = ["CaseRun", "How", "Source", "async_run_case", "read_job", "read_study", "run_case"]
 
@@ -162,7 +162,7 @@ class _Task:
     @property
     def place(self) -> FsspecFileSystem:
         """Where the run goes."""
-        return self.fs.at(self.job.case)
+        return self.fs.joinpath(self.job.case)
 
     @property
     def publication(self) -> Publication:
@@ -172,7 +172,7 @@ class _Task:
     def note_standing_run(self, record: RunRecord) -> Ended:
         """Note how the run ended that stands there, if whoever ran it could not any more."""
         state = _state(record)
-        if not patiently(lambda: self.fs.exists(self.job.outcome_path(state))):
+        if not retry(lambda: self.fs.exists(self.job.outcome_path(state))):
             self.note(record, self.summarise_published(result_of(self.place, record)))
         return state
 
@@ -217,7 +217,7 @@ class _Task:
             summary=summary,
         )
         path = self.job.outcome_path(state)
-        patiently(lambda: self.fs.write_bytes(path, outcome.to_json()))
+        retry(lambda: self.fs.write_bytes(path, outcome.to_json()))
         self._check_that_it_is_wanted(path)
         return state
 
@@ -229,7 +229,7 @@ class _Task:
                 return
         except CaseNotFoundError:
             stale += self.fs.glob(self.job.case, "**")
-        discard(self.fs, stale)
+        self.fs.remove_if_exists(stale)
         message = f"Case {self.job.case!r} was replaced or removed while it ran"
         raise CaseExistsError(errno.EEXIST, message, redact(self.fs.url()))
 
@@ -239,8 +239,8 @@ def _look(fs: FsspecFileSystem, case: str) -> _Task:
     with ThreadPoolExecutor(3) as pool:
         study = pool.submit(read_study, fs)
         job = pool.submit(read_job, fs, case)
-        place = Publication(fs.at(case), include=None, exclude=(), overwrite=True, progress=False)
-        standing = pool.submit(patiently, place.standing)
+        place = Publication(fs.joinpath(case), include=None, exclude=(), overwrite=True, progress=False)
+        standing = pool.submit(retry, place.standing)
     metrics = study.result().metrics + job.result().metrics
     return _Task(fs, job.result(), metrics, standing.result())
 
@@ -253,7 +253,7 @@ def read_study(fs: FsspecFileSystem) -> StudyFile:
         RecordError: If it is damaged, or of a newer format.
     """
     try:
-        data = patiently(lambda: fs.read_bytes(STUDY))
+        data = retry(lambda: fs.read_bytes(STUDY))
     except BucketNotFoundError:
         raise
     except FileNotFoundError as exc:
@@ -271,13 +271,12 @@ def read_job(fs: FsspecFileSystem, case: str) -> Job:
     """
     path = job_path(case)
     try:
-        data = patiently(lambda: fs.read_bytes(path))
+        data = retry(lambda: fs.read_bytes(path))
     except FileNotFoundError as exc:
         raise CaseNotFoundError(2, f"The study has no case {case!r}", redact(fs.url())) from exc
     job = Job.from_json(data, redact(fs.url(path)))
     if job.case != case:
-        msg = f"{redact(fs.url(path))} is the job of another case, {job.case!r}"
-        raise RecordError(msg)
+        raise RecordError(f"{redact(fs.url(path))} is the job of another case, {job.case!r}")
     return job
 
 
@@ -312,12 +311,12 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
 def _prepare(task: _Task) -> tuple[IDFDocument, Path | None, EnergyPlusConfig, contextlib.ExitStack]:
     """Have the inputs here, from the cache where another case had the same; they may go when the stack is closed."""
     job = task.job
-    files = RunFileSystem.of(task.fs.at(INPUTS), (job.model, job.weather) if job.weather else (job.model,))
+    files = RunFileSystem.of(task.fs.joinpath(INPUTS), (job.model, job.weather) if job.weather else (job.model,))
     energyplus = find_installation()
     with contextlib.ExitStack() as stack:
 
         def fetch(name: str) -> Path:
-            return stack.enter_context(patiently(lambda: files._leased(name)))
+            return stack.enter_context(retry(lambda: files.local_copy(name)))
 
         model = load_idf(str(fetch(job.model.name)))
         return model, fetch(job.weather.name) if job.weather else None, energyplus, stack.pop_all()

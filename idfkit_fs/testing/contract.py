@@ -171,8 +171,7 @@ class FileSystemContract:
     @pytest.fixture
     def fs(self) -> Any:
         """The filesystem under test."""
-        msg = f"{type(self).__name__} must define the fixture 'fs'"
-        raise NotImplementedError(msg)
+        raise NotImplementedError(f"{type(self).__name__} must define the fixture 'fs'")
 
     def put_raw(self, key: str, data: bytes) -> None:
         """Write a file behind the filesystem's back.
@@ -237,8 +236,7 @@ class FileSystemContract:
                 setattr(cls, name, None)  # pytest collects no None
         for name in cls.deviations:
             if getattr(cls, name.partition("[")[0], None) is None:
-                msg = f"{cls.__name__}.deviations names no test: {name!r}"
-                raise TypeError(msg)
+                raise TypeError(f"{cls.__name__}.deviations names no test: {name!r}")
 
     def _fit(self, name: str) -> str:
         for character in self.unfit_characters:

@@ -37,7 +37,14 @@ WAYS = ("read_bytes", "open", "local_path", "async")
 CONTEXT: Any = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
 if os.name != "nt":
     CONTEXT.set_forkserver_preload(
-        ["idfkit_fs._s3", "idfkit_fs.aio", "idfkit_fs.runs.publish", "filelock", "platformdirs", "concurrent.futures"]
+        [
+            "idfkit_fs._stores.s3",
+            "idfkit_fs._fs.aio",
+            "idfkit_fs.runs.publish",
+            "filelock",
+            "platformdirs",
+            "concurrent.futures",
+        ]
     )
 _PATIENCE = 90.0
 _barrier: Any = None

@@ -22,9 +22,9 @@ from outputs.models import METER, OUTDOORS, TEMPERATURE
 from runs.conftest import Place
 
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
-from idfkit_fs.copies import digest_of
+from idfkit_fs._outputs.sidecars import Contents, write_sidecars
+from idfkit_fs._util.files import digest_of
 from idfkit_fs.errors import DamagedRunError, NotReportedError, SidecarError, UnreadableDatabaseError
-from idfkit_fs.outputs.sidecars import Contents, write_sidecars
 
 HOURLY, LARGE, TABLES = "timeseries-hourly.parquet", "timeseries-timestep.parquet", "tabular.parquet"
 Copied = Callable[[str], Path]
@@ -196,8 +196,8 @@ def test_values_that_are_not_in_the_order_of_time(
         database.execute("UPDATE ReportData SET ReportDataIndex = -ReportDataIndex")
     whole = publish(directory, tmp_path / "whole", exclude=["*.sql"])
     pd.testing.assert_frame_equal(whole.timeseries(), expected, check_exact=True)
-    monkeypatch.setattr("idfkit_fs.outputs.sidecars._HELD", 100)
-    monkeypatch.setattr("idfkit_fs.outputs.database._BATCH", 50)
+    monkeypatch.setattr("idfkit_fs._outputs.sidecars._HELD", 100)
+    monkeypatch.setattr("idfkit_fs._outputs.database._BATCH", 50)
     result = publish(directory, tmp_path / "parts")
     assert not has_sidecars(result) and "not in the order of time" in caplog.text
     pd.testing.assert_frame_equal(result.timeseries(), expected, check_exact=True)
@@ -218,7 +218,7 @@ def test_a_run_that_ended_with_an_error(
     with pytest.raises(NotReportedError, match="no report 'Annual'"):
         result.tabular("Annual")
     (tmp_path / "failed" / "eplus.sql").unlink()
-    result = publish(failed, s3_place.at("without").url, storage_options=s3_place.options)
+    result = publish(failed, s3_place.joinpath("without").url, storage_options=s3_place.options)
     for read in (result.timeseries, result.tabular):
         with pytest.raises(NotReportedError, match="no SQLite output; EnergyPlus ended the run with an error"):
             read()

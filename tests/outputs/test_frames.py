@@ -12,7 +12,7 @@ from outputs.conftest import Ran, Twins
 from outputs.models import HEATING, LIGHTS, METER, OUTDOORS, TEMPERATURE
 
 from idfkit_fs import publish
-from idfkit_fs.outputs.series import FREQUENCIES
+from idfkit_fs._outputs.series import FREQUENCIES
 
 MODELS = ["everything", "office", "storeys"]
 
@@ -198,8 +198,8 @@ def test_several_row_groups_give_the_same_values(
     """What is held at once is bounded; a long run is written in parts."""
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr("idfkit_fs.outputs.sidecars._HELD", 300)
-    monkeypatch.setattr("idfkit_fs.outputs.database._BATCH", 7)
+    monkeypatch.setattr("idfkit_fs._outputs.sidecars._HELD", 300)
+    monkeypatch.setattr("idfkit_fs._outputs.database._BATCH", 7)
     for name in ("everything", "ten_minutes", "several_periods"):
         parts = publish(ran(name), tmp_path / name, exclude=["*.sql"])
         sidecar = "timeseries-detailed.parquet"

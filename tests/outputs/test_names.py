@@ -6,8 +6,8 @@ import pytest
 from outputs.conftest import Twins
 from outputs.models import HEATING, LIGHTS, METER, OUTDOORS, TEMPERATURE
 
+from idfkit_fs._outputs.series import Series, choose
 from idfkit_fs.errors import NotReportedError
-from idfkit_fs.outputs.series import Series, choose
 
 SIDES = ("EAST", "NORTH", "SOUTH", "WEST")
 

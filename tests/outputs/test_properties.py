@@ -16,10 +16,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from idfkit_fs.errors import SidecarError
-from idfkit_fs.outputs.clock import timelines
-from idfkit_fs.outputs.parquet import Range, read_columns, read_footer
-from idfkit_fs.outputs.series import (
+from idfkit_fs._outputs.clock import timelines
+from idfkit_fs._outputs.parquet import Range, read_columns, read_footer
+from idfkit_fs._outputs.series import (
     FREQUENCIES,
     Environment,
     Series,
@@ -28,6 +27,7 @@ from idfkit_fs.outputs.series import (
     parse_frequency,
     stored_frequency,
 )
+from idfkit_fs.errors import SidecarError
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -147,8 +147,8 @@ def test_any_columns_of_any_file_are_read_as_by_arrow_and_nothing_else_is_fetche
     pq.write_table(table, written, row_group_size=max(rows, 1000), compression=compression, use_dictionary=["n.0"])
     content = written.getvalue()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("idfkit_fs.outputs.parquet._GAP", gap)
-        patch.setattr("idfkit_fs.outputs.parquet._BLOCK", block)
+        patch.setattr("idfkit_fs._outputs.parquet._GAP", gap)
+        patch.setattr("idfkit_fs._outputs.parquet._BLOCK", block)
         whole, parts = Fetched(content), Fetched(content)
         footer = read_footer(len(content), whole)
         found = read_columns(len(content), parts, footer, chosen)

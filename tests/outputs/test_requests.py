@@ -147,7 +147,7 @@ def test_what_takes_several_requests(
 ) -> None:
     place, proxy = counted
     expected = open_result(large_run).timeseries()
-    monkeypatch.setattr("idfkit_fs.outputs.parquet._BLOCK", 2**18)
+    monkeypatch.setattr("idfkit_fs._outputs.parquet._BLOCK", 2**18)
     proxy.reset_counters()
     try:
         frame = opened(place).timeseries()

@@ -19,7 +19,7 @@ from outputs.models import METER
 from runs.conftest import Place
 
 from idfkit_fs import RunResult, cache, open_result, publish
-from idfkit_fs.outputs.series import FREQUENCIES
+from idfkit_fs._outputs.series import FREQUENCIES
 
 
 class Shown(HTMLParser):

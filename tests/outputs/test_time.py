@@ -11,8 +11,8 @@ import pytest
 from outputs.conftest import Ran, Twins
 from outputs.models import HEATING, LIGHTS, METER, OUTDOORS, TEMPERATURE
 
+from idfkit_fs._outputs.series import FREQUENCIES
 from idfkit_fs.errors import NotReportedError
-from idfkit_fs.outputs.series import FREQUENCIES
 
 
 def spaced(frame: pd.DataFrame, step: str) -> bool:

@@ -27,7 +27,7 @@ class Place:
     url: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def at(self, path: str) -> Place:
+    def joinpath(self, path: str) -> Place:
         return Place(f"{self.url}/{path}", self.options)
 
 

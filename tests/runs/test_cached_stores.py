@@ -9,7 +9,7 @@ from idfkit.simulation import SimulationResult
 from runs.conftest import Place
 
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, publish
-from idfkit_fs.location import chain_protocols
+from idfkit_fs._util.urls import chain_protocols
 
 
 @pytest.fixture

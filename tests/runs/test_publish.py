@@ -15,8 +15,8 @@ from support.servers import Store
 
 import idfkit_fs
 from idfkit_fs import FsspecFileSystem, open_result, publish
+from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
-from idfkit_fs.outputs.sidecars import SIDECARS
 from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
 
 
@@ -25,7 +25,7 @@ def names_at(place: Place) -> list[str]:
 
 
 def test_a_published_run_opens_on_every_store(place: Place, local_run: SimulationResult) -> None:
-    case = place.at("case [1] a#b %20 é+&")
+    case = place.joinpath("case [1] a#b %20 é+&")
     publish(local_run, case.url, storage_options=case.options)
 
     result = open_result(case.url, storage_options=case.options)
@@ -60,10 +60,10 @@ def test_the_record_tells_every_file(s3_place: Place, local_run: SimulationResul
 
 def test_inputs_stay_at_home_unless_asked_for(s3_place: Place, local_run: SimulationResult) -> None:
     assert not [name for name in names_at(s3_place) if name.endswith(".epw")]
-    publish(local_run, s3_place.at("default").url, storage_options=s3_place.options)
-    assert not {"model.idf"} & set(names_at(s3_place.at("default")))
-    publish(local_run, s3_place.at("all").url, storage_options=s3_place.options, include=["**"])
-    names = names_at(s3_place.at("all"))
+    publish(local_run, s3_place.joinpath("default").url, storage_options=s3_place.options)
+    assert not {"model.idf"} & set(names_at(s3_place.joinpath("default")))
+    publish(local_run, s3_place.joinpath("all").url, storage_options=s3_place.options, include=["**"])
+    names = names_at(s3_place.joinpath("all"))
     assert "model.idf" in names and any(name.endswith(".epw") for name in names)
 
 
@@ -112,7 +112,7 @@ def test_overwriting_leaves_nothing_of_the_old_run(s3_place: Place, local_run: S
 
 def test_overwriting_a_study_leaves_its_cases(s3_place: Place, local_run: SimulationResult) -> None:
     """A run published, by mistake, at the URL that other runs stand below must not take them away."""
-    publish(local_run, s3_place.at("case-1").url, storage_options=s3_place.options)
+    publish(local_run, s3_place.joinpath("case-1").url, storage_options=s3_place.options)
     before = set(names_at(s3_place))
     publish(local_run, s3_place.url, storage_options=s3_place.options)
     publish(local_run, s3_place.url, storage_options=s3_place.options, overwrite=True)
@@ -169,8 +169,10 @@ def test_a_published_run_is_mirrored_as_it_is(s3_place: Place, local_run: Simula
     assert copy.record == mine.record
     (tmp_path / "mine" / "eplus.sql").unlink()
     with pytest.raises(DamagedRunError, match=r"eplus\.sql"):
-        publish(tmp_path / "mine", s3_place.at("again").url, storage_options=s3_place.options)
-    part = publish(tmp_path / "mine", s3_place.at("part").url, storage_options=s3_place.options, exclude=["*.sql"])
+        publish(tmp_path / "mine", s3_place.joinpath("again").url, storage_options=s3_place.options)
+    part = publish(
+        tmp_path / "mine", s3_place.joinpath("part").url, storage_options=s3_place.options, exclude=["*.sql"]
+    )
     assert part.sql is None
 
 
@@ -210,7 +212,7 @@ def test_a_directory_without_a_run_is_refused(s3_place: Place, tmp_path: Path) -
 def test_a_result_that_is_elsewhere_already_is_refused(s3_place: Place, local_run: SimulationResult) -> None:
     result = publish(local_run, s3_place.url, storage_options=s3_place.options)
     with pytest.raises(TypeError, match="another filesystem"):
-        publish(result, s3_place.at("copy").url, storage_options=s3_place.options)
+        publish(result, s3_place.joinpath("copy").url, storage_options=s3_place.options)
 
 
 def test_a_missing_bucket_is_named(moto: Store, local_run: SimulationResult) -> None:

@@ -73,7 +73,7 @@ def test_it_shows_itself_without_secrets(s3_place: Place, local_run: SimulationR
 
 def test_nothing_there(place: Place) -> None:
     with pytest.raises(RunNotFoundError, match="Nothing stands here") as caught:
-        open_result(place.at("case-1").url, storage_options=place.options)
+        open_result(place.joinpath("case-1").url, storage_options=place.options)
     assert isinstance(caught.value, FileNotFoundError)
     assert caught.value.filename.endswith("case-1")
 
@@ -90,7 +90,7 @@ def test_a_run_without_record_opens_only_when_asked(s3_place: Place, local_run: 
     fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
     for path in Path(local_run.run_dir).iterdir():
         fs.upload(path, f"case-1/{path.name}")
-    case = s3_place.at("case-1")
+    case = s3_place.joinpath("case-1")
     with pytest.raises(RunNotFoundError, match="require_record=False"):
         open_result(case.url, storage_options=case.options)
     result = open_result(case.url, storage_options=case.options, require_record=False)
@@ -133,7 +133,7 @@ def test_a_refused_login_is_no_missing_run(seaweed: Store) -> None:
 
 
 def test_idfkits_own_reader_reads_what_was_published(s3_place: Place, local_run: SimulationResult) -> None:
-    publish(local_run, s3_place.at("case-1").url, storage_options=s3_place.options)
+    publish(local_run, s3_place.joinpath("case-1").url, storage_options=s3_place.options)
     fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
     result = idfkit.simulation.SimulationResult.from_directory("case-1", fs=fs)
     assert result.sql is not None and result.errors.simulation_complete
@@ -212,7 +212,11 @@ def test_a_directory_within_a_run_is_checked_too(s3_place: Place, local_run: Sim
     run = publish(local_run, s3_place.url, storage_options=s3_place.options).fs
     assert isinstance(run, FsspecFileSystem)
     FsspecFileSystem.from_url(s3_place.url, **s3_place.options).write_text("zones/core.csv", "another run's")
-    for below in (run.at("zones"), pickle.loads(pickle.dumps(run.at("zones"))), run.at("").at("zones")):
+    for below in (
+        run.joinpath("zones"),
+        pickle.loads(pickle.dumps(run.joinpath("zones"))),
+        run.joinpath("").joinpath("zones"),
+    ):
         with pytest.raises(DamagedRunError):
             below.read_bytes("core.csv")
 

@@ -57,7 +57,7 @@ print(result.success, len(result.sql.get_timeseries("Zone Mean Air Temperature")
 def test_a_run_that_energyplus_ends_with_an_error_is_published(
     s3_place: Place, bad_model: IDFDocument, epw: Path, eplus: EnergyPlusConfig
 ) -> None:
-    case = s3_place.at("case ?#1")
+    case = s3_place.joinpath("case ?#1")
     result = simulate(bad_model, epw, output_dir=case.url, storage_options=case.options, annual=True, energyplus=eplus)
     assert not result.success and result.exit_code == 1
     opened = open_result(case.url, storage_options=case.options)
@@ -290,7 +290,7 @@ def test_a_time_out_keeps_what_energyplus_wrote(
 def test_progress_shows_one_bar_for_each_part(
     s3_place: Place, model: IDFDocument, eplus: EnergyPlusConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = s3_place.at("case-42")
+    case = s3_place.joinpath("case-42")
     simulate(model, output_dir=case.url, storage_options=case.options, energyplus=eplus, progress=True, **DESIGN_DAY)
     shown = capsys.readouterr().err
     assert "Simulating case-42: 100%" in shown and "Publishing case-42: 100%" in shown

@@ -236,7 +236,7 @@ def test_what_is_no_run_is_told(s3_place: Place, tmp_path: Path) -> None:
 
 def test_what_opens_other_files_does_not_wait_for_us() -> None:
     # xarray imports every engine with the first file that it opens.
-    ours = ("fsspec", "idfkit", "idfkit_fs.filesystem", "pyarrow", "pydantic")
+    ours = ("fsspec", "idfkit", "idfkit_fs._fs.sync", "pyarrow", "pydantic")
     program = f"""
 import sys, xarray as xr
 before = {{*sys.modules}}

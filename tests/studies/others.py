@@ -22,7 +22,7 @@ if os.name != "nt":
     # As for the tests of the cache, whose server this may be, and with what a worker of a study needs.
     CONTEXT.set_forkserver_preload(
         [
-            *("idfkit_fs._s3", "idfkit_fs.aio", "idfkit_fs.studies.study", "idfkit.simulation.async_runner"),
+            *("idfkit_fs._stores.s3", "idfkit_fs._fs.aio", "idfkit_fs.studies.study", "idfkit.simulation.async_runner"),
             *("idfkit.writers", "pandas", "filelock", "platformdirs", "concurrent.futures"),
         ]
     )

@@ -31,7 +31,7 @@ from studies.variants import broken, cases
 from support.proxy import FaultProxy
 
 from idfkit_fs import Study
-from idfkit_fs.cli import parse_options
+from idfkit_fs._cli.commands import parse_options
 from idfkit_fs.studies.prepare import Case
 from idfkit_fs.studies.rows import as_csv, as_text
 from idfkit_fs.studies.share import Share, find_share

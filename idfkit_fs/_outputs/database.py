@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from idfkit_fs._outputs.series import Environment, Series, headed, stored_frequency
 from idfkit_fs.errors import UnreadableDatabaseError
-from idfkit_fs.outputs.series import Environment, Series, headed, stored_frequency
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from idfkit_fs.outputs.clock import Timeline
+    from idfkit_fs._outputs.clock import Timeline
 
     Batch = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
 
@@ -120,7 +120,7 @@ class Database:
     @functools.cached_property
     def timelines(self) -> dict[tuple[str, bool], Timeline]:
         """The rows of each table of series, by frequency and whether it is of sizing periods."""
-        from idfkit_fs.outputs.clock import timelines
+        from idfkit_fs._outputs.clock import timelines
 
         rows = self._rows(
             """

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from fsspec.callbacks import Callback
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs.adapter import Adapter, Plan, Step
-from idfkit_fs.backends import in_memory, tuned
-from idfkit_fs.cache import open_cache
-from idfkit_fs.copies import LocalCopy
-from idfkit_fs.errors import CacheUnusableError, redact
-from idfkit_fs.location import StrPath
+from idfkit_fs._cache.options import open_cache
+from idfkit_fs._cache.store import LocalCopy, Version
+from idfkit_fs._fs.adapter import Adapter, Plan, Step
+from idfkit_fs._stores.backends import in_memory, tuned
+from idfkit_fs._util.messages import redact
+from idfkit_fs._util.retry import retry
+from idfkit_fs._util.urls import StrPath
+from idfkit_fs.errors import CacheUnusableError
 
 __all__ = ["FsspecFileSystem"]
 
@@ -52,8 +56,7 @@ class FsspecFileSystem(Adapter):
 
     def _bind(self, fs: AbstractFileSystem, root: str, url: str | None, options: dict[str, Any]) -> None:
         if getattr(fs, "asynchronous", False):
-            msg = "this filesystem was made with asynchronous=True; give it to AsyncFsspecFileSystem"
-            raise ValueError(msg)
+            raise ValueError("this filesystem was made with asynchronous=True; give it to AsyncFsspecFileSystem")
         super()._bind(fs, root, url, options)
 
     def _run(self, plan: Plan[T]) -> T:
@@ -231,14 +234,12 @@ class FsspecFileSystem(Adapter):
         text = {name: kwargs.pop(name) for name in ("encoding", "errors", "newline") if name in kwargs}
         kind = mode.replace("b", "").replace("t", "")
         if kind not in ("r", "w") or ("b" in mode and ("t" in mode or text)):
-            msg = f"mode must be 'rb', 'r', 'wb' or 'w' (encoding with text only), not {mode!r}"
-            raise ValueError(msg)
+            raise ValueError(f"mode must be 'rb', 'r', 'wb' or 'w' (encoding with text only), not {mode!r}")
         key = self._root.to_file_key(path)
         if kind == "r":
             binary: Any = self._reader(key, kwargs)
         elif kwargs:
-            msg = f"open() takes no {', '.join(kwargs)} when writing"
-            raise TypeError(msg)
+            raise TypeError(f"open() takes no {', '.join(kwargs)} when writing")
         else:
             binary = _Writer(self, key)
         if "b" in mode:
@@ -253,8 +254,7 @@ class FsspecFileSystem(Adapter):
 
     def _reader(self, key: str, kwargs: dict[str, Any]) -> IO[bytes]:
         if (in_memory(self.fs) or self._reads_copies) and not kwargs.keys() <= _BUFFERING:
-            msg = f"open() takes no {', '.join(kwargs.keys() - _BUFFERING)} here"
-            raise TypeError(msg)
+            raise TypeError(f"open() takes no {', '.join(kwargs.keys() - _BUFFERING)} here")
         if in_memory(self.fs):
             return io.BytesIO(self.read_bytes(self._root.relative(key)))
         if self._reads_copies:
@@ -286,7 +286,7 @@ class FsspecFileSystem(Adapter):
             FileNotFoundError: If there is none.
             CacheUnusableError: If neither the cache nor the temporary directory takes it.
         """
-        return self._leased(path).for_good()
+        return self.local_copy(path).for_good()
 
     @property
     def local_root(self) -> str | None:
@@ -304,7 +304,33 @@ class FsspecFileSystem(Adapter):
         os.stat(local)  # that the local file is missing must not be taken for the store's word
         self._run(self._put_file(os.fspath(local), path, **({} if callback is None else {"callback": callback})))
 
-    def _leased(self, path: StrPath) -> LocalCopy:
+    def fetch(self, path: StrPath) -> bytes:
+        """Read a whole file from the store itself, never from the cache."""
+        return self._run(self._fetch(path))
+
+    def create_exclusive(self, path: StrPath, data: bytes) -> bool:
+        """Write a file unless it exists; whether it exists now because of this call."""
+        return retry(lambda: self._run(self._create(path, data)))
+
+    def remove_if_exists(self, paths: Iterable[str]) -> None:
+        """Remove files, one after the other; those that are missing are skipped."""
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                retry(functools.partial(self.remove, path))
+
+    def copy_from(self, source: FsspecFileSystem, src: StrPath, dst: StrPath) -> None:
+        """Copy a file of another filesystem of the same store."""
+        self._run(self._copy_key(source._root.to_file_key(src), self._root.to_file_key(dst)))
+
+    def version(self, path: StrPath) -> Version:
+        """The version of a file that the store has now."""
+        return self._run(self._version(path))
+
+    def read_ranges(self, path: StrPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read ranges of a file from the store, each from its first byte to before its last."""
+        return self._run(self._fetch_ranges(path, ranges))
+
+    def local_copy(self, path: StrPath) -> LocalCopy:
         """As [local_path][idfkit_fs.FsspecFileSystem.local_path], until the copy is released."""
         if self._is_here:
             self._run(self._version(path))

@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from idfkit_fs._outputs.database import Cell, Database
+from idfkit_fs._outputs.series import FREQUENCIES, Environment, Series
 from idfkit_fs.errors import UnreadableDatabaseError
-from idfkit_fs.outputs.database import Cell, Database
-from idfkit_fs.outputs.series import FREQUENCIES, Environment, Series
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
 
-    from idfkit_fs.outputs.clock import Timeline, Times
+    from idfkit_fs._outputs.clock import Timeline, Times
 
     _Table = tuple[Timeline, list[int]]
 
@@ -267,8 +267,7 @@ class _Writer:
         columns, rows, values = columns[mine], rows[mine], values[mine]
         while len(rows):
             if rows.min() < self._start:
-                msg = f"the values in {self._path.stem} are not in the order of time"
-                raise UnreadableDatabaseError(msg)
+                raise UnreadableDatabaseError(f"the values in {self._path.stem} are not in the order of time")
             end = self._start + self._window.shape[1]
             now = rows < end
             self._window[columns[now], rows[now] - self._start] = values[now]
@@ -305,7 +304,7 @@ class _Writer:
 
 
 def series_field(series: Series) -> pa.Field:
-    """The column of a series; its metadata are what [series_of][idfkit_fs.outputs.sidecars.series_of] reads."""
+    """The column of a series; its metadata are what [series_of][idfkit_fs._outputs.sidecars.series_of] reads."""
     import pyarrow as pa
 
     told = {

@@ -1,6 +1,6 @@
 """Local copies of files: whole, checked, of one version each, shared by processes, and bounded together.
 
-Nothing here knows a store. The adapters enter a [Slot][idfkit_fs.copies.Slot] for one version of one file, and find a
+Nothing here knows a store. The adapters enter a [Slot][idfkit_fs._cache.store.Slot] for one version of one file, and find a
 sound copy there or fetch one into it. A cache directory holds
 
 - ``entries/<kk>/<key>/``: a copy, and ``.entry.json`` beside it, whose own time is that of the last use;
@@ -34,12 +34,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, NoReturn
 
+from idfkit_fs._util.files import digest_of
 from idfkit_fs.errors import CacheDirectoryError, CacheUnusableError, IdfkitFsError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["Cache", "CacheInfo", "LocalCopy", "Slot", "Version", "digest_of", "temporary_directory", "unusable"]
+__all__ = ["Cache", "CacheInfo", "LocalCopy", "Slot", "Version", "temporary_directory", "unusable"]
 
 _ENTRY = ".entry.json"
 _OVERHEAD = 256  # what an entry takes beside its file, in bytes, and rather less than that
@@ -134,12 +135,6 @@ class CacheInfo:
     bytes: int
     in_use: int
     max_bytes: int
-
-
-def digest_of(local: Path) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of a local file."""
-    with local.open("rb") as file:
-        return local.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

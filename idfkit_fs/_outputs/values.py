@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from idfkit_fs.outputs.clock import Times
-from idfkit_fs.outputs.series import Environment, Names, Series, as_names, matcher, not_reported
+from idfkit_fs._outputs.clock import Times
+from idfkit_fs._outputs.series import Environment, Names, Series, as_names, matcher, not_reported
 
 __all__ = ["Period", "Values", "choose_period"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from idfkit_fs.outputs.series import FREQUENCIES, Series
+from idfkit_fs._outputs.series import FREQUENCIES, Series
 
 if TYPE_CHECKING:
-    from idfkit_fs.outputs.clock import Times
+    from idfkit_fs._outputs.clock import Times
 
 __all__ = ["Array", "arrays_of", "coordinates_of", "keys_of"]
 

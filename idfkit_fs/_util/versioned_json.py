@@ -1,4 +1,4 @@
-"""What a JSON object of ours in a store has in common with the others: a format, a version, and a strict reader."""
+"""JSON objects with a format and a version, and a strict reader for them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from idfkit_fs.errors import RecordError
 
-__all__ = ["Document"]
+__all__ = ["VersionedJson"]
 
 
-class Document(BaseModel):
-    """A versioned JSON object, which anybody may have written.
+class VersionedJson(BaseModel):
+    """A versioned JSON object; what is read may have been written by anybody.
 
     A later release may add fields to a version; other changes make another version, which older releases refuse.
 
@@ -55,31 +55,26 @@ class Document(BaseModel):
         try:
             content = json.loads(data)
         except (ValueError, RecursionError) as exc:
-            msg = f"{url} is not {cls.kind}: it is no JSON ({exc})"
-            raise RecordError(msg) from exc
+            raise RecordError(f"{url} is not {cls.kind}: it is no JSON ({exc})") from exc
         if not isinstance(content, dict) or content.get("format") != expected:
-            msg = f"{url} is not {cls.kind}: its format is not {expected!r}"
-            raise RecordError(msg)
+            raise RecordError(f"{url} is not {cls.kind}: its format is not {expected!r}")
         _check_version(content, cls, url)
         try:
             return cls.model_validate(content)
         except ValidationError as exc:
             first = exc.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            msg = f"{url} is a damaged record: {field}: {first['msg']}"
-            raise RecordError(msg) from exc
+            raise RecordError(f"{url} is a damaged record: {field}: {first['msg']}") from exc
 
 
-def _check_version(content: dict[str, Any], cls: type[Document], url: str) -> None:
+def _check_version(content: dict[str, Any], cls: type[VersionedJson], url: str) -> None:
     version = content.get("version")
     if type(version) is not int:
-        msg = f"{url} is a damaged record: its version is no number"
-        raise RecordError(msg)
+        raise RecordError(f"{url} is a damaged record: its version is no number")
     known = cls.model_fields["version"].default
     if version > known:
-        msg = (
+        raise RecordError(
             f"{url} was written in format {version} by a newer idfkit-fs "
             f"({content.get('idfkit_fs_version', 'unknown')}); this one reads up to {known}: "
             "pip install --upgrade idfkit-fs"
         )
-        raise RecordError(msg)

@@ -9,13 +9,14 @@ from typing import Any, Self
 from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs.adapter import Adapter
-from idfkit_fs.aio import AsyncFsspecFileSystem
-from idfkit_fs.backends import make_filesystem
-from idfkit_fs.filesystem import FsspecFileSystem
-from idfkit_fs.location import Root, StrPath, is_url, to_text
+from idfkit_fs._fs.adapter import Adapter
+from idfkit_fs._fs.aio import AsyncFsspecFileSystem
+from idfkit_fs._fs.paths import Root
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._stores.make import make_filesystem
+from idfkit_fs._util.urls import StrPath, is_url, to_text
 
-__all__ = ["AsyncS3FileSystem", "LocalFileSystem", "S3FileSystem"]
+__all__ = ["AsyncLocalFileSystem", "AsyncS3FileSystem", "LocalFileSystem", "S3FileSystem"]
 
 
 class _S3(Adapter):
@@ -75,7 +76,7 @@ class _S3(Adapter):
         self._bind(fs, key, None, effective)
 
 
-class S3FileSystem(_S3, FsspecFileSystem):  # noqa: D101 - it has one, put together below
+class S3FileSystem(_S3, FsspecFileSystem):
     __doc__ = f"""Drop-in for [idfkit's S3FileSystem][idfkit.simulation.fs.S3FileSystem].
 
     {(_S3.__doc__ or "").strip()}
@@ -87,7 +88,7 @@ class S3FileSystem(_S3, FsspecFileSystem):  # noqa: D101 - it has one, put toget
     """
 
 
-class AsyncS3FileSystem(_S3, AsyncFsspecFileSystem):  # noqa: D101 - it has one, put together below
+class AsyncS3FileSystem(_S3, AsyncFsspecFileSystem):
     __doc__ = f"""Drop-in for [idfkit's AsyncS3FileSystem][idfkit.simulation.fs.AsyncS3FileSystem].
 
     Works with and without ``async with``; leaving the block closes nothing, for fsspec shares connections.
@@ -139,3 +140,7 @@ class _WholeDisk(Root):
         """The absolute path."""
         text = to_text(path)
         return super().to_key(text) if is_url(text) else os.path.abspath(text).replace("\\", "/")
+
+
+class AsyncLocalFileSystem(AsyncFsspecFileSystem):
+    """Drop-in for [idfkit's AsyncLocalFileSystem][idfkit.simulation.fs.AsyncLocalFileSystem]."""

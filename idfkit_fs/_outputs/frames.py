@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from idfkit_fs.outputs.series import Series, matcher, not_reported
-from idfkit_fs.outputs.sidecars import ENVIRONMENT, TIME
-from idfkit_fs.outputs.values import Values
+from idfkit_fs._outputs.series import Series, matcher, not_reported
+from idfkit_fs._outputs.sidecars import ENVIRONMENT, TIME
+from idfkit_fs._outputs.values import Values
 
 if TYPE_CHECKING:
     import pyarrow as pa

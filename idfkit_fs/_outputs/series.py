@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from idfkit_fs.errors import NotReportedError, did_you_mean
+from idfkit_fs._util.messages import did_you_mean
+from idfkit_fs.errors import NotReportedError
 
 __all__ = [
     "FREQUENCIES",
@@ -92,8 +93,9 @@ def parse_frequency(text: str) -> str:
     name = _NAMES.get(_plain(text)) if isinstance(text, str) else None
     if name is None:
         known = ", ".join(FREQUENCIES)
-        msg = f"frequency must be one of {known}, not {text!r}{did_you_mean(str(text).lower(), FREQUENCIES)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"frequency must be one of {known}, not {text!r}{did_you_mean(str(text).lower(), FREQUENCIES)}"
+        )
     return name
 
 
@@ -122,7 +124,7 @@ class Series:
         variable: Name of the output variable or meter, such as ``"Zone Mean Air Temperature"``.
         key: The key value, such as ``"OFFICE"``; empty for a meter.
         units: Units, such as ``"C"`` or ``"J"``.
-        frequency: The reporting frequency, as in [FREQUENCIES][idfkit_fs.outputs.series.FREQUENCIES].
+        frequency: The reporting frequency, as in [FREQUENCIES][idfkit_fs._outputs.series.FREQUENCIES].
         is_meter: Whether it is a meter.
         averaged: Whether a value is the mean over its interval, and not the sum.
         schedule: The schedule that says when it is reported; empty for always.
@@ -165,8 +167,7 @@ def matcher(name: str) -> Callable[[str], bool]:
         (True, False)
     """
     if not isinstance(name, str):
-        msg = f"a name must be a str, not {type(name).__name__}"
-        raise TypeError(msg)
+        raise TypeError(f"a name must be a str, not {type(name).__name__}")
     pattern = re.compile(".*".join(map(re.escape, name.strip().split("*"))), re.IGNORECASE | re.DOTALL)
     return lambda text: pattern.fullmatch(text.strip()) is not None
 
@@ -214,8 +215,9 @@ def choose(
     found = _of_keys(named, as_names("*" if keys is None else keys))
     frequencies = [name for name in FREQUENCIES if any(series.frequency == name for series in found)]
     if len(frequencies) > 1:
-        msg = f"these are reported at several frequencies: {', '.join(frequencies)}; choose one with frequency="
-        raise ValueError(msg)
+        raise ValueError(
+            f"these are reported at several frequencies: {', '.join(frequencies)}; choose one with frequency="
+        )
     return found
 
 
@@ -227,8 +229,7 @@ def as_names(names: Names) -> tuple[str, ...]:
     """
     listed = (names,) if isinstance(names, str) else tuple(names)
     if not listed:
-        msg = "an empty list names nothing; leave the argument out for all"
-        raise ValueError(msg)
+        raise ValueError("an empty list names nothing; leave the argument out for all")
     return tuple(str(name) if isinstance(name, str) else name for name in listed)  # NumPy has texts of its own
 
 

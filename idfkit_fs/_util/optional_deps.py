@@ -1,4 +1,4 @@
-"""Packages that come with an extra, and are asked for when something needs them."""
+"""Import packages that only an extra installs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["require"]
 
 
 def require(package: str, extra: str, what: str) -> Any:
-    """Import a package that not everybody has.
+    """Import an optional package.
 
     Args:
-        package: Its name.
-        extra: The extra of this package that brings it.
+        package: Its import name.
+        extra: The extra of idfkit-fs that installs it.
         what: What needs it, for the message.
 
     Returns:
-        The package.
+        The module.
 
     Raises:
         MissingExtraError: If it is not installed.
@@ -27,5 +27,6 @@ def require(package: str, extra: str, what: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as exc:
-        msg = f"{what} needs a package that is not installed: pip install 'idfkit-fs[{extra}]'"
-        raise MissingExtraError(msg) from exc
+        raise MissingExtraError(
+            f"{what} needs a package that is not installed: pip install 'idfkit-fs[{extra}]'"
+        ) from exc

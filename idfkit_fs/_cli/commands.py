@@ -17,8 +17,9 @@ from idfkit.exceptions import EnergyPlusNotFoundError
 from pydantic import ByteSize
 
 from idfkit_fs import cache
-from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, MissingExtraError, redact
-from idfkit_fs.stopping import stoppable
+from idfkit_fs._cli.stopping import stoppable
+from idfkit_fs._util.messages import redact
+from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, MissingExtraError
 from idfkit_fs.studies.engine import RunReport
 from idfkit_fs.studies.layout import State
 from idfkit_fs.studies.rows import as_csv, as_text
@@ -83,14 +84,12 @@ def parse_options(given: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         *parents, last = name.split(".")
         if not equals or not all((*parents, last)):
-            msg = "a storage option is KEY=VALUE, such as anon=true or client_kwargs.region_name=eu-west-1"
-            raise ValueError(msg)
+            raise ValueError("a storage option is KEY=VALUE, such as anon=true or client_kwargs.region_name=eu-west-1")
         inner: Any = options
         for parent in parents:
             inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else None
         if not isinstance(inner, dict) or last in inner:
-            msg = f"the storage option {name!r} is given twice, or contradicts another one"
-            raise ValueError(msg)
+            raise ValueError(f"the storage option {name!r} is given twice, or contradicts another one")
         inner[last] = _value(value)
     return options
 
@@ -140,8 +139,9 @@ def _open(url: str, options: dict[str, Any]) -> Study:
     except IdfkitFsError:
         raise
     except (AttributeError, TypeError, ValueError):
-        msg = f"The storage options {', '.join(options)} do not fit {redact(url)}: check the kinds of their values"
-        raise click.ClickException(msg) from None  # the cause could show a value
+        raise click.ClickException(
+            f"The storage options {', '.join(options)} do not fit {redact(url)}: check the kinds of their values"
+        ) from None  # the cause could show a value
 
 
 @commands.command()
@@ -208,8 +208,7 @@ def run(
       idfkit-fs run s3://my-bucket/study-001 --index 0 --of 10
     """
     if cases and (missing or failed or index is not None or count is not None):
-        msg = "--case names the cases to run; leave out --missing, --failed, --index and --of"
-        raise click.UsageError(msg)
+        raise click.UsageError("--case names the cases to run; leave out --missing, --failed, --index and --of")
     try:
         share = None if cases else find_share(os.environ, index, count)
     except ValueError as exc:
@@ -259,8 +258,7 @@ def summary(
     """
     suffix = output and output.suffix.lower()
     if output is not None and (form or suffix not in (".csv", ".json", ".parquet")):
-        msg = "--output takes a file that ends in .csv, .json or .parquet, and no --format"
-        raise click.UsageError(msg)
+        raise click.UsageError("--output takes a file that ends in .csv, .json or .parquet, and no --format")
     study = _open(url, options)
     if output is not None and suffix == ".parquet":
         _write_parquet(study, output, progress)
@@ -286,13 +284,13 @@ def _write_parquet(study: Study, output: Path, progress: bool) -> None:
     try:
         table.to_parquet(output)
     except ImportError as exc:
-        msg = "A Parquet file needs a package that is not installed: pip install 'idfkit-fs[pandas]'"
-        raise MissingExtraError(msg) from exc
+        raise MissingExtraError(
+            "A Parquet file needs a package that is not installed: pip install 'idfkit-fs[pandas]'"
+        ) from exc
     except OSError as exc:
         raise click.FileError(str(output), exc.strerror) from exc
     except (TypeError, ValueError) as exc:  # a parameter that is a number here and a text there
-        msg = f"Parquet cannot hold this summary: {exc}; write .csv or .json"
-        raise click.ClickException(msg) from exc
+        raise click.ClickException(f"Parquet cannot hold this summary: {exc}; write .csv or .json") from exc
 
 
 @commands.command()
@@ -352,8 +350,7 @@ def get(
       idfkit-fs get s3://my-bucket/study-001 --all --include '*.sql' --to results
     """
     if bool(cases) == every:
-        msg = "name the cases, or give --all"
-        raise click.UsageError(msg)
+        raise click.UsageError("name the cases, or give --all")
     study = _open(url, options)
     if every:
         found = study.status()

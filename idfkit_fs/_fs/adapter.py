@@ -1,7 +1,7 @@
 """What the sync and the async adapter share: identity, paths, and every decision of every method.
 
 Each method of the protocol is written once, here, as a *plan*: a generator that yields the I/O it wants done as
-[Step][idfkit_fs.adapter.Step] objects, gets the outcome sent (or the translated error thrown) back in, and returns
+[Step][idfkit_fs._fs.adapter.Step] objects, gets the outcome sent (or the translated error thrown) back in, and returns
 the method's result. The twins only differ in how they perform a step, so they cannot drift apart.
 """
 
@@ -21,7 +21,11 @@ from typing import Any, Self, TypeVar
 
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs.backends import (
+from idfkit_fs._cache.options import open_cache
+from idfkit_fs._cache.store import Cache, LocalCopy, Slot, Version, unusable
+from idfkit_fs._fs.globbing import parse_glob
+from idfkit_fs._fs.paths import Root
+from idfkit_fs._stores.backends import (
     cached_filesystem,
     copied,
     expected_size,
@@ -30,18 +34,19 @@ from idfkit_fs.backends import (
     is_file,
     is_local,
     is_object_store,
-    make_filesystem,
     options_of,
     protocols,
-    store_identity,
     stripper,
     tuned,
     unfit,
     url_protocols,
     version_of,
 )
-from idfkit_fs.cache import open_cache
-from idfkit_fs.copies import Cache, LocalCopy, Slot, Version, unusable
+from idfkit_fs._stores.identity import store_identity
+from idfkit_fs._stores.make import make_filesystem
+from idfkit_fs._stores.translate import translate
+from idfkit_fs._util.messages import redact, secrets_of
+from idfkit_fs._util.urls import Location, StrPath, UPathLike, chain_protocols, is_url, repair
 from idfkit_fs.errors import (
     BucketNotFoundError,
     CacheUnusableError,
@@ -50,11 +55,7 @@ from idfkit_fs.errors import (
     LocationError,
     StorageOptionsError,
     StoreError,
-    redact,
-    secrets_of,
-    translate,
 )
-from idfkit_fs.location import Location, Root, StrPath, UPathLike, chain_protocols, is_url, parse_glob, repair
 
 __all__ = ["Adapter", "Plan", "Step"]
 
@@ -99,12 +100,10 @@ class Adapter:
 
     def __init__(self, fs: AbstractFileSystem, root: StrPath) -> None:
         if not isinstance(fs, AbstractFileSystem):
-            msg = f"fs must be an fsspec filesystem, not {type(fs).__name__}; from_url() takes a URL"
-            raise TypeError(msg)
+            raise TypeError(f"fs must be an fsspec filesystem, not {type(fs).__name__}; from_url() takes a URL")
         text = repair(root)
         if is_url(text) and chain_protocols(text)[-1] not in url_protocols(fs):
-            msg = f"{redact(text)!r} is no URL of {type(fs).__name__} ({', '.join(url_protocols(fs))})"
-            raise LocationError(msg)
+            raise LocationError(f"{redact(text)!r} is no URL of {type(fs).__name__} ({', '.join(url_protocols(fs))})")
         self._bind(fs, text, None, options_of(fs))
 
     def _bind(self, fs: AbstractFileSystem, root: str, url: str | None, options: dict[str, Any]) -> None:
@@ -155,14 +154,14 @@ class Adapter:
         """
         if isinstance(url, UPathLike):
             if storage_options:
-                msg = "a UPath carries its own storage options; give them to it"
-                raise StorageOptionsError(msg)
+                raise StorageOptionsError("a UPath carries its own storage options; give them to it")
             return cls.from_upath(url)
         text = repair(url)
         behind = text.removeprefix("simplecache::")
         if not behind:
-            msg = "the URL is empty; give a bucket or directory, such as 's3://bucket/study'"
-            raise LocationError(msg)  # fsspec would take the working directory
+            raise LocationError(
+                "the URL is empty; give a bucket or directory, such as 's3://bucket/study'"
+            )  # fsspec would take the working directory
         if behind != text and not is_url(behind):
             text = f"simplecache::file://{os.path.abspath(behind)}"
         fs, key, effective = make_filesystem(text, storage_options)
@@ -230,7 +229,7 @@ class Adapter:
         """
         return self._root.to_url(path)
 
-    def at(self, path: StrPath) -> Self:
+    def joinpath(self, path: StrPath) -> Self:
         """The same store with its root further down.
 
         Args:
@@ -240,7 +239,7 @@ class Adapter:
             An adapter of this class.
 
         Examples:
-            >>> FsspecFileSystem.from_url("memory://study-001").at("case-42")
+            >>> FsspecFileSystem.from_url("memory://study-001").joinpath("case-42")
             FsspecFileSystem('memory://study-001/case-42')
         """
         return self._bound(self.fs, self._root.to_key(path), self.url(path), self._storage_options)
@@ -302,8 +301,7 @@ class Adapter:
 
     def _write_bytes(self, path: StrPath, data: bytes) -> Plan[None]:
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            msg = f"data must be bytes, not {type(data).__name__}; write_text() takes text"
-            raise TypeError(msg)
+            raise TypeError(f"data must be bytes, not {type(data).__name__}; write_text() takes text")
         target = self._root.to_file_key(path)
         yield from self._place(target, lambda key: Step("pipe_file", key, bytes(data), about=target))
 
@@ -578,8 +576,9 @@ def _root_key(fs: AbstractFileSystem, root: str) -> str:
     rooted = fs.root_marker == "/" or (rest.startswith("/") and not is_object_store(fs))
     segments = [part for part in rest.split("/") if part not in ("", ".")]
     if not segments or ".." in segments or not root.strip("/"):
-        msg = f"root {redact(root)!r} names no place; give a bucket or directory, such as 's3://bucket/study'"
-        raise LocationError(msg)
+        raise LocationError(
+            f"root {redact(root)!r} names no place; give a bucket or directory, such as 's3://bucket/study'"
+        )
     anchor = "/" if rooted and not os.path.splitdrive(key)[0] else ""
     return protocol + separator + anchor + "/".join(segments)
 

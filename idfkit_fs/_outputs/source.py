@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from idfkit_fs.outputs.database import Database
-from idfkit_fs.outputs.series import Environment, Series
-from idfkit_fs.outputs.sidecars import cells_table
-from idfkit_fs.outputs.values import Period, Values
+from idfkit_fs._outputs.database import Database
+from idfkit_fs._outputs.series import Environment, Series
+from idfkit_fs._outputs.sidecars import cells_table
+from idfkit_fs._outputs.values import Period, Values
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -47,8 +47,7 @@ def read_footer(size: int, fetch: Fetch) -> pq.ParquetFile:
     start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
     tail = fetch([(start, size)])[0]
     if len(tail) < size - start:
-        msg = "it is shorter than it should be"
-        raise SidecarError(msg)
+        raise SidecarError("it is shorter than it should be")
     length = int.from_bytes(tail[-_LENGTH_AND_MAGIC:-4], "little") + _LENGTH_AND_MAGIC
     if length > len(tail) and length <= size:
         tail = fetch([(size - length, start)])[0] + tail
@@ -64,7 +63,7 @@ def read_columns(size: int, fetch: Fetch, footer: pq.ParquetFile, columns: Seque
     Args:
         size: The file's size in bytes.
         fetch: What fetches its bytes.
-        footer: What [read_footer][idfkit_fs.outputs.parquet.read_footer] gave.
+        footer: What [read_footer][idfkit_fs._outputs.parquet.read_footer] gave.
         columns: Names of columns.
 
     Returns:

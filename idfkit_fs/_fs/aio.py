@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from fsspec.asyn import AsyncFileSystem as FsspecAsyncFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs.adapter import Adapter, Plan, Step
-from idfkit_fs.location import StrPath
+from idfkit_fs._fs.adapter import Adapter, Plan, Step
+from idfkit_fs._util.urls import StrPath
 
 __all__ = ["AsyncFsspecFileSystem"]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from idfkit_fs.outputs.series import FREQUENCIES, Environment
+from idfkit_fs._outputs.series import FREQUENCIES, Environment
 
 __all__ = ["Steps", "Timeline", "Times", "timelines"]
 
@@ -79,7 +79,7 @@ def timelines(
 
     Args:
         rows: The table ``Time`` in the order of its index, with the columns of
-            [Steps][idfkit_fs.outputs.clock.Steps].
+            [Steps][idfkit_fs._outputs.clock.Steps].
         timestep: Minutes of a zone time step; 0 if it is not known.
         environments: The environments by their index.
 

@@ -1,0 +1,215 @@
+"""Errors of stores and their SDKs, mapped to the errors of this package."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+
+from idfkit_fs._util.messages import redact
+from idfkit_fs.errors import (
+    BucketNotFoundError,
+    ExistsError,
+    IdfkitFsError,
+    IsDirectoryError,
+    NotFoundError,
+    PermissionDeniedError,
+    StoreError,
+    UnreachableError,
+)
+
+__all__ = ["translate"]
+
+# Class names rather than classes: naming the classes would import every SDK.
+_UNREACHABLE = frozenset(
+    {
+        "ClientConnectionError",
+        "ClientConnectorError",
+        "ClientOSError",
+        "ClientPayloadError",
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "EndpointConnectionError",
+        "HTTPClientError",
+        "IncompleteReadError",
+        "ReadTimeoutError",
+        "RequestException",
+        "ResponseStreamingError",
+        "ServerDisconnectedError",
+        "ServiceRequestError",
+        "ServiceResponseError",
+        "TransportError",
+    }
+)
+_DENIED = frozenset(
+    {
+        "AuthenticationException",
+        "ClientAuthenticationError",
+        "CredentialRetrievalError",
+        "DefaultCredentialsError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+        "RefreshError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+    }
+)
+_DENIED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
+_SDK_PACKAGES = frozenset(
+    {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "paramiko", "smbprotocol"}
+)
+
+
+def _causes(exc: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what led to it, short of what the caller was handling before it called us."""
+    seen = {id(handled)}
+    current: BaseException | None = exc
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+
+
+def _http_status(exc: BaseException) -> int | None:
+    response = getattr(exc, "response", None)
+    if isinstance(response, Mapping):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        status = getattr(exc, "status_code", None) or getattr(exc, "status", None) or getattr(exc, "code", None)
+    try:
+        return int(status)  # anything that is no number ends in the except
+    except (TypeError, ValueError):
+        return None
+
+
+def _service_code(exc: BaseException) -> str:
+    response = getattr(exc, "response", None)
+    if isinstance(response, Mapping):
+        return str(response.get("Error", {}).get("Code", ""))
+    return str(getattr(exc, "error_code", "") or "")
+
+
+def _is_sdk(exc: BaseException) -> bool:
+    return any(cls.__module__.partition(".")[0] in _SDK_PACKAGES for cls in type(exc).__mro__)
+
+
+def _class_for(exc: BaseException) -> type[StoreError] | None:
+    """The narrowest class for one exception of a chain, or None if it does not tell."""
+    names = {cls.__name__ for cls in type(exc).__mro__}
+    status = _http_status(exc) if _is_sdk(exc) else None
+    if _service_code(exc) in _DENIED_CODES or names & _DENIED or status in (401, 403):
+        return PermissionDeniedError
+    if isinstance(exc, IsADirectoryError):
+        return IsDirectoryError
+    if isinstance(exc, FileExistsError):
+        return ExistsError
+    if isinstance(exc, (FileNotFoundError, NotADirectoryError)) or status == 404:
+        return NotFoundError
+    if isinstance(exc, PermissionError) or (isinstance(exc, OSError) and str(exc).startswith("Forbidden:")):
+        return PermissionDeniedError
+    if isinstance(exc, (ConnectionError, TimeoutError)) or names & _UNREACHABLE:
+        return UnreachableError
+    if status is not None and (status in (408, 429) or status >= 500):
+        return UnreachableError
+    return None
+
+
+_ERRNO: dict[type[StoreError], int] = {
+    NotFoundError: errno.ENOENT,
+    BucketNotFoundError: errno.ENOENT,
+    PermissionDeniedError: errno.EACCES,
+    UnreachableError: errno.ECONNREFUSED,
+    ExistsError: errno.EEXIST,
+    IsDirectoryError: errno.EISDIR,
+}
+
+
+def _class_of_chain(chain: list[BaseException]) -> type[StoreError] | None:
+    """The first class that a chain tells; but fsspec's HTTP calls everything "not found", from what really happened."""
+    found = [kind for kind in map(_class_for, chain) if kind is not None]
+    if not found:
+        return None
+    causes = {id(exc.__cause__) for exc in chain}
+    deeper = [_class_for(exc) for exc in chain if id(exc) in causes]
+    truer = next((kind for kind in deeper if kind in (PermissionDeniedError, UnreachableError)), None)
+    return truer if found[0] is NotFoundError and truer else found[0]
+
+
+def _class_if_conditional(chain: list[BaseException]) -> type[StoreError] | None:
+    if any(_http_status(exc) == 412 for exc in chain):
+        return ExistsError
+    return UnreachableError if any(_service_code(exc) == "ConditionalRequestConflict" for exc in chain) else None
+
+
+def _bucket_is_missing(chain: list[BaseException]) -> bool:
+    return any(
+        _service_code(exc) in ("NoSuchBucket", "ContainerNotFound") or "bucket does not exist" in str(exc).lower()
+        for exc in chain
+    )
+
+
+def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, secrets: frozenset[str]) -> str:
+    first = chain[0]
+    said = redact(str(getattr(first, "strerror", None) or first), secrets).strip().splitlines()
+    detail = f"{type(first).__name__}: {said[0][:300]}" if said else type(first).__name__
+    if kind is BucketNotFoundError:
+        return f"No bucket or container named {bucket!r}: create it, or check the name"
+    if kind is ExistsError:
+        return "Something stands there already"
+    if kind is IsDirectoryError:
+        return "A directory stands there, not a file"
+    if kind is NotFoundError:
+        return "A file stands where a directory should be" if isinstance(first, NotADirectoryError) else "No such file"
+    if kind is PermissionDeniedError:
+        return f"The store refused access; check that the credentials are right, not expired, and allow this ({detail})"
+    if kind is UnreachableError:
+        return f"The store did not answer; check the endpoint and the network, then try again ({detail})"
+    if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
+        return f"The store called the request bad; an expired token or a wrong region is the usual cause ({detail})"
+    return f"The store failed ({detail})"
+
+
+def translate(
+    exc: Exception,
+    url: str,
+    *,
+    bucket: str = "",
+    only_bucket: bool = False,
+    conditional: bool = False,
+    secrets: frozenset[str] = frozenset(),
+    handled: BaseException | None = None,
+) -> Exception:
+    """Turn whatever a store or its SDK raised into this package's errors.
+
+    Errors that say the caller is wrong (``TypeError``, ``ValueError`` from Python itself and the like) and errors that
+    are already translated come back as they are.
+
+    Args:
+        exc: The exception that an I/O call raised.
+        url: The URL that the call was about; becomes ``filename``.
+        bucket: Bucket or container, for the message when it is missing.
+        only_bucket: Whether nothing but the bucket can be missing, as for a write to an object store.
+        conditional: Whether the call was to write only where nothing stands; then 412 says that something does, and
+            ConditionalRequestConflict that somebody writes there now (S3 API, PutObject, If-None-Match).
+        secrets: Values to keep out of the message.
+        handled: What the caller was handling when it called; it says nothing about *exc*.
+
+    Returns:
+        The exception to raise. Its ``__cause__`` is *exc*, unless that shows a secret.
+    """
+    if isinstance(exc, IdfkitFsError):
+        return exc
+    chain = list(_causes(exc, handled))
+    kind = (_class_if_conditional(chain) if conditional else None) or _class_of_chain(chain)
+    if kind is None:
+        if not (isinstance(exc, OSError) or any(map(_is_sdk, chain))):
+            return exc
+        kind = StoreError
+    if kind is NotFoundError and bucket and (only_bucket or _bucket_is_missing(chain)):
+        kind = BucketNotFoundError
+    number = _ERRNO.get(kind) or getattr(exc, "errno", None) or errno.EIO
+    translated = kind(number, _explain(kind, chain, bucket, secrets), url)
+    leaks = any(redact(text, secrets) != text for cause in chain for text in (str(cause), repr(cause)))
+    translated.__cause__ = None if leaks else exc
+    translated.__suppress_context__ = True
+    return translated
