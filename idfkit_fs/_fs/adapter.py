@@ -199,6 +199,25 @@ class Adapter:
         return self._is_local and not self._reads_copies
 
     @property
+    def reads_in_place(self) -> bool:
+        """Whether files are read where they are, on this machine's own disk."""
+        return self._is_here
+
+    @property
+    def cache(self) -> Cache:
+        """The local cache that copies of this store's files go to."""
+        return self._cache
+
+    @property
+    def identity(self) -> str | None:
+        """Text that no other store has; None if that cannot be known."""
+        return store_identity(self.fs)
+
+    def key(self, path: StrPath) -> str:
+        """The store's own key of a path."""
+        return self._root.to_key(path)
+
+    @property
     def _read_cache(self) -> Cache | None:
         return self._cache if self._reads_copies else None
 

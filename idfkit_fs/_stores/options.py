@@ -51,7 +51,7 @@ _EXTRA_OPTIONS = {
 
 def filesystem_class(protocol: str) -> type[AbstractFileSystem]:
     try:
-        cls: type[AbstractFileSystem] = fsspec.getfilesystem_class(protocol)
+        cls: type[AbstractFileSystem] = fsspec.get_filesystem_class(protocol)
     except ImportError as exc:
         package = _INSTALL.get(protocol)
         remedy = f"pip install '{package}'" if package else str(exc)

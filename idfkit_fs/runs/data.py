@@ -236,7 +236,7 @@ class _Sidecars:
 
     @contextlib.contextmanager
     def _fetching(self, file: RecordedFile) -> Iterator[Fetch]:
-        here = self._files.local_root if self._files._is_here else None
+        here = self._files.local_root if self._files.reads_in_place else None
         if file.size > _SMALL and here is None:
             with self._files._ranged(file) as fetch:
                 yield fetch

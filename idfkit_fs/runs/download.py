@@ -38,7 +38,7 @@ def save(result: RunResult, files: Sequence[RecordedFile], directory: Path, done
     if result.record is None:
         raise RunNotFoundError(2, "The run to copy has no record", redact(result.url))
     for file in files:
-        with result._files.local_copy(file.name) as local:
+        with result.files.local_copy(file.name) as local:
             _place(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)
     record = result.record.model_copy(update={"files": tuple(files)})

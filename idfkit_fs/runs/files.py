@@ -82,7 +82,7 @@ class RunFileSystem(FsspecFileSystem):
         def fetch(ranges: Sequence[Range]) -> list[bytes]:
             # What was asked for together is kept together, for it will be again.
             place = Version(f"sha256:{file.sha256}:{ranges}", file.name)
-            data = self._cache.recall(place)
+            data = self.cache.recall(place)
             if data is None:
                 data = fetched[place] = b"".join(self._parts(file, ranges))
             stream = io.BytesIO(data)
@@ -90,7 +90,7 @@ class RunFileSystem(FsspecFileSystem):
 
         yield fetch
         for place, data in fetched.items():
-            self._cache.remember(place, data)
+            self.cache.remember(place, data)
 
     def _parts(self, file: RecordedFile, ranges: Sequence[Range]) -> list[bytes]:
         try:

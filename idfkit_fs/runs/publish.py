@@ -327,7 +327,7 @@ class Publication:
             RunExistsError: As [publish][idfkit_fs.publish].
             DamagedRunError: If another run was published over *source* meanwhile.
         """
-        files, original = source._files, source.record
+        files, original = source.files, source.record
         if original is None:
             raise RunNotFoundError(2, "The run to copy has no record", redact(source.url))
         record = original.model_copy(update={"id": uuid.uuid4().hex})

@@ -13,13 +13,12 @@ from urllib.parse import quote
 from idfkit.simulation import SimulationResult, SQLResult
 from pydantic import ByteSize
 
-from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
-from idfkit_fs._stores.identity import store_identity
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.urls import Location, to_text
+from idfkit_fs.cache.store import LocalCopy, Version
 from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
@@ -54,10 +53,11 @@ class RunResult(SimulationResult):
     @property
     def url(self) -> str:
         """The run's URL."""
-        return self._files.url()
+        return self.files.url()
 
     @property
-    def _files(self) -> RunFileSystem:
+    def files(self) -> RunFileSystem:
+        """The run's files: each is checked against the record, and read through the cache."""
         return cast("RunFileSystem", self.fs)
 
     def __repr__(self) -> str:
@@ -65,7 +65,7 @@ class RunResult(SimulationResult):
         return f"RunResult({redact(self.url)!r}, success={self.success}{files})"
 
     def __reduce__(self) -> Any:
-        return result_of, (self._files, self.record, None if self.record else self.success, self.output_prefix)
+        return result_of, (self.files, self.record, None if self.record else self.success, self.output_prefix)
 
     def _find_output_file(self, suffix: str) -> Path | None:
         if self.record is None:
@@ -169,7 +169,7 @@ class RunResult(SimulationResult):
                 require(package, "pandas", "reading results")
             from idfkit_fs.runs.data import RunData
 
-            self._cached_data = RunData(self._files, self.record, to_text(self.sql_path) if self.sql_path else None)
+            self._cached_data = RunData(self.files, self.record, to_text(self.sql_path) if self.sql_path else None)
         return self._cached_data
 
     def _repr_html_(self) -> str:
@@ -188,7 +188,7 @@ class RunResult(SimulationResult):
 
     def _leased_sql(self) -> LocalCopy | None:
         path = self.sql_path
-        return None if path is None else self._files.local_copy(path)
+        return None if path is None else self.files.local_copy(path)
 
     async def async_errors(self) -> ErrorReport:
         """As ``errors``, fetched in a thread."""
@@ -288,21 +288,21 @@ def read_record(fs: FsspecFileSystem) -> RunRecord | None:
 
 def _place_of_record(fs: FsspecFileSystem) -> Version | None:
     """Where this machine remembers the record of the run at a filesystem's root; None if it had better not."""
-    store = None if fs._is_here else store_identity(fs.fs)
-    return None if store is None else Version(repr((store, fs._root.to_key(RECORD_NAME), "record")), RECORD_NAME)
+    store = None if fs.reads_in_place else fs.identity
+    return None if store is None else Version(repr((store, fs.key(RECORD_NAME), "record")), RECORD_NAME)
 
 
 def _recall_record(fs: FsspecFileSystem) -> RunRecord | None:
     """The record that this machine saw last at a filesystem's root."""
     place = _place_of_record(fs)
-    data = place and fs._cache.recall(place)
+    data = place and fs.cache.recall(place)
     return RunRecord.from_json(data, redact(fs.url(RECORD_NAME))) if data else None
 
 
 def _remember_record(fs: FsspecFileSystem, record: RunRecord) -> None:
     place = _place_of_record(fs)
     if place:
-        fs._cache.remember(place, record.to_json())
+        fs.cache.remember(place, record.to_json())
 
 
 def _how_it_ended(fs: FsspecFileSystem, outputs: list[str]) -> tuple[bool, str]:

@@ -190,7 +190,7 @@ class _Task:
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""
         err = result._find_output_file(".err")
-        text = None if err is None else result._files.read_bytes(err).decode("latin-1")
+        text = None if err is None else result.files.read_bytes(err).decode("latin-1")
         with result._leased_sql() or contextlib.nullcontext() as sql:
             return summarise(sql, text, self.metrics)
 

@@ -289,14 +289,14 @@ def test_ranges_are_kept_only_if_all_went_well(large_place: Place, large_run: Pa
     class Doubt(Exception):
         pass
 
-    with pytest.raises(Doubt), result._files._ranged(file) as fetch:
+    with pytest.raises(Doubt), result.files._ranged(file) as fetch:
         assert fetch(ranges) == expected
         raise Doubt
     FsspecFileSystem.from_url(large_place.url, **large_place.options).write_bytes(LARGE, bytes(file.size))
-    with result._files._ranged(file) as fetch:
+    with result.files._ranged(file) as fetch:
         assert fetch(ranges) == [bytes(len(part)) for part in expected]  # asked for again, and kept now
     FsspecFileSystem.from_url(large_place.url, **large_place.options).write_bytes(LARGE, content)
-    with result._files._ranged(file) as fetch:
+    with result.files._ranged(file) as fetch:
         assert fetch(ranges) == [bytes(len(part)) for part in expected]
         assert fetch([(4, 9)]) == [content[4:9]]
         for beyond in ((file.size - 1, file.size + 1), (file.size + 1, file.size + 5)):

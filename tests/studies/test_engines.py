@@ -204,7 +204,7 @@ def test_runs_of_another_study_are_copied(place: Place, other: Study, moto: Stor
         assert copied.id != original.id
         assert (copied.files, copied.job, copied.finished) == (original.files, original.job, original.finished)
         with study.result(f"copy-{number}") as result:
-            assert all(result._files.read_bytes(entry.name) for entry in copied.files if entry.size)
+            assert all(result.files.read_bytes(entry.name) for entry in copied.files if entry.size)
     assert study.summary()["number"].to_list() == [0, 1, 2]
     ours, before = numbers(study).iloc[:2], numbers(other)
     assert ours["eui_kwh_m2"].to_list() == before["eui_kwh_m2"].to_list()
@@ -254,6 +254,6 @@ def test_a_run_that_is_no_longer_whole_is_not_copied(
     with study.result("copy-0") as result:
         assert result.record is not None
         assert [
-            entry.name for entry in result.record.files if len(result._files.read_bytes(entry.name)) != entry.size
+            entry.name for entry in result.record.files if len(result.files.read_bytes(entry.name)) != entry.size
         ] == []
     assert study.status().states()["copy-0"] == "ok"
