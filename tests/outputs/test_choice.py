@@ -167,7 +167,7 @@ def test_overwriting_takes_the_old_sidecars_away(ran: Ran, s3_place: Place, twin
     publish(ran("everything"), s3_place.url, storage_options=s3_place.options)
     new = publish(ran("office"), s3_place.url, storage_options=s3_place.options, overwrite=True)
     assert sidecars_of(new) == ["tabular.parquet", "timeseries-hourly.parquet"]
-    assert new._files.glob("", "*.parquet") == sidecars_of(new)
+    assert new.files.glob("", "*.parquet") == sidecars_of(new)
     expected = twins("office")[0].timeseries(LIGHTS)
     pd.testing.assert_frame_equal(
         open_result(s3_place.url, storage_options=s3_place.options).timeseries(LIGHTS), expected, check_exact=True
