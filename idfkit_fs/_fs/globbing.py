@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
+
+from fsspec.utils import glob_translate
 
 from idfkit_fs._util.urls import is_url
 from idfkit_fs.errors import LocationError
@@ -19,11 +20,13 @@ class GlobPattern(NamedTuple):
 
     Attributes:
         segments: The pattern's segments.
-        below: Those that lead it and have no wildcard: where a listing can begin.
+        below: The first ones, which have no wildcard: a listing can begin below them.
+        expression: The pattern as a regular expression.
     """
 
     segments: tuple[str, ...]
     below: tuple[str, ...]
+    expression: re.Pattern[str]
 
     @property
     def recursive(self) -> bool:
@@ -31,17 +34,8 @@ class GlobPattern(NamedTuple):
         return len(self.segments) > len(self.below) + 1 or self.segments[-1] == "**"
 
     def matches(self, path: str) -> bool:
-        """Whether a path, relative to the directory that is searched, fits the pattern."""
-        return _fits(self.segments, tuple(path.split("/")))
-
-
-def _fits(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
-    if not pattern or not path:
-        return not pattern and not path
-    head, rest = pattern[0], pattern[1:]
-    if head == "**":
-        return not rest or any(_fits(rest, path[skipped:]) for skipped in range(len(path)))
-    return fnmatchcase(path[0], head) and _fits(rest, path[1:])
+        """Whether a path, relative to the directory that is searched, matches the pattern."""
+        return self.expression.fullmatch(path) is not None
 
 
 @lru_cache(maxsize=256)
@@ -67,10 +61,12 @@ def parse_glob(pattern: str) -> GlobPattern:
     segments = tuple(segment for segment in text.split("/") if segment not in ("", "."))
     if not segments or text.startswith("/") or ".." in segments or is_url(text):
         raise LocationError(f"a glob pattern must be relative, without '..', and not empty; got {pattern!r}")
+    # Stars that are not a whole segment mean one star (pathlib, Python 3.13); fsspec would refuse them.
+    segments = tuple(part if part == "**" else re.sub(r"\*+", "*", part) for part in segments)
     literal = next(
         (index for index, segment in enumerate(segments[:-1]) if re.search(r"[*?\[]", segment)), len(segments) - 1
     )
-    return GlobPattern(segments, segments[:literal])
+    return GlobPattern(segments, segments[:literal], re.compile(glob_translate("/".join(segments))))
 
 
 def matching(names: Iterable[str], patterns: Sequence[str]) -> set[str]:

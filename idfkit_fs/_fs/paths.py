@@ -5,38 +5,27 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from idfkit_fs._util.messages import redact
-from idfkit_fs._util.urls import StrPath, chain_protocols, is_url, repair, split_url, to_text
+from idfkit_fs._util.urls import StrPath, is_url, repair, split_url, to_text
 from idfkit_fs.errors import LocationError
 
-__all__ = ["Root"]
-
-
-def _segments(text: str, shown: str) -> list[str]:
-    kept: list[str] = []
-    for segment in text.split("/"):
-        if segment == "..":
-            if not kept:
-                raise LocationError(f"{redact(shown)!r} leaves the filesystem's root")
-            kept.pop()
-        elif segment not in ("", "."):
-            kept.append(segment)
-    return kept
+__all__ = ["Root", "is_nameable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Where a filesystem adapter lives, and the arithmetic between paths, keys and URLs below it.
+    """The root of a filesystem adapter.
 
     Attributes:
         key: The root in the fsspec filesystem's own form, without a trailing slash.
-        url: The root as a URL, without a trailing slash.
+        url: The root as a URL, without a trailing slash; of an archive, up to the path inside.
         protocols: The protocols that a full URL may name.
         strip: The fsspec filesystem's ``_strip_protocol``: URL to key.
         is_local: Whether a leading slash means an absolute path of this machine rather than the root.
-        unfit: Texts that no path may hold, because the filesystem would read them as something else.
+        forbidden: Texts that a path cannot contain, because the filesystem would read them as something else.
+        tail: The URL of the archive that the files are in, such as ``"::s3://bucket/runs.zip"``; often empty.
     """
 
     key: str
@@ -44,7 +33,8 @@ class Root:
     protocols: tuple[str, ...]
     strip: Callable[[str], str]
     is_local: bool
-    unfit: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    tail: str = ""
 
     @property
     def bucket(self) -> str:
@@ -58,7 +48,7 @@ class Root:
             path: Relative to the root, absolute, or a full URL.
 
         Returns:
-            What stands for the same place: a relative path (empty for the root), an absolute local path, or a URL.
+            A relative path (empty for the root), an absolute local path, or a URL.
 
         Raises:
             LocationError: If the path leaves the root.
@@ -79,12 +69,12 @@ class Root:
             A key that begins with the root's.
 
         Raises:
-            LocationError: For a foreign bucket or protocol, or a path that leaves the root.
+            LocationError: For another bucket or protocol, or a path that leaves the root.
         """
         text = to_text(path)
-        for part in self.unfit:
+        for part in self.forbidden:
             if part in text:
-                raise LocationError(f"{redact(text)!r}: a name cannot hold {part!r} here")
+                raise LocationError(f"{redact(text)!r}: a name cannot contain {part!r} on this store")
         if is_url(text):
             return self._key_of_url(text)
         if self.is_local and os.path.isabs(text):
@@ -92,36 +82,59 @@ class Root:
         return self._join(_segments(text, text))
 
     def to_file_key(self, path: StrPath) -> str:
-        """As [to_key][idfkit_fs._fs.paths.Root.to_key], for what must name a file.
+        """As [to_key][idfkit_fs._fs.paths.Root.to_key], for the path of a file.
 
         Raises:
-            LocationError: Also when the path names the root itself.
+            LocationError: Also for the root itself.
         """
         key = self.to_key(path)
         if key == self.key:
-            raise LocationError(f"{to_text(path)!r} names the root {redact(self.url)!r}, not a file in it")
+            raise LocationError(f"{to_text(path)!r} is the root {redact(self.to_url())!r}, not a file in it")
         return key
 
     def to_url(self, path: StrPath = "") -> str:
         """The full URL of a path below the root."""
-        relative = self.relative(self.to_key(path))
-        return f"{self.url}/{relative}" if relative else self.url
+        return self.url_of_key(self.to_key(path)) if path else self.url + self.tail
+
+    def url_of_key(self, key: str) -> str:
+        """The full URL of one of the store's keys below the root."""
+        relative = self.relative(key)
+        slash = "/" if relative and not self.url.endswith("/") else ""
+        return f"{self.url}{slash}{relative}{self.tail}"
+
+    def below(self, path: StrPath) -> Root:
+        """A root further down.
+
+        Raises:
+            LocationError: If the path leaves this root.
+        """
+        key = self.to_key(path)
+        return replace(self, key=key, url=self.url_of_key(key).removesuffix(self.tail))
 
     def relative(self, key: str) -> str:
         """The path below the root of one of the store's keys; empty for the root."""
         return key.removeprefix(self.key).strip("/")
 
     def _join(self, segments: list[str]) -> str:
-        return "/".join([self.key.rstrip("/"), *segments]) if segments else self.key
+        if not segments:
+            return self.key
+        return "/".join([self.key.rstrip("/"), *segments]) if self.key else "/".join(segments)
 
     def _key_of_url(self, text: str) -> str:
         url = repair(text)
-        scheme = chain_protocols(url)[-1]
-        if scheme not in self.protocols:
-            raise LocationError(f"{redact(url)!r} is of another filesystem ({scheme}) than {redact(self.url)!r}")
+        if self.tail:
+            url = url.removesuffix(self.tail)
+        parts = split_url(url)
+        protocol = parts.protocol if parts else ""
+        if protocol not in self.protocols:
+            raise LocationError(
+                f"{redact(url)!r} belongs to another filesystem ({protocol}) than {redact(self.to_url())!r}"
+            )
         mine, theirs = _authority(self.url), _authority(url)
         if mine and theirs and not _same_authority(mine, theirs):
-            raise LocationError(f"{redact(url)!r} is in another bucket or on another host than {redact(self.url)!r}")
+            raise LocationError(
+                f"{redact(url)!r} is in another bucket or on another host than {redact(self.to_url())!r}"
+            )
         bare, root = _unchained(url), _unchained(self.url)
         if bare.startswith(f"{root}/"):
             return self._join(_segments(bare.removeprefix(f"{root}/"), url))
@@ -131,9 +144,9 @@ class Root:
         anchor = self._anchor(key)
         key = anchor + "/".join(_segments(key.removeprefix(anchor), shown))
         root = self.key.rstrip("/")
-        if key == root or key.startswith(f"{root}/"):
+        if key == root or key.startswith(f"{root}/" if root else ""):
             return key
-        raise LocationError(f"{redact(shown)!r} is not below {redact(self.url)!r}")
+        raise LocationError(f"{redact(shown)!r} is not below {redact(self.to_url())!r}")
 
     @staticmethod
     def _anchor(key: str) -> str:
@@ -142,9 +155,32 @@ class Root:
         return match[0] if match else ""
 
 
+def is_nameable(name: str) -> bool:
+    """Whether a path means just this key below the root; ``a//b`` would mean ``a/b``, and a backslash is a separator.
+
+    Examples:
+        >>> is_nameable("case-1/a.csv"), is_nameable("case-1//a.csv"), is_nameable("case-1/../a.csv")
+        (True, False, False)
+    """
+    return "\\" not in name and not {"", ".", ".."} & {*name.split("/")}
+
+
+def _segments(text: str, shown: str) -> list[str]:
+    kept: list[str] = []
+    for segment in text.split("/"):
+        if segment == "..":
+            if not kept:
+                raise LocationError(f"{redact(shown)!r} leaves the filesystem's root")
+            kept.pop()
+        elif segment not in ("", "."):
+            kept.append(segment)
+    return kept
+
+
 def _unchained(url: str) -> str:
-    """A URL without the wrappers before it; a name in it may hold ``::`` too."""
-    return url.removeprefix("::".join((*chain_protocols(url)[:-1], "")))
+    """A URL without the protocols that are chained before it; a name in it may contain ``::`` too."""
+    parts = split_url(url)
+    return url.removeprefix(parts.chain) if parts else url
 
 
 def _authority(url: str) -> str:

@@ -3,49 +3,67 @@
 from __future__ import annotations
 
 import contextlib
+import copy as copying
 import functools
 import io
 import os
+import pickle
 import sys
-import tempfile
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 from fsspec.callbacks import Callback
 from fsspec.spec import AbstractFileSystem
 
+from idfkit_fs._cache.filesystem import BUFFERING, CacheFileSystem, cached_copy, store_version
 from idfkit_fs._cache.options import open_cache
-from idfkit_fs._cache.store import LocalCopy, Version
-from idfkit_fs._fs.adapter import Adapter, Plan, Step
-from idfkit_fs._stores.backends import in_memory, tuned
-from idfkit_fs._util.messages import redact
+from idfkit_fs._cache.store import Cache, LocalCopy, Version
+from idfkit_fs._fs.file_objects import open_reader, open_writer, parse_mode
+from idfkit_fs._fs.globbing import parse_glob
+from idfkit_fs._fs.paths import is_nameable
+from idfkit_fs._fs.routing import Route, route_filesystem, route_url
+from idfkit_fs._fs.writing import copy_file, create_file, put_file, write_file
+from idfkit_fs._stores.access import forget_listing, fresh_info, read_file
+from idfkit_fs._stores.backends import copied, found_files, in_memory, is_file, is_object_store, options_of, tuned
+from idfkit_fs._stores.identity import store_identity
+from idfkit_fs._stores.translate import translate
+from idfkit_fs._util.files import is_temporary
+from idfkit_fs._util.messages import redact, secrets_of
 from idfkit_fs._util.retry import retry
-from idfkit_fs._util.urls import StrPath
-from idfkit_fs.errors import CacheUnusableError
+from idfkit_fs._util.urls import Location, StrPath, UPathLike
+from idfkit_fs.errors import (
+    BucketNotFoundError,
+    CacheUnusableError,
+    ExistsError,
+    IsDirectoryError,
+    NotFoundError,
+    StorageOptionsError,
+)
 
 __all__ = ["FsspecFileSystem"]
 
 T = TypeVar("T")
-# Options of fsspec's `open` that mean nothing where a file is whole on this disk, and change nothing of what is read.
-_BUFFERING = frozenset({"block_size", "cache_options", "cache_type"})
+A = TypeVar("A", bound="FsspecFileSystem")
+# Clients that a forked child inherited. It must not use its parent's connections, nor close them, as collecting them
+# would: that takes the parent's sockets off the event loop that both share.
+_INHERITED: list[Any] = []
 
 
-class FsspecFileSystem(Adapter):
+class FsspecFileSystem:
     """Any fsspec filesystem as [idfkit's FileSystem][idfkit.simulation.fs.FileSystem].
 
     Paths are relative to the root, or full URLs below it; ``pathlib`` objects and the URLs that ``pathlib`` collapsed
-    do too. Instances can be pickled, compared, and shared by threads and processes.
+    work too. Instances can be pickled, compared, and shared by threads and processes.
 
     Args:
         fs: Any fsspec filesystem. It is borrowed: never closed, its options never changed.
-        root: The place in it that paths are relative to, such as ``"bucket/study-001"``.
+        root: The root in it, such as ``"bucket/study-001"``; a full URL works too.
 
     Raises:
-        LocationError: If *root* names no place.
-        ValueError: If *fs* was made with ``asynchronous=True``; that is for
-            [AsyncFsspecFileSystem][idfkit_fs.AsyncFsspecFileSystem].
+        LocationError: If *root* has no bucket or directory, or is a URL of another filesystem.
+        TypeError: If *fs* is not an fsspec filesystem.
+        ValueError: If *fs* was made with ``asynchronous=True``.
 
     Examples:
         >>> fs = FsspecFileSystem.from_url("memory://study-001")
@@ -54,33 +72,235 @@ class FsspecFileSystem(Adapter):
         ['case-42/notes.txt']
     """
 
-    def _bind(self, fs: AbstractFileSystem, root: str, url: str | None, options: dict[str, Any]) -> None:
-        if getattr(fs, "asynchronous", False):
-            raise ValueError("this filesystem was made with asynchronous=True; give it to AsyncFsspecFileSystem")
-        super()._bind(fs, root, url, options)
+    def __init__(self, fs: AbstractFileSystem, root: StrPath) -> None:
+        if not isinstance(fs, AbstractFileSystem):
+            raise TypeError(f"fs must be an fsspec filesystem, not {type(fs).__name__}; from_url() takes a URL")
+        self._bind(route_filesystem(fs, os.fspath(root)), None)
 
-    def _run(self, plan: Plan[T]) -> T:
+    def _bind(self, route: Route, made_from: tuple[str, Mapping[str, Any]] | None) -> None:
+        """Take a filesystem and a root; *made_from* are the URL and options that make it again elsewhere."""
+        self._fs, self._root, self._options = route
+        self._made_from = made_from
+        self._pid = os.getpid()
+        self._secrets = secrets_of(route.options)
+
+    @classmethod
+    def from_url(cls, url: Location, **storage_options: Any) -> Self:
+        """Route a URL to its store, as fsspec does.
+
+        Args:
+            url: Such as ``"s3://bucket/study-001"``, ``"simplecache::gs://bucket/x"``, ``"memory://x"``, or a plain
+                local path. A URL that ``pathlib`` collapsed (``s3:/bucket``) is repaired. A ``UPath`` works too.
+            **storage_options: What the store's fsspec class takes. For a chained URL, a dictionary for each protocol.
+
+        Returns:
+            An adapter of this class.
+
+        Raises:
+            LocationError: If the URL has no bucket or directory.
+            MissingExtraError: If the protocol's package is not installed.
+            StorageOptionsError: If an option is unknown to the store.
+
+        Examples:
+            >>> FsspecFileSystem.from_url("memory://study-001")
+            FsspecFileSystem('memory://study-001')
+        """
+        if isinstance(url, UPathLike):
+            if storage_options:
+                raise StorageOptionsError("a UPath has its own storage options; give them to it")
+            return cls.from_upath(url)
+        adapter = cls.__new__(cls)
+        adapter._bind(route_url(url, storage_options), (os.fspath(url), copied(storage_options)))  # noqa: SLF001 - of this class
+        return adapter
+
+    @classmethod
+    def from_upath(cls, path: UPathLike) -> Self:
+        """Take filesystem, path and options from a `UPath` (universal-pathlib).
+
+        Args:
+            path: A ``upath.UPath``; it becomes the root.
+
+        Returns:
+            An adapter of this class.
+        """
+        options = options_of(path.fs)
+        if "simplecache" not in options:  # the options of a chained path are flat
+            options = dict(path.storage_options) or options
+        adapter = cls.__new__(cls)
+        adapter._bind(route_filesystem(path.fs, path.path, options), None)  # noqa: SLF001 - of this class
+        return adapter
+
+    def joinpath(self, path: StrPath) -> Self:
+        """The same store with its root further down.
+
+        Args:
+            path: The new root, relative to this one, or a full URL below it.
+
+        Returns:
+            An adapter of this class.
+
+        Examples:
+            >>> FsspecFileSystem.from_url("memory://study-001").joinpath("case-42")
+            FsspecFileSystem('memory://study-001/case-42')
+        """
+        below = copying.copy(self)
+        below._root = self._root.below(path)  # noqa: SLF001 - of this class
+        return below
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The fsspec filesystem underneath; it is a cache's own where the URL says so."""
+        if os.getpid() != self._pid:
+            _INHERITED.append((self._fs, dict(getattr(type(self._fs), "_cache", {}))))
+            self._fs = self._made_again() or pickle.loads(pickle.dumps(self._fs))
+            self._pid = os.getpid()
+        return self._fs
+
+    @property
+    def store(self) -> AbstractFileSystem:
+        """The store's own filesystem, behind the cache if there is one."""
         fs = self.fs
+        return fs.store if isinstance(fs, CacheFileSystem) else fs
+
+    def _made_again(self) -> AbstractFileSystem | None:
+        """A new filesystem with the login of this moment; None for a borrowed one."""
+        if self._made_from is None:
+            return None
+        url, options = self._made_from
+        return route_url(url, options).fs
+
+    @property
+    def cache(self) -> Cache:
+        """The local cache that copies of this store's files go to."""
+        fs = self.fs
+        return fs.cache if isinstance(fs, CacheFileSystem) else open_cache({})
+
+    @property
+    def reads_in_place(self) -> bool:
+        """Whether files are read where they are, on this machine's own disk."""
+        return self._root.is_local and not isinstance(self._fs, CacheFileSystem)
+
+    @property
+    def local_root(self) -> str | None:
+        """The root as a path of this machine; None for any other store."""
+        return self._root.key if self._root.is_local else None
+
+    @property
+    def identity(self) -> str | None:
+        """Text that no other store has; None if that cannot be known."""
+        return store_identity(self.store)
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """The options that reach this store, for pandas, xarray or dask beside ``url()``. They may contain secrets."""
+        return copied(self._options)
+
+    def url(self, path: StrPath = "") -> str:
+        """The full URL of a path, for pandas, xarray or dask beside ``storage_options``.
+
+        Args:
+            path: Relative to the root, or a full URL below it.
+
+        Returns:
+            The URL, chained as the filesystem's own was; a cached store's begins with ``safecache::``.
+
+        Raises:
+            LocationError: If the path leaves the root.
+
+        Examples:
+            >>> FsspecFileSystem.from_url("memory://study-001").url("case-42/eplus.sql")
+            'memory://study-001/case-42/eplus.sql'
+        """
+        return self._root.to_url(path)
+
+    def key(self, path: StrPath) -> str:
+        """The store's own key of a path."""
+        return self._root.to_key(path)
+
+    def relative(self, path: StrPath) -> str:
+        """A path below the root, relative to it; empty for the root."""
+        return self._root.relative(self._root.to_key(path))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({redact(self.url(), self._secrets)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._root.key == other._root.key and self.is_same_store(other) and self._reading() == other._reading()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._root.key))
+
+    def _reading(self) -> Cache | None:
+        return self._fs.cache if isinstance(self._fs, CacheFileSystem) else None
+
+    def is_same_store(self, other: FsspecFileSystem) -> bool:
+        """Whether another adapter reaches the same store: the same endpoint, account and options."""
+        mine, theirs = self.store, other.store
+        if type(mine) is not type(theirs):
+            return False
+        identity = store_identity(mine)
+        return mine == theirs if identity is None else identity == store_identity(theirs)
+
+    def __reduce__(self) -> Any:
+        # Elsewhere the filesystem is made from URL and options, with the login that it finds there.
+        fs = None if self._made_from else self._fs
+        return _restore, (type(self), fs, self._made_from, self._root.key, self.url(), self._options, self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """What a subclass knows beside filesystem and root; it is pickled."""
+        return {}
+
+    def as_subclass(self, cls: type[A], **facts: Any) -> A:
+        """The same filesystem and root as an adapter of a subclass."""
+        adapter = cls.__new__(cls)
+        vars(adapter).update({**vars(self), **facts})
+        return adapter
+
+    # Calls to the store.
+
+    def call(
+        self,
+        key: str,
+        function: Callable[[AbstractFileSystem], T],
+        *,
+        only_bucket: bool = False,
+        conditional: bool = False,
+    ) -> T:
+        """Call the store: again where a transfer was interrupted, with mapped errors.
+
+        Args:
+            key: The key that errors name.
+            function: Does the call, given the fsspec filesystem. It may be called more than once.
+            only_bucket: Whether nothing but the bucket can be missing, as for a write to an object store.
+            conditional: Whether the call writes only if the file does not exist.
+
+        Returns:
+            What *function* returned.
+        """
         handled = sys.exception()
-        try:
-            step = next(plan)
-            while True:
-                try:
-                    outcome = (
-                        getattr(fs, step.call)(*step.args, **step.kwargs)
-                        if isinstance(step.call, str)
-                        else (step.call(*step.args, **step.kwargs))
-                    )
-                except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
-                    step = plan.throw(self._translated(exc, step, handled))
-                else:
-                    step = plan.send(outcome)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        finally:
-            # An interrupt does not reach the plan by itself, and a notebook keeps its traceback, and so the plan.
-            plan.close()
+
+        def attempt() -> T:
+            try:
+                return function(self.fs)
+            except Exception as exc:  # noqa: BLE001 - each SDK has its own classes; the translator sorts them
+                raise translate(  # noqa: B904 - it sets the cause
+                    exc,
+                    redact(self._root.url_of_key(key), self._secrets),
+                    bucket=self._root.bucket,
+                    only_bucket=only_bucket and is_object_store(self.store),
+                    conditional=conditional,
+                    secrets=self._secrets,
+                    handled=handled,
+                )
+
+        return retry(attempt)
+
+    def _info(self, key: str) -> dict[str, Any]:
+        return self.call(key, lambda fs: fresh_info(fs, key))
+
+    # The nine methods of the protocol.
 
     def read_bytes(self, path: StrPath) -> bytes:
         """Read a whole file.
@@ -92,18 +312,19 @@ class FsspecFileSystem(Adapter):
             Its bytes.
 
         Raises:
-            FileNotFoundError: If there is none; ``filename`` holds the URL.
+            FileNotFoundError: If the file is missing; ``filename`` holds the URL.
             PermissionError: If the store refuses access.
             ConnectionError: If the store does not answer.
             ValueError: If the path leaves the root; before any I/O.
         """
-        return self._run(self._read_bytes(path))
+        key = self._root.to_file_key(path)
+        return self.call(key, lambda fs: read_file(fs, key))
 
     def write_bytes(self, path: StrPath, data: bytes) -> None:
-        """Write a file whole: a reader sees the old bytes or the new.
+        """Write a whole file: a reader sees the old bytes or the new.
 
         Args:
-            path: Path to the file. Its parent directories appear where the store has such.
+            path: Path to the file. Its parent directories are created where the store has directories.
             data: The bytes.
 
         Raises:
@@ -112,22 +333,25 @@ class FsspecFileSystem(Adapter):
             ConnectionError: If the store does not answer.
             ValueError: If the path leaves the root; before any I/O.
         """
-        self._run(self._write_bytes(path, data))
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes, not {type(data).__name__}; write_text() takes text")
+        key = self._root.to_file_key(path)
+        self.call(key, lambda fs: write_file(fs, key, bytes(data)), only_bucket=True)
 
     def read_text(self, path: StrPath, encoding: str = "utf-8") -> str:
-        """Read a whole file as text; raises as [read_bytes][idfkit_fs.FsspecFileSystem.read_bytes] does.
+        """Read a whole file as text; raises as [read_bytes][idfkit_fs.FsspecFileSystem.read_bytes].
 
         Args:
             path: Path to the file.
-            encoding: The text's encoding. EnergyPlus itself writes Latin-1 in places.
+            encoding: The encoding of the text. EnergyPlus itself writes Latin-1 in some files.
 
         Returns:
-            The text, its line ends as they are in the file.
+            The text, with the line ends that the file has.
         """
         return self.read_bytes(path).decode(encoding)
 
     def write_text(self, path: StrPath, text: str, encoding: str = "utf-8") -> None:
-        """Write a file of text; raises as [write_bytes][idfkit_fs.FsspecFileSystem.write_bytes] does.
+        """Write a file of text; raises as [write_bytes][idfkit_fs.FsspecFileSystem.write_bytes].
 
         Args:
             path: Path to the file.
@@ -137,61 +361,83 @@ class FsspecFileSystem(Adapter):
         self.write_bytes(path, text.encode(encoding))
 
     def exists(self, path: StrPath) -> bool:
-        """Whether a file, or a directory with something in it, is there now.
+        """Whether a file, or a directory that is not empty, exists now.
 
         Args:
             path: Path to check.
 
         Returns:
-            False only if the store says that there is nothing.
+            False only if the store answers that nothing exists.
 
         Raises:
-            PermissionError: If the store refuses access: that is no answer.
+            PermissionError: If the store refuses access: that is not an answer.
             ConnectionError: If the store does not answer.
             ValueError: If the path leaves the root; before any I/O.
         """
-        return self._run(self._exists(path))
+        try:
+            self._info(self._root.to_key(path))
+        except NotFoundError:
+            return False
+        return True
 
     def makedirs(self, path: StrPath, *, exist_ok: bool = False) -> None:
-        """Create a directory and its parents where the store has directories; elsewhere there is nothing to do.
+        """Create a directory and its parents where the store has directories; do nothing elsewhere.
 
         Args:
             path: The directory.
-            exist_ok: Whether it may be there already.
+            exist_ok: Whether it may exist already.
 
         Raises:
-            FileExistsError: If it is there, *exist_ok* is False, and the store has directories.
+            FileExistsError: If it exists, *exist_ok* is False, and the store has directories; or if it is a file.
         """
-        self._run(self._makedirs(path, exist_ok))
+        key = self._root.to_key(path)
+        if is_object_store(self.store):
+            return
+        self.call(key, lambda fs: fs.makedirs(key, exist_ok=exist_ok))
+        # Not every filesystem checks that what exists already is a directory, nor shows an empty one.
+        with contextlib.suppress(NotFoundError):
+            if exist_ok and self._info(key)["type"] == "file":
+                raise ExistsError.for_url(self.url(path), "This is a file, not a directory")
 
     def copy(self, src: StrPath, dst: StrPath) -> None:
-        """Copy a file, within the store where the store can.
+        """Copy a file, on the store's side where the store can.
 
         Args:
             src: The file.
-            dst: Where to; an existing file is replaced.
+            dst: The copy; an existing file is replaced.
 
         Raises:
             FileNotFoundError: If *src* is missing.
+            IsADirectoryError: If *src* is a directory.
         """
-        self._run(self._copy(src, dst))
+        source, target = self._root.to_file_key(src), self._root.to_file_key(dst)
+        self._check_file(source, src)
+        if source != target:
+            self.call(source, lambda fs: copy_file(fs, source, target))
 
     def glob(self, path: StrPath, pattern: str) -> list[str]:
-        """Files below a directory that match a pattern.
+        """List the files below a directory that match a pattern.
 
         Args:
             path: The directory, taken literally.
-            pattern: As in ``pathlib``: ``*`` stays in a segment, ``**`` does not.
+            pattern: As in ``pathlib``: ``*`` does not cross a slash, ``**`` does.
 
         Returns:
-            Sorted paths that begin with *path* as it was given, each fit for any method. No directories. Empty if the
+            Sorted paths that begin with *path* as it was given; any method takes them. No directories. Empty if the
             directory is missing.
 
         Raises:
             PermissionError: If the store refuses to list.
-            ValueError: If the pattern is empty, absolute, or has ``..``.
+            ValueError: If the pattern is empty, absolute, or contains ``..``.
         """
-        return self._run(self._glob(path, pattern))
+        parsed = parse_glob(pattern)
+        base = self._root.to_key(path)
+        shown = self._root.clean(path).rstrip("/")
+        start = "/".join(part for part in (base.rstrip("/"), *parsed.below) if part)
+        before = f"{base.rstrip('/')}/" if base else ""
+        names = [key.removeprefix(before) for key in self._files_below(start, parsed.recursive)]
+        found = [name for name in names if parsed.matches(name) and is_nameable(name) and not is_temporary(name)]
+        return sorted(f"{shown}/{name}" if shown else name for name in found)
 
     def remove(self, path: StrPath) -> None:
         """Remove a file.
@@ -200,16 +446,45 @@ class FsspecFileSystem(Adapter):
             path: The file.
 
         Raises:
-            FileNotFoundError: If there is none, on every store.
+            FileNotFoundError: If the file is missing, on every store.
             IsADirectoryError: If it is a directory.
         """
-        self._run(self._remove(path))
+        key = self._root.to_file_key(path)
+        self._check_file(key, path)
+        self.call(key, lambda fs: fs.rm_file(key))
+
+    def _check_file(self, key: str, path: StrPath) -> None:
+        if self._info(key)["type"] == "directory":
+            raise IsDirectoryError.for_url(self.url(path))
+
+    def _files_below(self, start: str, recursive: bool) -> list[str]:
+        """Keys of the files below a directory; none if it is missing, an error if it cannot be listed."""
+        if recursive and is_object_store(self.store):
+            listing = self.call(start, lambda fs: _find(fs, start), only_bucket=True)
+            return [key for key in found_files(listing) if key.startswith(f"{start}/")]
+        found: list[str] = []
+        directories = [start]
+        while directories:
+            directory = directories.pop()
+            try:
+                entries = self.call(directory, functools.partial(_ls, directory=directory))
+            except BucketNotFoundError:
+                raise
+            except NotFoundError:
+                continue
+            inside = [entry for entry in entries if not directory or entry["name"].startswith(f"{directory}/")]
+            found += [entry["name"] for entry in inside if is_file(entry)]
+            if recursive:
+                directories += [entry["name"] for entry in inside if entry["type"] == "directory"]
+        return found
+
+    # File objects and local files.
 
     def open(self, path: StrPath, mode: str = "rb", **kwargs: Any) -> IO[Any]:
         """Open a file for reading by ranges, or for writing.
 
-        What is written goes to a local temporary file and to the store when the file is closed. If the ``with`` block
-        raises, nothing is stored, and the old file stays.
+        What is written goes to a local temporary file, and to the store when the file is closed. If the ``with`` block
+        raises, nothing is stored, and the old file remains.
 
         Args:
             path: Path to the file.
@@ -221,8 +496,9 @@ class FsspecFileSystem(Adapter):
             A file object.
 
         Raises:
-            FileNotFoundError: If it is to be read and there is none.
+            FileNotFoundError: If it is to be read and is missing.
             ValueError: For any other mode.
+            TypeError: For an unknown keyword.
 
         Examples:
             >>> fs = FsspecFileSystem.from_url("memory://study-001")
@@ -231,50 +507,35 @@ class FsspecFileSystem(Adapter):
             >>> fs.open("case-42/a.csv", "r").read()
             'hour,degC'
         """
-        text = {name: kwargs.pop(name) for name in ("encoding", "errors", "newline") if name in kwargs}
-        kind = mode.replace("b", "").replace("t", "")
-        if kind not in ("r", "w") or ("b" in mode and ("t" in mode or text)):
-            raise ValueError(f"mode must be 'rb', 'r', 'wb' or 'w' (encoding with text only), not {mode!r}")
+        text: dict[str, Any] = {name: kwargs.pop(name) for name in ("encoding", "errors", "newline") if name in kwargs}
+        kind, is_text = parse_mode(mode, text)
         key = self._root.to_file_key(path)
-        if kind == "r":
-            binary: Any = self._reader(key, kwargs)
-        elif kwargs:
-            raise TypeError(f"open() takes no {', '.join(kwargs)} when writing")
-        else:
-            binary = _Writer(self, key)
-        if "b" in mode:
-            return binary  # type: ignore[no-any-return]  # a BufferedReader, BytesIO or _Writer
-        try:
-            return (io.TextIOWrapper if kind == "r" else _TextWriter)(binary, **{"encoding": "utf-8", **text})
-        except BaseException:
-            if kind == "w":
-                binary.abandoned = True
-            binary.close()
-            raise
+        name = redact(self._root.url_of_key(key), self._secrets)
+        if kind == "w":
+            if kwargs:
+                raise TypeError(f"open() has no option {next(iter(kwargs))!r} for writing")
+            return open_writer(
+                lambda local: self.upload(local, self._root.relative(key)), name, text if is_text else None
+            )
+        file = self.open_binary(path, kwargs)
+        return open_reader(file, lambda read: self.call(key, lambda _fs: read()), name, text if is_text else None)
 
-    def _reader(self, key: str, kwargs: dict[str, Any]) -> IO[bytes]:
-        if (in_memory(self.fs) or self._reads_copies) and not kwargs.keys() <= _BUFFERING:
-            raise TypeError(f"open() takes no {', '.join(kwargs.keys() - _BUFFERING)} here")
-        if in_memory(self.fs):
-            return io.BytesIO(self.read_bytes(self._root.relative(key)))
-        if self._reads_copies:
-            try:
-                return self._open_copy(key)
-            except CacheUnusableError as exc:
-                self._cache.warn(exc)
-        return io.BufferedReader(_Reader(self, key, kwargs), 1024 * 1024)
-
-    def _open_copy(self, key: str) -> IO[bytes]:
-        copy = self._run(self._local_copy(self._root.relative(key), self._cache))
-        with copy:
-            return copy.open()  # what is open can be read to its end
+    def open_binary(self, path: StrPath, options: dict[str, Any]) -> Any:
+        """Open a file for reading, by the fsspec filesystem."""
+        key = self._root.to_file_key(path)
+        if not in_memory(self.store):
+            tuned_options = {**tuned(self.fs, "open"), **options}
+            return self.call(key, lambda fs: _open_fresh(fs, key, tuned_options))
+        if not options.keys() <= BUFFERING:
+            raise TypeError(f"open() has no option {next(iter(options.keys() - BUFFERING))!r} for a file in memory")
+        return io.BytesIO(self.call(key, lambda fs: read_file(fs, key)))  # its open files share one position
 
     def local_path(self, path: StrPath) -> Path:
         """A local copy of a file, for libraries that need one, such as ``sqlite3``.
 
-        The copy is kept in the [cache][idfkit_fs.cache] by the store's version of the file, so asking again downloads
-        nothing, and a file that changed is fetched anew. It stays there until this process ends. A local filesystem
-        answers with the file itself.
+        The copy is kept in the [cache][idfkit_fs.cache] by the version that the store reports, so that the next call
+        downloads nothing, and a changed file is downloaded again. It stays until this process ends. A local filesystem
+        returns the file itself.
 
         Args:
             path: Path to the file.
@@ -283,151 +544,133 @@ class FsspecFileSystem(Adapter):
             The path of a complete local file. Do not write to it.
 
         Raises:
-            FileNotFoundError: If there is none.
-            CacheUnusableError: If neither the cache nor the temporary directory takes it.
+            FileNotFoundError: If the file is missing.
+            CacheUnusableError: If neither the cache nor the temporary directory can hold it.
         """
-        return self.local_copy(path).for_good()
+        return self.local_copy(path).keep_until_exit()
 
-    @property
-    def local_root(self) -> str | None:
-        """The root as a path of this machine; None for any other store."""
-        return self._root.key if self._is_local else None
-
-    def upload(self, local: StrPath, path: StrPath, *, callback: Callback | None = None) -> None:
-        """Store a local file, in bounded memory; raises as [write_bytes][idfkit_fs.FsspecFileSystem.write_bytes] does.
-
-        Args:
-            local: The local file.
-            path: Where to.
-            callback: Told the bytes as they go, where the store's fsspec class does so.
-        """
-        os.stat(local)  # that the local file is missing must not be taken for the store's word
-        self._run(self._put_file(os.fspath(local), path, **({} if callback is None else {"callback": callback})))
-
-    def fetch(self, path: StrPath) -> bytes:
-        """Read a whole file from the store itself, never from the cache."""
-        return self._run(self._fetch(path))
-
-    def create_exclusive(self, path: StrPath, data: bytes) -> bool:
-        """Write a file unless it exists; whether it exists now because of this call."""
-        return retry(lambda: self._run(self._create(path, data)))
-
-    def remove_if_exists(self, paths: Iterable[str]) -> None:
-        """Remove files, one after the other; those that are missing are skipped."""
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                retry(functools.partial(self.remove, path))
-
-    def copy_from(self, source: FsspecFileSystem, src: StrPath, dst: StrPath) -> None:
-        """Copy a file of another filesystem of the same store."""
-        self._run(self._copy_key(source._root.to_file_key(src), self._root.to_file_key(dst)))
-
-    def version(self, path: StrPath) -> Version:
-        """The version of a file that the store has now."""
-        return self._run(self._version(path))
-
-    def read_ranges(self, path: StrPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Read ranges of a file from the store, each from its first byte to before its last."""
-        return self._run(self._fetch_ranges(path, ranges))
+    # For the rest of this package.
 
     def local_copy(self, path: StrPath) -> LocalCopy:
         """As [local_path][idfkit_fs.FsspecFileSystem.local_path], until the copy is released."""
-        if self._is_here:
-            self._run(self._version(path))
-            return LocalCopy(Path(self._root.to_file_key(path)))
+        key = self._root.to_file_key(path)
+        if self.reads_in_place:
+            self.version(path)  # raises if the file is missing or a directory
+            return LocalCopy(Path(key))
+
+        def copy(cache: Cache) -> LocalCopy:
+            return self.call(key, lambda _fs: cached_copy(self.store, key, cache, self.recorded_version(path)))
+
+        cache = self.cache
         try:
-            return self._run(self._local_copy(path, self._cache))
+            return copy(cache)
         except CacheUnusableError as exc:
-            self._cache.warn(exc)
-            return self._run(self._local_copy(path, open_cache({"cache_storage": "TMP"})))
+            cache.warn(exc)
+            return copy(open_cache({"cache_storage": "TMP"}))
 
+    def recorded_version(self, path: StrPath) -> Version | None:  # noqa: ARG002 - for subclasses that know
+        """The version of a file that is known without asking the store."""
+        return None
 
-class _Reader(io.RawIOBase):
-    """A file of an fsspec filesystem, whose errors while reading are translated too."""
+    def version(self, path: StrPath) -> Version:
+        """The version of a file that the store has now."""
+        key = self._root.to_file_key(path)
+        return self.call(key, lambda _fs: store_version(self.store, key))
 
-    def __init__(self, owner: FsspecFileSystem, key: str, kwargs: dict[str, Any]) -> None:
-        super().__init__()
-        self._owner = owner
-        self._key = key
-        owner._forget(key)
-        self._file = owner._run(self._step("open", key, "rb", **{**tuned(owner.fs, "open"), **kwargs}))
-        self.name = redact(owner.url(owner._root.relative(key)))
+    def fetch(self, path: StrPath) -> bytes:
+        """Read a whole file from the store itself, never from the cache."""
+        key = self._root.to_file_key(path)
+        return self.call(key, lambda _fs: read_file(self.store, key))
 
-    def _step(self, call: Any, *args: Any, **kwargs: Any) -> Plan[Any]:
-        return (yield Step(call, *args, about=self._key, **kwargs))
+    def read_ranges(self, path: StrPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read ranges of a file from the store, each from its first byte to before its last."""
+        key = self._root.to_file_key(path)
+        return self.call(key, lambda _fs: _ranges(self.store, key, ranges))
 
-    def readable(self) -> bool:
-        return True
+    def upload(self, local: StrPath, path: StrPath, *, callback: Callback | None = None) -> None:
+        """Store a local file, in bounded memory; raises as [write_bytes][idfkit_fs.FsspecFileSystem.write_bytes].
 
-    def seekable(self) -> bool:
-        return True
+        Args:
+            local: The local file.
+            path: Where to store it.
+            callback: Reports the bytes that were sent, where the store's fsspec class does so.
+        """
+        os.stat(local)  # a missing local file is not an answer of the store
+        key = self._root.to_file_key(path)
+        options = {} if callback is None else {"callback": callback}
+        self.call(key, lambda fs: put_file(fs, os.fspath(local), key, **options), only_bucket=True)
 
-    def readinto(self, buffer: Any) -> int:
-        data = self._owner._run(self._step(self._file.read, len(buffer)))
-        buffer[: len(data)] = data
-        return len(data)
+    def create_exclusive(self, path: StrPath, data: bytes) -> bool:
+        """Write a file unless it exists.
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        position: int = self._file.seek(offset, whence)
-        return self._file.tell() if position is None else position
+        Of several that do so at the same time, one succeeds, where the store knows conditional writes.
 
-    def tell(self) -> int:
-        position: int = self._file.tell()
-        return position
-
-    def close(self) -> None:
-        if not self.closed and hasattr(self, "_file"):
-            self._file.close()
-        super().close()
-
-
-class _Writer(io.BufferedWriter):
-    """A local temporary file that becomes the stored one when it is closed, unless its ``with`` block raised.
-
-    One that nobody closed is given up when it is collected: what it holds may be a part.
-    """
-
-    def __init__(self, owner: FsspecFileSystem, key: str) -> None:
-        handle, self._temporary = tempfile.mkstemp(prefix="idfkit-fs-")
-        super().__init__(io.FileIO(handle, "w"))
-        self._owner = owner
-        self._path = owner._root.relative(key)
-        self.abandoned = False
-
-    def __exit__(self, exc_type: object, *_exc: object) -> None:
-        self.abandoned = exc_type is not None
-        self.close()
-
-    def __del__(self) -> None:
-        if not self.closed:
-            self.abandoned = True
-            warnings.warn(
-                f"{self._path!r} was opened for writing and never closed; it is not stored", ResourceWarning, 2
-            )
-            self.close()
-
-    def close(self) -> None:
-        """Store the file."""
-        if self.closed:
-            return
+        Returns:
+            Whether the file exists now because of this call.
+        """
+        key = self._root.to_file_key(path)
         try:
-            super().close()
-            if not self.abandoned:
-                self._owner.upload(self._temporary, self._path)
-        finally:
-            os.unlink(self._temporary)
+            self.call(key, lambda fs: create_file(fs, key, data), only_bucket=True, conditional=True)
+        except ExistsError:
+            # A reply that was lost makes the store's class, or ours, try again, and meet its own file.
+            try:
+                return self.fetch(path) == data
+            except NotFoundError:
+                return False
+        return True
+
+    def remove_if_exists(self, paths: Iterable[StrPath]) -> None:
+        """Remove files, one after the other; those that are missing are skipped."""
+        for path in paths:
+            with contextlib.suppress(NotFoundError):
+                self.remove(path)
+
+    def copy_from(self, source: FsspecFileSystem, src: StrPath, dst: StrPath) -> None:
+        """Copy a file of another adapter of the same store."""
+        from_key, key = source.key(src), self._root.to_file_key(dst)
+        self.call(key, lambda fs: copy_file(fs, from_key, key))
 
 
-class _TextWriter(io.TextIOWrapper):
-    """Text on a [_Writer][], which must learn what became of its text before it is closed."""
+def _restore(
+    cls: type[FsspecFileSystem],
+    fs: AbstractFileSystem | None,
+    made_from: tuple[str, Mapping[str, Any]] | None,
+    key: str,
+    url: str,
+    options: dict[str, Any],
+    facts: dict[str, Any],
+) -> FsspecFileSystem:
+    adapter = cls.__new__(cls)
+    if made_from is None:
+        assert fs is not None  # noqa: S101 - one of the two is given
+        adapter._bind(route_filesystem(fs, key, options), None)  # noqa: SLF001 - of this class
+    else:
+        adapter._bind(route_url(made_from[0], made_from[1]), made_from)  # noqa: SLF001 - of this class
+        adapter._root = adapter._root.below(url)  # noqa: SLF001 - of this class
+    vars(adapter).update(facts)
+    return adapter
 
-    buffer: _Writer
 
-    def __exit__(self, exc_type: object, *_exc: object) -> None:
-        self.buffer.abandoned = exc_type is not None
-        self.close()
+def _find(fs: AbstractFileSystem, start: str) -> Any:
+    forget_listing(fs, start)
+    return fs.find(start, detail=True)
 
-    def __del__(self) -> None:
-        with contextlib.suppress(ValueError):  # from one that was never made, for a bad encoding
-            if not self.closed:
-                self.buffer.__del__()
+
+def _ls(fs: AbstractFileSystem, directory: str) -> list[dict[str, Any]]:
+    forget_listing(fs, directory)
+    entries: list[dict[str, Any]] = fs.ls(directory, detail=True)
+    return entries
+
+
+def _open_fresh(fs: AbstractFileSystem, key: str, options: dict[str, Any]) -> Any:
+    forget_listing(fs, key)
+    return fs.open(key, "rb", **options)
+
+
+def _ranges(fs: AbstractFileSystem, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
+    parts: list[Any] = fs.cat_ranges([key] * len(ranges), starts, stops, on_error="raise")
+    for part in parts:
+        if isinstance(part, Exception):  # older releases of fsspec return it
+            raise part
+    return parts

@@ -19,6 +19,7 @@ __all__ = [
     "expected_size",
     "found_files",
     "in_memory",
+    "is_archive",
     "is_file",
     "is_local",
     "is_object_store",
@@ -35,6 +36,7 @@ S3 = frozenset({"s3", "s3a"})
 # Stores without directories: nothing to create before a write, and listing a whole tree is one request a thousand keys.
 OBJECT_STORES = frozenset({*S3, "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "http", "https"})
 
+_ARCHIVES = frozenset({"zip", "tar", "libarchive"})
 _CACHES = frozenset({"simplecache", "filecache", "blockcache", "cached"})
 
 _MIB = 2**20
@@ -78,7 +80,7 @@ def stripper(fs: AbstractFileSystem) -> Callable[[str], str]:
         # obstore's class serves every protocol, so its own `_strip_protocol` knows none of them.
         prefixes = tuple(f"{protocol}://" for protocol in protocols(fs))
         return lambda url: url.partition("://")[2] if url.startswith(prefixes) else url
-    strip: Callable[[str], str] = fs._strip_protocol
+    strip: Callable[[str], str] = fs._strip_protocol  # noqa: SLF001 - fsspec's own extension point
     return strip
 
 
@@ -106,6 +108,11 @@ def url_protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
 def is_local(fs: AbstractFileSystem) -> bool:
     """Whether the filesystem's keys are this machine's own paths."""
     return "file" in protocols(fs)
+
+
+def is_archive(fs: AbstractFileSystem) -> bool:
+    """Whether the filesystem is an archive file, whose root needs no name."""
+    return not _ARCHIVES.isdisjoint(protocols(fs))
 
 
 def in_memory(fs: AbstractFileSystem) -> bool:

@@ -132,11 +132,15 @@ def chain_protocols(url: str) -> tuple[str, ...]:
     Examples:
         >>> chain_protocols("simplecache::s3://bucket/x")
         ('simplecache', 's3')
+        >>> chain_protocols("zip://case-42::s3://bucket/runs.zip")
+        ('zip', 's3')
     """
     parts = split_url(url)
     if parts is None:
         return ("file",)
-    return (*(name for name in parts.chain.split("::") if name), parts.protocol)
+    behind = parts.rest.partition("::")[2]  # of an archive: zip://inside::s3://bucket/runs.zip
+    inner = chain_protocols(behind) if is_url(behind) else ()
+    return (*(name for name in parts.chain.split("::") if name), parts.protocol, *inner)
 
 
 def last_name(url: str) -> str:

@@ -1,75 +1,110 @@
-"""The files of one run: checked against the run's record, and read through the cache."""
+"""The files of one run: checked against the run's record, and read through the local cache."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+from idfkit_fs._cache.filesystem import cached_copy
 from idfkit_fs._cache.store import LocalCopy, Version
-from idfkit_fs._fs.adapter import Plan
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.parquet import Fetch, Range
 from idfkit_fs._util.files import digest_of
-from idfkit_fs._util.messages import redact
-from idfkit_fs._util.retry import retry
 from idfkit_fs._util.urls import StrPath
-from idfkit_fs.errors import DamagedRunError, StoreError
+from idfkit_fs.errors import CacheUnusableError, DamagedRunError, StoreError
 from idfkit_fs.runs.record import RecordedFile
 
 __all__ = ["RunFileSystem"]
 
 
 class RunFileSystem(FsspecFileSystem):
-    """Files whose hashes are known, such as those of one run: checked against these, and read through the cache."""
+    """Files whose hashes are known, such as those of one run.
+
+    Each is checked against its hash. A file never changes under its hash, so one that the local cache has is read
+    without asking the store.
+
+    Attributes:
+        known: The files; None if nothing is known of them.
+    """
 
     known: tuple[RecordedFile, ...] | None = None
 
     @classmethod
     def of(cls, fs: FsspecFileSystem, known: tuple[RecordedFile, ...] | None) -> Self:
-        """The files at a filesystem's root; None if nothing is known of them."""
-        files = cls._bound(fs.fs, fs._root.key, fs._given_url, fs._storage_options)
-        files.known = known
-        # A file never changes under its hash, so a copy that has it needs no look at the store.
-        files._reads_copies = not fs._is_here and (fs._reads_copies or known is not None)
-        return files
+        """The files at a filesystem's root."""
+        return fs.as_subclass(cls, known=known)
 
-    def __reduce__(self) -> Any:
-        return _restore_run, (super().__reduce__(), self.known)
+    def facts(self) -> dict[str, Any]:
+        """What this class knows beside filesystem and root."""
+        return {"known": self.known}
 
     def joinpath(self, path: StrPath) -> Self:
-        """A directory within the run; its files are checked likewise."""
+        """A directory within the run; its files are checked too."""
         below = super().joinpath(path)
-        if self.known is None:
-            return below
-        start = f"{self._root.relative(below._root.key)}/".lstrip("/")
-        inside = (file for file in self.known if file.name.startswith(start))
-        return self.of(below, tuple(file.model_copy(update={"name": file.name.removeprefix(start)}) for file in inside))
+        if self.known is not None:
+            start = f"{self.relative(path)}/".lstrip("/")
+            inside = (file for file in self.known if file.name.startswith(start))
+            below.known = tuple(file.model_copy(update={"name": file.name.removeprefix(start)}) for file in inside)
+        return below
 
-    def local_copy(self, path: StrPath) -> LocalCopy:
-        copy = super().local_copy(path)
-        if self._is_here and self.known is not None:
-            self._check(path, *digest_of(copy.path))
-        return copy
-
-    def _version(self, path: StrPath) -> Plan[Version]:
-        entry = self._recorded(path) if self._reads_copies else None
-        if entry is None:
-            return (yield from super()._version(path))
+    def recorded_version(self, path: StrPath) -> Version | None:
+        """The version of a file that is known without asking the store."""
+        entry = self._recorded(path)
+        if entry is None or self.reads_in_place:
+            return None
         return Version(f"sha256:{entry.sha256}", entry.name.rpartition("/")[2], entry.size, entry.sha256)
 
-    def _fetch(self, path: StrPath) -> Plan[bytes]:
-        data = yield from super()._fetch(path)
+    def read_bytes(self, path: StrPath) -> bytes:
+        """Read a whole file, from the local cache if it has it.
+
+        Raises:
+            DamagedRunError: If the file differs from the record.
+        """
+        version = self.recorded_version(path)
+        if version is None:
+            return self.fetch(path) if self._recorded(path) else super().read_bytes(path)
+        try:
+            key = self.key(path)
+            with self.call(key, lambda _fs: cached_copy(self.store, key, self.cache, version)) as local:
+                return local.read_bytes()
+        except CacheUnusableError as exc:
+            self.cache.warn(exc)
+            return self.fetch(path)
+
+    def fetch(self, path: StrPath) -> bytes:
+        """Read a whole file from the store itself.
+
+        Raises:
+            DamagedRunError: If the file differs from the record.
+        """
+        data = super().fetch(path)
         self._check(path, len(data), hashlib.sha256(data).hexdigest())
         return data
 
-    def _changed(self, path: StrPath, version: Version, size: int | None) -> Exception:
-        return (
-            super()._changed(path, version, size) if version.sha256 is None else self._damaged(path, version.size, size)
-        )
+    def local_copy(self, path: StrPath) -> LocalCopy:
+        """A local copy of a file.
+
+        Raises:
+            DamagedRunError: If the file differs from the record.
+        """
+        copy = super().local_copy(path)
+        if self.reads_in_place and self._recorded(path):
+            self._check(path, *digest_of(copy.path))
+        return copy
+
+    def open_binary(self, path: StrPath, options: dict[str, Any]) -> Any:
+        """Open a file for reading; a recorded one is read from the local cache."""
+        version = self.recorded_version(path)
+        if version is not None:
+            try:
+                with self.local_copy(path) as local:
+                    return local.open("rb")  # an open file can be read to its end
+            except CacheUnusableError as exc:
+                self.cache.warn(exc)
+        return super().open_binary(path, options)
 
     @contextlib.contextmanager
     def _ranged(self, file: RecordedFile) -> Iterator[Fetch]:
@@ -94,10 +129,10 @@ class RunFileSystem(FsspecFileSystem):
 
     def _parts(self, file: RecordedFile, ranges: Sequence[Range]) -> list[bytes]:
         try:
-            parts = retry(lambda: self.read_ranges(file.name, ranges))
+            parts = self.read_ranges(file.name, ranges)
         except StoreError as exc:
             if type(exc) is StoreError:  # a range beyond the end
-                raise self._damaged(file.name, file.size, None) from exc
+                raise self.damaged(file.name, file.size, None) from exc
             raise
         # A server that knows no ranges sends all.
         parts = [
@@ -105,27 +140,21 @@ class RunFileSystem(FsspecFileSystem):
             for part, (start, stop) in zip(parts, ranges, strict=True)
         ]
         if [len(part) for part in parts] != [stop - start for start, stop in ranges]:
-            raise self._damaged(file.name, file.size, None)
+            raise self.damaged(file.name, file.size, None)
         return parts
 
     def _recorded(self, path: StrPath) -> RecordedFile | None:
-        name = self._root.relative(self._root.to_key(path))
-        return next((file for file in self.known or () if file.name == name), None)
+        if self.known is None:
+            return None
+        name = self.relative(path)
+        return next((file for file in self.known if file.name == name), None)
 
     def _check(self, path: StrPath, size: int, sha256: str) -> None:
         entry = self._recorded(path)
         if entry is not None and (entry.size, entry.sha256) != (size, sha256):
-            raise self._damaged(path, entry.size, size)
+            raise self.damaged(path, entry.size, size)
 
-    def _damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
+    def damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
+        """The error for a file that differs from the record."""
         sizes = "" if size in (None, expected) else f" ({size} bytes instead of {expected})"
-        message = (
-            f"The file is not the one that the run's record names{sizes}; "
-            "another run may have been published over it: open the result again, or run it again"
-        )
-        return DamagedRunError(errno.EIO, message, redact(self.url(path)))
-
-
-def _restore_run(reduced: Any, known: tuple[RecordedFile, ...] | None) -> RunFileSystem:
-    restore, arguments = reduced
-    return RunFileSystem.of(restore(*arguments), known)
+        return DamagedRunError.for_url(self.url(path), DamagedRunError.text.replace("record;", f"record{sizes};", 1))

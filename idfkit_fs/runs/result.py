@@ -13,12 +13,12 @@ from urllib.parse import quote
 from idfkit.simulation import SimulationResult, SQLResult
 from pydantic import ByteSize
 
+from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.urls import Location, to_text
-from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord

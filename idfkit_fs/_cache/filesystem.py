@@ -1,0 +1,285 @@
+"""The local cache as an fsspec filesystem, ``safecache::``, for every reader that knows fsspec.
+
+fsspec finds the class by its entry point, so ``safecache::s3://bucket/run/eplus.sql`` works in pandas, xarray, dask,
+polars, pyarrow and duckdb, with the same directory and the same promises as for idfkit-fs itself (``docs/cache.md``).
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import io
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.chained import ChainedFileSystem
+from fsspec.spec import AbstractFileSystem
+
+from idfkit_fs._cache.directory import as_unusable, unusable
+from idfkit_fs._cache.options import open_cache
+from idfkit_fs._cache.store import Cache, LocalCopy, Slot, Version
+from idfkit_fs._stores.access import fresh_info, read_file, store_url, translated
+from idfkit_fs._stores.backends import expected_size, in_memory, stripper, tuned, version_of
+from idfkit_fs._stores.identity import store_identity
+from idfkit_fs._stores.make import make_filesystem
+from idfkit_fs._util.files import digest_of
+from idfkit_fs.errors import CacheUnusableError, DamagedRunError, IsDirectoryError, StorageOptionsError, StoreError
+
+__all__ = ["CACHE_PROTOCOL", "CacheFileSystem", "cached_copy", "store_version"]
+
+CACHE_PROTOCOL = "safecache"
+_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# Options of fsspec's `open` that mean nothing for a file on the local disk, and do not change what is read.
+BUFFERING = frozenset({"block_size", "cache_options", "cache_type", "fill_cache", "size"})
+
+
+def store_version(store: AbstractFileSystem, key: str) -> Version:
+    """The version of a file that the store has now.
+
+    Args:
+        store: The store's own filesystem.
+        key: The file's key in it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If it is a directory.
+    """
+    with translated(store, key):
+        info = fresh_info(store, key)
+    if info["type"] == "directory":
+        raise IsDirectoryError.for_url(store_url(store, key))
+    version = version_of(info)
+    return Version(
+        # A file whose store reports no version is downloaded each time, apart from the copies in use.
+        identity=repr((store_identity(store), key, version or uuid.uuid4().hex)),
+        name=key.rpartition("/")[2],
+        size=expected_size(info),
+        known=version is not None,
+    )
+
+
+def cached_copy(store: AbstractFileSystem, key: str, cache: Cache, recorded: Version | None = None) -> LocalCopy:
+    """A local copy of a file, downloaded unless the cache has it.
+
+    Args:
+        store: The store's own filesystem.
+        key: The file's key in it.
+        cache: Where copies are kept.
+        recorded: The version that a run's record names, with its SHA-256; None to ask the store which version it has.
+
+    Returns:
+        The copy, which is complete and of one version.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedRunError: If the store has another file than the recorded one.
+        CacheUnusableError: If the disk fails, or the file changes during each download.
+    """
+    # The second attempt is for a file that was overwritten during the first.
+    for attempt in (1, 2):
+        version = recorded or store_version(store, key)
+        with cache.slot(version) as slot:
+            copy = slot.copy()
+            if copy is not None:
+                return copy
+            # A recorded size may be wrong by now and lead to a wrong request, so the second attempt does without.
+            size = None if recorded and attempt == 2 else version.size
+            try:
+                found = _download(store, key, slot, size)
+            except StoreError as exc:
+                # A range beyond the end of a file that became shorter, or parts of two versions.
+                if type(exc) is not StoreError or (attempt == 2 and exc.errno != errno.EBUSY):
+                    raise
+                found = (-1, "")
+            if _is_version(store, key, version, *found):
+                copy = slot.keep(*found)
+                break
+    else:
+        raise _changed(store, key, version, found[0])
+    cache.make_bounded(found[0])
+    return copy
+
+
+def _download(store: AbstractFileSystem, key: str, slot: Slot, size: int | None) -> tuple[int, str]:
+    """Download a file into a slot.
+
+    Returns:
+        Its size in bytes and its SHA-256.
+    """
+    partial = slot.begin()
+    try:
+        if in_memory(store):  # its get_file takes a file for a directory
+            data = read_file(store, key)
+            with as_unusable(partial):
+                partial.write_bytes(data)
+        else:
+            with translated(store, key):
+                store.get_file(key, str(partial), **tuned(store, "get_file", size))
+    except StoreError as exc:
+        cause = exc.__cause__
+        if exc.errno in _DISK_IS_FULL or (isinstance(cause, OSError) and cause.filename == str(partial)):
+            raise unusable(OSError(exc.errno, os.strerror(exc.errno or errno.EIO)), partial) from exc
+        raise
+    with as_unusable(partial):
+        return digest_of(partial)
+
+
+def _is_version(store: AbstractFileSystem, key: str, version: Version, size: int, sha256: str) -> bool:
+    """Whether a downloaded file is complete, and of one version."""
+    if version.sha256 is not None:
+        return (size, sha256) == (version.size, version.sha256)
+    if size < 0 or version.size not in (None, size):
+        return False
+    # It may have come in several ranges, while somebody overwrote it.
+    return not version.known or store_version(store, key) == version
+
+
+def _changed(store: AbstractFileSystem, key: str, version: Version, size: int) -> Exception:
+    url = store_url(store, key)
+    if version.sha256 is None:
+        return CacheUnusableError(errno.EBUSY, "the file changes while it is downloaded", url)
+    sizes = "" if size in (-1, version.size) else f" ({size} bytes instead of {version.size})"
+    return DamagedRunError.for_url(url, DamagedRunError.text.replace("record;", f"record{sizes};", 1))
+
+
+class CacheFileSystem(ChainedFileSystem):  # fsspec builds get, cat, cat_ranges, glob, walk and more from these methods
+    """A store whose files are read through the local cache. Writes go to the store itself.
+
+    Args:
+        target_protocol: The store's protocol; fsspec fills it in from a chained URL.
+        target_options: The store's storage options, likewise.
+        fs: The store's filesystem, instead of these two.
+        fo: Ignored; fsspec passes the path of a chained URL in it.
+        **cache_options: ``cache_storage``, ``max_bytes``, ``same_names``; see ``docs/cache.md``.
+
+    Raises:
+        StorageOptionsError: If an option is unknown, or no store is given.
+
+    Examples:
+        >>> import fsspec
+        >>> from idfkit_fs import FsspecFileSystem
+        >>> FsspecFileSystem.from_url("memory://study-001").write_text("case-42/a.csv", "hour,degC")
+        >>> with fsspec.open("safecache::memory://study-001/case-42/a.csv", "r") as file:
+        ...     file.read()
+        'hour,degC'
+    """
+
+    protocol = CACHE_PROTOCOL
+    cachable = False  # its store is shared already, by what its login and endpoint are
+
+    def __init__(
+        self,
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
+        fs: AbstractFileSystem | None = None,
+        fo: Any = None,  # noqa: ARG002 - see the docstring
+        **cache_options: Any,
+    ) -> None:
+        if fs is None and target_protocol is None:
+            raise StorageOptionsError(f"{CACHE_PROTOCOL}:: needs a store; write {CACHE_PROTOCOL}::s3://bucket/study")
+        super().__init__()
+        self.store = _store_of(str(target_protocol), target_options or {}) if fs is None else fs
+        self.cache = open_cache(
+            {name: value for name, value in cache_options.items() if name not in ("use_listings_cache", "protocol")}
+        )
+        self.root_marker = self.store.root_marker
+        strip = stripper(self.store)
+        # An instance strips the URLs of its store too; fsspec only ever asks the class about the bare prefix.
+        self._strip_protocol = functools.partial(_strip, strip)
+
+    def unstrip_protocol(self, name: str) -> str:
+        """The URL of a key."""
+        return f"{CACHE_PROTOCOL}::{self.store.unstrip_protocol(name)}"
+
+    # Reading, through the cache.
+
+    def cached_copy(self, path: str) -> LocalCopy:
+        """A local copy of the file that the store has now."""
+        return cached_copy(self.store, self._strip_protocol(path), self.cache)
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        """Read a file, or the bytes from *start* to before *end*."""
+        try:
+            copy = self.cached_copy(path)
+            with copy:
+                return copy.read_bytes()[start:end]
+        except CacheUnusableError as exc:
+            self.cache.warn(exc)
+            data: bytes = self.store.cat_file(self._strip_protocol(path), start=start, end=end, **kwargs)
+            return data
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> IO[bytes]:
+        key = self._strip_protocol(path)
+        if mode != "rb":
+            opened: IO[bytes] = self.store.open(key, mode, **kwargs)
+            return opened
+        unknown = sorted(kwargs.keys() - BUFFERING - {"autocommit", "compression"})
+        if unknown:
+            raise TypeError(f"open() has no option {unknown[0]!r} for a file that is read through the cache")
+        try:
+            with self.cached_copy(key) as local, as_unusable(local):
+                return _CachedFile(self, key, local)  # an open file can be read to its end, whatever is evicted
+        except CacheUnusableError as exc:
+            self.cache.warn(exc)
+            fallback: IO[bytes] = self.store.open(key, mode)
+            return fallback
+
+
+def _store_of(protocol: str, options: dict[str, Any]) -> AbstractFileSystem:
+    if "target_protocol" in options:  # a longer chain, such as safecache::zip::s3://...
+        return fsspec.filesystem(protocol, **options)
+    return make_filesystem(f"{protocol}://", options)[0]
+
+
+class _CachedFile(io.BufferedReader):
+    """A local copy, opened for reading; where it is unpickled, the file is opened there."""
+
+    def __init__(self, fs: CacheFileSystem, path: str, local: Path) -> None:
+        super().__init__(io.FileIO(local))
+        self.fs, self.path = fs, path
+        self.size = os.fstat(self.fileno()).st_size
+
+    def __reduce__(self) -> Any:
+        return _reopen, (self.fs, self.path, self.tell())
+
+
+def _reopen(fs: CacheFileSystem, path: str, position: int) -> IO[bytes]:
+    file = fs.open(path, "rb")
+    file.seek(position)
+    return file  # type: ignore[no-any-return]  # fsspec has no types
+
+
+def _strip(strip: Callable[[Any], Any], path: Any) -> Any:
+    return strip(_without_prefix(path))
+
+
+def _without_prefix(path: Any) -> Any:
+    if isinstance(path, list):
+        return [_without_prefix(each) for each in path]
+    text = os.fspath(path)
+    for prefix in (f"{CACHE_PROTOCOL}::", f"{CACHE_PROTOCOL}://"):
+        text = text.removeprefix(prefix)
+    return text
+
+
+def _forward(name: str) -> Any:
+    """A method that the store itself performs."""
+
+    def method(self: CacheFileSystem, path: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.store, name)(_without_prefix(path), *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"As the store's own ``{name}``."
+    return method
+
+
+# Everything but reading a file is done by the store; what is not here, fsspec builds from these.
+for _name in (
+    *("info", "ls", "find", "exists", "isfile", "isdir", "created", "modified", "checksum", "ukey", "sign"),
+    *("mkdir", "makedirs", "rmdir", "rm_file", "rm", "pipe_file", "touch"),
+):
+    setattr(CacheFileSystem, _name, _forward(_name))
