@@ -191,10 +191,6 @@ class CacheFileSystem(ChainedFileSystem):  # fsspec builds get, cat, cat_ranges,
         # An instance strips the URLs of its store too; fsspec only ever asks the class about the bare prefix.
         self._strip_protocol = functools.partial(_strip, strip)
 
-    def unstrip_protocol(self, name: str) -> str:
-        """The URL of a key."""
-        return f"{CACHE_PROTOCOL}::{self.store.unstrip_protocol(name)}"
-
     # Reading, through the cache.
 
     def cached_copy(self, path: str) -> LocalCopy:

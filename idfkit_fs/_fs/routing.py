@@ -117,21 +117,21 @@ def route_filesystem(fs: AbstractFileSystem, root: str, options: dict[str, Any] 
             CACHE_PROTOCOL: cache_options,
             **{name: value for name, value in options.items() if name != "simplecache"},
         }
-    return Route(fs, _root(store, text, None, fs), options)
+    return Route(fs, _root(store, text, None, f"{CACHE_PROTOCOL}::"), options)
 
 
-def _root(store: AbstractFileSystem, root: str, url: str | None, named: AbstractFileSystem | None = None) -> Root:
+def _root(store: AbstractFileSystem, root: str, url: str | None, prefix: str = "") -> Root:
     """The root of an adapter.
 
     Args:
         store: The store's own filesystem.
         root: A key or URL in it.
         url: The URL as it was given; None to ask the filesystem for it.
-        named: The filesystem to ask, if it is not the store.
+        prefix: What goes before a URL that the filesystem gives.
     """
     key = _root_key(store, root)
     head, tail = _split_archive(url) if url and is_archive(store) else (url, "")
-    head = store_url(named or store, key) if head is None else head
+    head = prefix + store_url(store, key) if head is None else head
     if not head.endswith("://"):
         head = head.rstrip("/")
     return Root(key, head, url_protocols(store), stripper(store), is_local(store), unfit(store), tail)
