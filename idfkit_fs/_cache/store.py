@@ -365,11 +365,12 @@ class Slot:
 
     def copy(self) -> LocalCopy | None:
         """The sound copy that the cache has; None if there is none, and one has to be downloaded."""
-        self._process.use(self._version.key)
-        if self._is_sound():
-            return self._lease()
-        self._process.release(self._version.key)
-        return None
+        with as_unusable(self._cache.directory):
+            self._process.use(self._version.key)  # before the check, so that nobody evicts it meanwhile
+            if self._is_sound():
+                return self._lease()
+            self._process.release(self._version.key)
+            return None
 
     def read(self) -> bytes | None:
         """The bytes of the sound copy that the cache has; None if there is none."""

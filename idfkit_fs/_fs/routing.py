@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._cache.filesystem import CACHE_PROTOCOL, CacheFileSystem
+from idfkit_fs._cache.options import open_cache
 from idfkit_fs._fs.paths import Root
 from idfkit_fs._stores.access import store_url
 from idfkit_fs._stores.backends import (
@@ -65,6 +66,7 @@ def route_url(url: Location, options: Mapping[str, Any]) -> Route:
         store, key, effective = make_filesystem(behind, options)
         return Route(store, _root(store, key, behind if is_url(behind) else None), effective)
     cache_options, store_options = _split_options(chain_protocols(behind), options)
+    open_cache(cache_options)  # refuses those that only fsspec itself may pass
     store, key, effective = make_filesystem(behind, store_options)
     fs = CacheFileSystem(fs=store, **cache_options)
     chain = chain_protocols(behind)
