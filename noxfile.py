@@ -76,7 +76,7 @@ def lowest(session: nox.Session) -> None:
     session.run(*install, *groups("test"))
     session.run("python", "-P", "-c", FROM_WHEEL)
     # pandas itself reads chained URLs since 3.0; for the rest, an older one does.
-    chained = "--ignore=tests/runs/test_interop.py"
+    chained = "--ignore=tests/_fs/test_interop.py"
     session.run("pytest", "-m", "not azurite", chained, *SIDE_BY_SIDE, *(session.posargs or LOWEST))
 
 

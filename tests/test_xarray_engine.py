@@ -15,8 +15,8 @@ import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
 from idfkit.simulation import EnergyPlusConfig, SimulationResult, simulate
-from runs.conftest import Place
 from small_office import one_zone, small_office
+from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
 from upath import UPath

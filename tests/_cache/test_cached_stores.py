@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from idfkit.simulation import SimulationResult
-from runs.conftest import Place
+from support.places import Place
 
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, publish
 from idfkit_fs._util.urls import chain_protocols

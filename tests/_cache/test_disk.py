@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cache import disks
-from cache.conftest import MIB, Shelf, Tally, noise
-from cache.others import WAYS, Crowd
 from idfkit.simulation import SimulationResult
+from support import disks
+from support.readers import WAYS, Crowd
+from support.shelves import MIB, Shelf, Tally, noise
 
 from idfkit_fs import open_result
 from idfkit_fs.cache import clear, info, prune

@@ -21,8 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cache.conftest import MIB, Shelf, Tally, noise, together
-from cache.others import (
+from idfkit.simulation import SimulationResult
+from support.readers import (
     CONTEXT,
     WAYS,
     Crowd,
@@ -35,7 +35,7 @@ from cache.others import (
     read_at_random,
     survey,
 )
-from idfkit.simulation import SimulationResult
+from support.shelves import MIB, Shelf, Tally, noise, together
 
 from idfkit_fs import FsspecFileSystem, open_result
 from idfkit_fs.cache import clear, info, prune

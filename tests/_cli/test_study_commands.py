@@ -25,10 +25,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from runs.conftest import Place
 from small_office import small_office, weather
-from studies.variants import broken, cases
+from support.places import Place
 from support.proxy import FaultProxy
+from support.variants import broken, cases
 
 from idfkit_fs import Study
 from idfkit_fs._cli.commands import parse_options

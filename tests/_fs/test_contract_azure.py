@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.places import Async, OnServer, Sync
+from support.contracts import Async, OnServer, Sync
 from support.servers import AZURE_KEY
 
 pytestmark = pytest.mark.azurite

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.places import Async, OnServer, Sync
+from support.contracts import Async, OnServer, Sync
 
 
 class Gcs(OnServer):

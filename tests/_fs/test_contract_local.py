@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from support.places import Async, InDirectory, Sync
+from support.contracts import Async, InDirectory, Sync
 
 from idfkit_fs import LocalFileSystem
 from idfkit_fs.testing import FileSystemContract

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.places import Async, OnServer, Sync
+from support.contracts import Async, OnServer, Sync
 
 from idfkit_fs import AsyncS3FileSystem, S3FileSystem
 from idfkit_fs.testing import AsyncFileSystemContract, FileSystemContract

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from runs.conftest import Place
+from support.places import Place
 
 from idfkit_fs import FsspecFileSystem
 from idfkit_fs.errors import StoreError

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 import xarray as xr
 from idfkit.simulation import SimulationResult
-from runs.conftest import Place
+from support.places import Place
 
 from idfkit_fs import FsspecFileSystem, publish
 

@@ -20,7 +20,7 @@ from idfkit.simulation import (
     simulate,
     simulate_batch,
 )
-from runs.conftest import Place
+from support.places import Place
 
 from idfkit_fs import AsyncFsspecFileSystem, AsyncS3FileSystem, FsspecFileSystem, S3FileSystem
 

@@ -13,10 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from idfkit.simulation import EnergyPlusConfig
-from outputs.conftest import Ran, Twins
-from outputs.models import LIGHTS, METER, TEMPERATURE, period
-from runs.conftest import Place
 from small_office import one_zone
+from support.models import LIGHTS, METER, TEMPERATURE, Ran, Twins, period
+from support.places import Place
 
 import idfkit_fs
 from idfkit_fs import RunResult, open_result, publish

@@ -17,9 +17,8 @@ import pandas as pd
 import pytest
 from idfkit import IDFDocument
 from idfkit.simulation import EnergyPlusConfig, simulate
-from outputs.conftest import Ran, Twins
-from outputs.models import METER, OUTDOORS, TEMPERATURE
-from runs.conftest import Place
+from support.models import METER, OUTDOORS, TEMPERATURE, Ran, Twins
+from support.places import Place
 
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
 from idfkit_fs._outputs.sidecars import Contents, write_sidecars

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from outputs.conftest import Twins
-from outputs.models import HEATING, LIGHTS, METER, OUTDOORS, TEMPERATURE
+from support.models import HEATING, LIGHTS, METER, OUTDOORS, TEMPERATURE, Twins
 
 from idfkit_fs._outputs.series import Series, choose
 from idfkit_fs.errors import NotReportedError

@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
-from outputs.conftest import Ran
-from outputs.models import TEMPERATURE
-from runs.conftest import Place
+from support.models import TEMPERATURE, Ran
+from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import HOST, Store, free_ports
 

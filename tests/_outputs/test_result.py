@@ -14,9 +14,8 @@ import pandas as pd
 import pytest
 from idfkit import IDFDocument
 from idfkit.simulation import EnergyPlusConfig, simulate
-from outputs.conftest import Ran, Twins
-from outputs.models import METER
-from runs.conftest import Place
+from support.models import METER, Ran, Twins
+from support.places import Place
 
 from idfkit_fs import RunResult, cache, open_result, publish
 from idfkit_fs._outputs.series import FREQUENCIES

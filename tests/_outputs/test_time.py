@@ -8,8 +8,7 @@ from contextlib import closing
 import numpy as np
 import pandas as pd
 import pytest
-from outputs.conftest import Ran, Twins
-from outputs.models import HEATING, LIGHTS, METER, OUTDOORS, TEMPERATURE
+from support.models import HEATING, LIGHTS, METER, OUTDOORS, TEMPERATURE, Ran, Twins
 
 from idfkit_fs._outputs.series import FREQUENCIES
 from idfkit_fs.errors import NotReportedError

@@ -18,7 +18,7 @@ from support.servers import Store
 
 from idfkit_fs import Study
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 COOLING_KWH = 18_692
 HEATING_KWH = 20_706
 

@@ -18,7 +18,7 @@ from support.servers import Store
 
 from idfkit_fs import Study
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOK = EXAMPLES / "results.ipynb"
 SILENT = {"imports", "store", "stop"}
 PICTURES = {"eui-plot", "loads-plot", "band-plot", "weather-plot", "carpet-plot", "warm-hours-plot"}

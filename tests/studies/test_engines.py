@@ -17,12 +17,12 @@ import dask
 import psutil
 import pytest
 from dask.distributed import Client, LocalCluster
-from runs.conftest import Place
 from small_office import small_office
-from studies.ledger import Ledger, numbers
-from studies.others import CONTEXT
-from studies.variants import broken, cases, variant
+from support.ledger import Ledger, numbers
+from support.places import Place
 from support.servers import Store
+from support.variants import broken, cases, variant
+from support.workers import CONTEXT
 
 from idfkit_fs import Case, Study, run_case
 from idfkit_fs.errors import CaseNotFoundError, IncompleteRunError, RecordError, StudyNotFoundError

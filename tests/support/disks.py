@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cache.others import WAYS, read
+from support.readers import WAYS, read
 
 from idfkit_fs import FsspecFileSystem, open_result
 from idfkit_fs.cache import clear, info

@@ -1,4 +1,4 @@
-"""Real runs of EnergyPlus, each made when the first test asks for it; the fixtures of runs hold here too."""
+"""Real runs of EnergyPlus, each made when the first test asks for it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,13 @@ from pathlib import Path
 
 import pytest
 from idfkit.simulation import EnergyPlusConfig, SimulationResult, simulate
-from outputs.models import MODELS, leap_weather
-from runs.conftest import (  # noqa: F401 - fixtures are found by their names in this module
-    Place,
-    bad_model,
-    empty_cache,
-    eplus,
-    epw,
-    no_leftovers,
-    place,
-    proxy,
-    s3_place,
-    shaky_place,
-)
+from support.models import MODELS, Ran, Twins, leap_weather
 
 from idfkit_fs import RunResult, open_result, publish
 
-Ran = Callable[[str], SimulationResult]
-Twins = Callable[[str], tuple[RunResult, RunResult]]
-
 
 @pytest.fixture(scope="session")
-def ran(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Ran:  # noqa: F811 - above
+def ran(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The run of a model by its name; whoever wants to change its files takes a copy."""
     done: dict[str, SimulationResult] = {}
 

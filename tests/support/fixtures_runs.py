@@ -6,9 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import idfkit.simulation
@@ -16,19 +14,9 @@ import pytest
 from idfkit import IDFDocument
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 from small_office import energyplus, failing_model, one_zone, weather
+from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
-
-
-@dataclass(frozen=True)
-class Place:
-    """A URL that nothing stands at yet, and the options that reach it."""
-
-    url: str
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def joinpath(self, path: str) -> Place:
-        return Place(f"{self.url}/{path}", self.options)
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,19 @@
-"""Fresh places for studies; the fixtures of runs hold here too."""
+"""Fresh places for studies."""
 
 from __future__ import annotations
 
 import multiprocessing.util
 
 import pytest
-from runs.conftest import (  # noqa: F401 - fixtures are found by their names in this module
-    Place,
-    empty_cache,
-    eplus,
-    epw,
-    no_leftovers,
-    place,
-    proxy,
-    s3_place,
-    shaky_place,
-)
-from studies.ledger import Ledger
+from support.ledger import Ledger
+from support.places import Place
 from support.servers import Store
 
 from idfkit_fs import Study
 
 
 @pytest.fixture
-def study(s3_place: Place) -> Study:  # noqa: F811 - the fixture above
+def study(s3_place: Place) -> Study:
     """A study on moto that nothing was added to."""
     return Study(s3_place.url, storage_options=s3_place.options)
 

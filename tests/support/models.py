@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from idfkit import IDFDocument
+from idfkit.simulation import SimulationResult
 from small_office import one_zone, small_office
+
+from idfkit_fs import RunResult
 
 __all__ = [
     "ALL",
@@ -17,12 +20,16 @@ __all__ = [
     "MODELS",
     "OUTDOORS",
     "TEMPERATURE",
+    "Ran",
+    "Twins",
     "again",
     "leap_weather",
     "period",
     "report",
 ]
 
+Ran = Callable[[str], SimulationResult]
+Twins = Callable[[str], tuple[RunResult, RunResult]]
 ALL = ("Detailed", "Timestep", "Hourly", "Daily", "Monthly", "RunPeriod", "Annual")
 TEMPERATURE = "Zone Mean Air Temperature"
 OUTDOORS = "Site Outdoor Air Drybulb Temperature"

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cache.others import CONTEXT
-from studies.variants import variant
+from support.readers import CONTEXT
+from support.variants import variant
 
 from idfkit_fs import Study, publish, run_case
 from idfkit_fs.errors import CaseExistsError, RunExistsError

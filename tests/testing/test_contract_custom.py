@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from custom_backend import SqliteFileSystem
-from support.places import Async, Sync
+from support.contracts import Async, Sync
 
 
 class Custom:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 from idfkit.simulation import AsyncLocalFileSystem, AsyncS3FileSystem, LocalFileSystem, S3FileSystem
-from support.places import InDirectory, OnServer
+from support.contracts import InDirectory, OnServer
 
 from idfkit_fs.testing import AsyncFileSystemContract, FileSystemContract
 
