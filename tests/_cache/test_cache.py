@@ -11,6 +11,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -39,6 +40,15 @@ def storage(tmp_path: Path) -> Path:
 @pytest.fixture
 def place() -> str:
     return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory for temporary files that a process keeps until it ends."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory
 
 
 def cached(place: str, storage: Path, **options: Any) -> FsspecFileSystem:
@@ -163,7 +173,9 @@ def test_every_option_of_simplecache_is_either_honoured_or_refused() -> None:
     assert parameters - {"self"} <= {*REFUSED, "fs", "cache_storage", "same_names"}
 
 
-def test_a_handed_in_simplecache_lends_its_options_and_not_its_cache(place: str, storage: Path) -> None:
+def test_a_handed_in_simplecache_lends_its_options_and_not_its_cache(
+    place: str, storage: Path, temporary_files: Path
+) -> None:
     FsspecFileSystem.from_url(place).write_text("a.csv", "x")
     theirs = fsspec.filesystem("simplecache", target_protocol="memory", cache_storage=str(storage))
     fs = FsspecFileSystem(theirs, place)
@@ -192,7 +204,7 @@ def test_copies_keep_their_names(place: str, storage: Path, same_names: bool) ->
     assert [path.read_text() for path in paths] == ["1", "2"]
 
 
-def test_a_temporary_cache_ends_with_its_process(place: str) -> None:
+def test_a_temporary_cache_ends_with_its_process(place: str, temporary_files: Path) -> None:
     fs = cached(place, Path("TMP"))
     fs.write_text("a.csv", "x")
     kept = fs.local_path("a.csv")
@@ -261,7 +273,9 @@ def test_a_bound_that_is_no_size_is_refused(place: str, size: Any) -> None:
         FsspecFileSystem.from_url(f"simplecache::{place}", simplecache={"max_bytes": size})
 
 
-def test_a_user_without_a_home_has_a_temporary_cache(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_has_a_temporary_cache(
+    place: str, temporary_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nobody(_: int) -> None:
         raise KeyError
 
@@ -273,7 +287,7 @@ def test_a_user_without_a_home_has_a_temporary_cache(place: str, monkeypatch: py
     assert fs.local_path("a.csv").is_relative_to(temporary_directory())
 
 
-def test_a_upath_brings_its_options(storage: Path, place: str) -> None:
+def test_a_upath_brings_its_options(storage: Path, place: str, temporary_files: Path) -> None:
     path = UPath(f"simplecache::{place}", cache_storage=str(storage), max_bytes="1 MB")
     fs = FsspecFileSystem.from_url(path)
     fs.write_text("a.csv", "x")

@@ -33,7 +33,7 @@ def _mounting(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def elsewhere(function: Callable[..., Any], shelf: Shelf, paths: list[str], **arguments: Any) -> Any:
-    """What a function of cache.disks returns in a process of its own, which may mount disks if it names one."""
+    """What a function of support.disks returns in a process of its own, which may mount disks if it names one."""
     given = {"url": shelf.url, "options": shelf.options, "paths": paths, **arguments}
     mounts = function not in (disks.forked, disks.forked_with_a_run, disks.limited, disks.modes)
     with Crowd(1) as alone:
@@ -157,12 +157,9 @@ def test_where_every_disk_is_full_whatever_needs_no_file_is_read(
     shelf: Shelf, disk: str, tmp_path: Path, filled: bool, tally: Tally
 ) -> None:
     shelf.put("eplus.sql", noise(3 * MIB))
-    (tmp_path / "work").mkdir()
-    places = [str(tmp_path / "work"), *(place for place in ("/usr/tmp", "/var/tmp", "/tmp") if Path(place).is_dir())]
-    shm = "/dev/shm"  # what is mounted on /tmp would hide any other
-    options = {**shelf.options, "simplecache": {"cache_storage": shm}}
+    temporary = str(tmp_path / "full")
     found, said, error = elsewhere(
-        disks.full_everywhere, shelf, ["eplus.sql"], options=options, disk=shm, places=places, filled=filled
+        disks.full_everywhere, shelf, ["eplus.sql"], disk=disk, temporary=temporary, filled=filled
     )
     tally.fault()
     tally.digests(found, *digests(noise(3 * MIB)) * 2)

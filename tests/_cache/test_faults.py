@@ -36,6 +36,7 @@ from support.readers import (
     survey,
 )
 from support.shelves import MIB, Shelf, Tally, noise, together
+from support.signals import inherited_signals
 
 from idfkit_fs import FsspecFileSystem, open_result
 from idfkit_fs.cache import clear, info, prune
@@ -226,7 +227,9 @@ except KeyboardInterrupt as exc:
 def test_a_reader_that_is_interrupted_can_read_again(shelf: Shelf, tally: Tally) -> None:
     shelf.put("eplus.sql", noise(6 * MIB))
     program = [sys.executable, "-c", INTERRUPTED, shelf.url, json.dumps(shelf.options)]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as child:
+    with inherited_signals():
+        child = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+    with child:
         shelf.proxy.when(3 * MIB, lambda: child.send_signal(signal.SIGINT))
         printed, _ = child.communicate()
     tally.fault()

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from small_office import small_office, weather
 from support.places import Place
 from support.proxy import FaultProxy
+from support.signals import inherited_signals
 from support.variants import broken, cases
 
 from idfkit_fs import Study
@@ -440,30 +441,37 @@ def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("signals", "to_all", "code"),
+    ("signals", "ignored", "to_all", "code"),
     [
-        ([signal.SIGTERM], False, 143),
-        ([signal.SIGTERM, signal.SIGTERM, signal.SIGTERM], False, 143),
-        ([signal.SIGTERM], True, 143),  # as Slurm does
-        ([signal.SIGHUP], False, 129),  # as a terminal that is lost
-        ([signal.SIGINT], True, 130),  # as a terminal does
+        ([signal.SIGTERM], None, False, 143),
+        ([signal.SIGHUP, signal.SIGTERM], signal.SIGHUP, False, 143),  # as nohup has it
+        ([signal.SIGTERM, signal.SIGTERM, signal.SIGTERM], None, False, 143),
+        ([signal.SIGTERM], None, True, 143),  # as Slurm does
+        ([signal.SIGHUP], None, False, 129),  # as a terminal that is lost
+        ([signal.SIGINT], None, True, 130),  # as a terminal does
     ],
-    ids=["one", "impatient", "slurm", "lost", "ctrl-c"],
+    ids=["one", "nohup", "impatient", "slurm", "lost", "ctrl-c"],
 )
 def test_a_signal_leaves_nothing_behind(
-    long_study: Path, tmp_path: Path, signals: list[signal.Signals], to_all: bool, code: int
+    long_study: Path,
+    tmp_path: Path,
+    signals: list[signal.Signals],
+    ignored: signal.Signals | None,
+    to_all: bool,
+    code: int,
 ) -> None:
     url, temporary = tmp_path / "study", tmp_path / "tmp"
     shutil.copytree(long_study, url)
     temporary.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "idfkit_fs", "run", str(url)],
-        env={**os.environ, "TMPDIR": str(temporary)},
-        start_new_session=True,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    with inherited_signals(ignored=ignored):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "idfkit_fs", "run", str(url)],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            start_new_session=True,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
     running = _wait_for(process, lambda: _energyplus(process))
     _wait_for(process, lambda: list(temporary.rglob("eplus.eso")))
 
@@ -473,7 +481,7 @@ def test_a_signal_leaves_nothing_behind(
     _, said = process.communicate(timeout=30)
 
     assert process.returncode == code
-    assert said == f"Stopped by {signals[0].name}; what was under way is still missing\n"
+    assert said == f"Stopped by {signal.Signals(code - 128).name}; what was under way is still missing\n"
     assert time.monotonic() - sent < 5
     assert psutil.wait_procs(running, timeout=5)[1] == []
     assert list(temporary.iterdir()) == []
@@ -489,13 +497,14 @@ def test_an_upload_that_hangs_delays_no_signal(
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     options = [part for name, value in shaky_place.options.items() for part in ("-o", f"{name}={json.dumps(value)}")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "idfkit_fs", "run", shaky_place.url, *options],
-        env={**os.environ, "TMPDIR": str(temporary)},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    with inherited_signals():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "idfkit_fs", "run", shaky_place.url, *options],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
     _wait_for(process, lambda: _energyplus(process))
     proxy.rate = 10
     _wait_for(process, lambda: any(re.match(r"(PUT|POST) \S*/case-00/", line) for line in proxy.request_lines))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from small_office import small_office, weather
 from support.servers import Store
+from support.signals import inherited_signals
 
 from idfkit_fs import Study
 
@@ -134,14 +135,15 @@ def assert_demo(printed: str, png: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
 def test_demo_ends_its_server_when_it_is_told_to_stop(desk: Desk) -> None:
-    process = subprocess.Popen(
-        desk.command("demo"),
-        cwd=desk.work,
-        env=desk.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with inherited_signals():
+        process = subprocess.Popen(
+            desk.command("demo"),
+            cwd=desk.work,
+            env=desk.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     assert process.stdout is not None
     with process:
         port = next(found for found in map(port_in, process.stdout) if found)

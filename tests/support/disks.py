@@ -151,13 +151,14 @@ def read_only(url: str, options: Options, paths: list[str], disk: str, warm: boo
     return read_all(url, options, paths)
 
 
-def full_everywhere(url: str, options: Options, paths: list[str], disk: str, places: list[str], filled: bool) -> Any:
-    """Read where neither the cache nor any temporary directory takes a file."""
-    for directory in (disk, *places):
+def full_everywhere(url: str, options: Options, paths: list[str], disk: str, temporary: str, filled: bool) -> Any:
+    """Read where neither the cache nor the only temporary directory takes a file."""
+    for directory in (disk, temporary):
         mount(directory, "size=1m")
-        os.chdir(directory)
         if filled:
             fill(directory)
+    # Not the machine's own ones: the sources and their environment may lie below them.
+    tempfile._candidate_tempdir_list = lambda: [temporary]
     tempfile.tempdir = None
     fs = FsspecFileSystem.from_url(url, **options)
     (data, opened), said = warned(lambda: (fs.read_bytes(paths[0]), fs.open(paths[0]).read()))
