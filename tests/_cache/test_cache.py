@@ -204,7 +204,7 @@ def test_copies_keep_their_names(place: str, storage: Path, same_names: bool) ->
     assert [path.read_text() for path in paths] == ["1", "2"]
 
 
-def test_a_temporary_cache_ends_with_its_process(place: str, temporary_files: Path) -> None:
+def test_a_temporary_cache_ends_with_its_process(place: str) -> None:
     fs = cached(place, Path("TMP"))
     fs.write_text("a.csv", "x")
     kept = fs.local_path("a.csv")
@@ -273,9 +273,7 @@ def test_a_bound_that_is_no_size_is_refused(place: str, size: Any) -> None:
         FsspecFileSystem.from_url(f"simplecache::{place}", simplecache={"max_bytes": size})
 
 
-def test_a_user_without_a_home_has_a_temporary_cache(
-    place: str, temporary_files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_without_a_home_has_a_temporary_cache(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(_: int) -> None:
         raise KeyError
 

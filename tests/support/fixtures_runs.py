@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -113,8 +114,12 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_leftovers(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Temporary files go to a directory that must be empty again after each test; a server may start in it meanwhile."""
+    """Temporary files go to a directory that must be empty again after each test.
+
+    But for what lasts longer than a test: a server that starts meanwhile, and the temporary cache of this process.
+    """
     directory = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
     yield directory
-    assert [path.name for path in directory.iterdir() if not path.name.startswith("idfkit-fs-test-")] == []
+    lasting = ("idfkit-fs-test-", f"idfkit-fs-cache-{os.getpid()}-")
+    assert [path.name for path in directory.iterdir() if not path.name.startswith(lasting)] == []
