@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nox
@@ -10,6 +11,7 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -39,6 +41,12 @@ LOWEST = [
 FROM_WHEEL = "import idfkit_fs as m, sysconfig; assert m.__file__.startswith(sysconfig.get_path('purelib')), m"
 
 
+def interpreter(version: str) -> str:
+    """The Python of a version: pyenv's if it has one, because its shims find only those that are selected."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    return next((str(path) for path in pyenv.glob(f"versions/{version}.*/bin/python")), version)
+
+
 def groups(*names: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, *names))
 
@@ -59,8 +67,8 @@ def tests(session: nox.Session) -> None:
 
 
 # Each Python by its own name, so that plain ``nox -s tests`` is one run, with the Python that nox itself has.
-for python in PYTHONS:
-    nox.session(tests, python=python, name=f"tests-{python}")
+for version in PYTHONS:
+    nox.session(tests, python=interpreter(version), name=f"tests-{version}")
 
 
 @nox.session
