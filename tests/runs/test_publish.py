@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from idfkit.simulation import ErrorReport, SimulationResult
-from runs.conftest import Place
+from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import idfkit.simulation
 import pytest
 from idfkit.simulation import SimulationResult
-from runs.conftest import Place
+from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
 

@@ -17,7 +17,7 @@ import pytest
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationCache
-from runs.conftest import Place
+from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
 from upath import UPath

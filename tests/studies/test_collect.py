@@ -15,10 +15,10 @@ import pyarrow.dataset
 import pytest
 import xarray as xr
 from idfkit import IDFDocument
-from runs.conftest import Place
-from studies.variants import HEATING, broken, variant
+from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
+from support.variants import HEATING, broken, variant
 
 from idfkit_fs import Case, FsspecFileSystem, Study, cache
 from idfkit_fs.errors import CaseNotFoundError, LocationError, NotReportedError

@@ -17,12 +17,13 @@ import dask
 import psutil
 import pytest
 from dask.distributed import Client, LocalCluster
-from runs.conftest import Place
 from small_office import small_office
-from studies.ledger import Ledger, numbers
-from studies.others import CONTEXT
-from studies.variants import broken, cases, variant
+from support.ledger import Ledger, numbers
+from support.places import Place
 from support.servers import Store
+from support.signals import inherited_signals
+from support.variants import broken, cases, variant
+from support.workers import CONTEXT
 
 from idfkit_fs import Case, Study, run_case
 from idfkit_fs.errors import CaseNotFoundError, IncompleteRunError, RecordError, StudyNotFoundError
@@ -143,15 +144,17 @@ def test_an_interrupt_stops_energyplus_and_publishes_nothing(
         slow = small_office(timestep=60, name=f"Slow {number}")
         study.add(f"slow-{number}", slow, epw, annual=True)
     program = [sys.executable, "-c", INTERRUPTED, study.url, json.dumps(study.fs.storage_options)]
-    with subprocess.Popen(
-        program,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    ) as child:
+    with inherited_signals():
+        child = subprocess.Popen(
+            program,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+    with child:
         process = psutil.Process(child.pid)
         simulations: list[psutil.Process] = []
         while len(simulations) < 2 and child.poll() is None:

@@ -25,17 +25,17 @@ import idfkit.simulation
 import numpy as np
 import pandas as pd
 import pytest
-from cache.others import Crowd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from idfkit.simulation import EnergyPlusConfig
-from runs.conftest import Place
-from studies.ledger import Ledger, numbers
-from studies.others import add, publish_one, run_it, started_worker
-from studies.variants import HEATING, broken, cases, variant
 from support import proxy as proxies
+from support.ledger import Ledger, numbers
+from support.places import Place
 from support.proxy import FaultProxy
+from support.readers import Crowd
 from support.servers import Store
+from support.variants import HEATING, broken, cases, variant
+from support.workers import add, publish_one, run_it, started_worker
 
 from idfkit_fs import Case, FsspecFileSystem, Study, open_result, run_case
 from idfkit_fs.errors import (

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from idfkit import write_epjson, write_idf
 from idfkit.simulation import SimulationJob
-from runs.conftest import Place
-from studies.variants import HEATING, broken, cases, variant
+from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
+from support.variants import HEATING, broken, cases, variant
 from upath import UPath
 
 from idfkit_fs import Case, Study, open_result, run_case

@@ -1,0 +1,521 @@
+"""The commands of a study, as a shell and a scheduler see them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import botocore.session
+import botocore.validate
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from small_office import small_office, weather
+from support.places import Place
+from support.proxy import FaultProxy
+from support.signals import inherited_signals
+from support.variants import broken, cases
+
+from idfkit_fs import Study
+from idfkit_fs._cli.commands import parse_options
+from idfkit_fs.studies.prepare import Case
+from idfkit_fs.studies.rows import as_csv, as_text
+from idfkit_fs.studies.share import Share, find_share
+
+T = TypeVar("T")
+ARRAY_JOBS = Path(__file__).parents[2] / "examples" / "array_jobs"
+EXAMPLE_URL = "s3://my-bucket/study-001"
+STATES = {"bad": "failed", "case-00": "ok", "case-01": "ok"}
+
+
+def idfkit_fs(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "idfkit_fs", *map(str, arguments)]
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("prepared") / "study"
+    Study(directory).add_cases([*cases(2, weather()), Case("bad", broken(), weather())])
+    return directory
+
+
+@pytest.fixture(scope="module")
+def ran(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose cases have been run; not to be changed."""
+    directory = tmp_path_factory.mktemp("ran") / "study"
+    shutil.copytree(pristine, directory)
+    Study(directory).run()
+    return directory
+
+
+@pytest.fixture
+def prepared(pristine: Path, tmp_path: Path) -> Path:
+    """A study of two good cases and a bad one, all missing."""
+    return Path(shutil.copytree(pristine, tmp_path / "study"))
+
+
+@pytest.fixture
+def changeable(ran: Path, tmp_path: Path) -> Path:
+    """The same, run."""
+    return Path(shutil.copytree(ran, tmp_path / "study"))
+
+
+# What is decided before anything is asked.
+
+
+@given(st.lists(st.text(min_size=1), unique=True), st.integers(1, 12), st.randoms(use_true_random=False))
+def test_every_case_is_in_one_share_whatever_the_order(names: list[str], count: int, random: Any) -> None:
+    shares = [Share(index, count).of(names) for index in range(count)]
+    assert sorted(name for share in shares for name in share) == sorted(names)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    random.shuffle(names)
+    assert [Share(index, count).of(names) for index in range(count)] == shares
+
+
+SLURM = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "1"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "index", "count", "share"),
+    [
+        ({}, None, None, None),
+        ({}, 0, 1, Share(0, 1)),
+        (SLURM, 2, 9, Share(2, 9)),
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "2"}, None, None, Share(0, 2)),
+        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "2"}, None, None, Share(3, 4)),
+        ({**SLURM, "SLURM_ARRAY_TASK_MIN": "5"}, None, None, Share(2, 4)),
+        (SLURM, None, 10, Share(6, 10)),
+        ({"JOB_COMPLETION_INDEX": "4"}, None, 5, Share(4, 5)),
+    ],
+)
+def test_a_share_comes_from_the_command_line_or_the_scheduler(
+    environ: dict[str, str], index: int | None, count: int | None, share: Share | None
+) -> None:
+    assert find_share(environ, index, count) == share
+
+
+@pytest.mark.parametrize(
+    ("environ", "index", "count", "words"),
+    [
+        ({}, 1, None, ["--index needs --of"]),
+        ({}, None, 3, ["--of needs --index", "JOB_COMPLETION_INDEX"]),
+        ({}, 3, 3, ["--index", "3 of 3"]),
+        ({"JOB_COMPLETION_INDEX": "0"}, None, None, ["JOB_COMPLETION_INDEX", "--of"]),
+        ({"JOB_COMPLETION_INDEX": "5"}, None, 5, ["JOB_COMPLETION_INDEX", "5 of 5"]),
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "1"}, None, None, ["AWS_BATCH_JOB_ARRAY_SIZE", "--of"]),
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "-1", "AWS_BATCH_JOB_ARRAY_SIZE": "2"}, None, None, ["INDEX='-1'"]),
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "two"}, None, None, ["SIZE='two'"]),
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "0"}, None, None, ["0 of 0"]),
+        ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2"}, None, None, ["SLURM_ARRAY_TASK_MIN", "--index"]),
+        ({**SLURM, "SLURM_ARRAY_TASK_ID": ""}, None, None, ["SLURM_ARRAY_TASK_ID=''"]),
+        ({**SLURM, "SLURM_ARRAY_TASK_MIN": "8"}, None, None, ["SLURM_ARRAY_TASK_ID=7", "SLURM_ARRAY_TASK_MIN=8"]),
+        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "4"}, None, None, ["SLURM_ARRAY_TASK_STEP=4", "--array=0-9"]),
+        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "0"}, None, None, ["SLURM_ARRAY_TASK_STEP=0"]),
+        (SLURM, None, None, ["SLURM_ARRAY_TASK_ID", "6 of 4"]),
+    ],
+)
+def test_what_makes_no_share_is_refused(
+    environ: dict[str, str], index: int | None, count: int | None, words: list[str]
+) -> None:
+    with pytest.raises(ValueError) as told:
+        find_share(environ, index, count)
+    assert all(word in str(told.value) for word in words)
+
+
+def test_storage_options_are_json_or_text_and_nest() -> None:
+    given = ["anon=true", "key=a=b", 'id="1"', "kw.region=x", "kw.retries=3", 's3={"key":"k"}', "s3.secret="]
+    assert parse_options(given) == {
+        "anon": True,
+        "key": "a=b",
+        "id": "1",
+        "kw": {"region": "x", "retries": 3},
+        "s3": {"key": "k", "secret": ""},
+    }
+
+
+@pytest.mark.parametrize("given", [["hunter2"], ["=hunter2"], ["a..b=hunter2"], ["a=hunter2", "a.b=1"], ["a=1", "a=2"]])
+def test_a_storage_option_that_is_none_is_refused_without_its_value(given: list[str]) -> None:
+    with pytest.raises(ValueError) as told:
+        parse_options(given)
+    assert "hunter2" not in str(told.value)
+
+
+def test_tables_are_aligned_and_round_trip() -> None:
+    columns = ["case", "area", "layers"]
+    rows = [{"case": "a", "area": 12345.678, "layers": ["brick", "air"]}, {"case": "long", "area": 0.05000001}]
+    assert as_text(columns, rows).splitlines() == [
+        "case   area  layers",
+        'a     12346  ["brick", "air"]',
+        "long   0.05",
+    ]
+    first, second = csv.DictReader(as_csv(columns, rows).splitlines())
+    assert float(first["area"]) == 12345.678 and json.loads(first["layers"]) == ["brick", "air"]
+    assert second["layers"] == ""
+    assert as_text(columns, []) == "case  area  layers"
+
+
+# The commands.
+
+
+def test_status_tells_by_its_exit_code_what_is_left(changeable: Path) -> None:
+    done = idfkit_fs("status", changeable)
+    assert (done.returncode, done.stdout) == (3, "3 cases: 2 ok, 1 failed, 0 missing\n")
+    told = json.loads(idfkit_fs("status", changeable, "--json").stdout)
+    assert told == {"total": 3, "ok": 2, "failed": 1, "missing": 0, "cases": STATES}
+    Study(changeable).remove("bad")
+    assert idfkit_fs("status", changeable).returncode == 0
+    Study(changeable).add("new", broken(), weather())
+    assert idfkit_fs("status", changeable).returncode == 4
+
+
+def test_a_study_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    done = idfkit_fs("status", tmp_path / "none")
+    assert done.returncode == 1
+    assert "No study stands here" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_run_runs_what_it_is_told(prepared: Path) -> None:
+    first = idfkit_fs("run", prepared, "--case", "case-00", "--json", env={"SLURM_ARRAY_TASK_ID": "nonsense"})
+    assert first.returncode == 0
+    told = {"simulated": ["case-00"], "reused": [], "found": [], "failed": [], "errors": {}}
+    assert json.loads(first.stdout) == told
+    rest = idfkit_fs("run", prepared, "--max-workers", 2)
+    assert (rest.returncode, rest.stdout) == (3, "2 cases: 2 simulated; 1 of them failed in EnergyPlus\n")
+    again = idfkit_fs("run", prepared)
+    assert (again.returncode, again.stdout) == (0, "nothing to run\n")
+    Study(prepared).add("case-01", broken(), weather(), overwrite=True, annual=True)
+    assert json.loads(idfkit_fs("run", prepared, "--failed", "--json").stdout)["failed"] == ["bad"]
+    both = json.loads(idfkit_fs("run", prepared, "--failed", "--missing", "--json").stdout)
+    assert both["failed"] == ["bad", "case-01"]
+
+
+def test_run_copies_from_another_study(prepared: Path, ran: Path) -> None:
+    done = idfkit_fs("run", prepared, "--reuse", ran, "--case", "case-00", "--case", "case-01", "--json")
+    assert json.loads(done.stdout)["reused"] == ["case-00", "case-01"]
+
+
+def test_what_could_not_be_run_is_told_after_the_rest(prepared: Path) -> None:
+    job = json.loads((prepared / "_study" / "jobs" / "case-00.json").read_text())
+    (prepared / "_study" / "inputs" / job["model"]["name"]).unlink()
+    done = idfkit_fs("run", prepared, "--case", "case-00", "--case", "case-01", "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["simulated"] == ["case-01"]
+    assert "No such file" in told["errors"]["case-00"]
+    assert "case-00" in done.stderr and done.stderr.count("\n") == 1
+    assert idfkit_fs("run", prepared, "--case", "case-00").stdout == ""
+
+
+def test_a_run_that_could_not_be_published_is_kept(prepared: Path, tmp_path: Path) -> None:
+    (prepared / "case-00").write_text("in the way")
+    (tmp_path / "tmp").mkdir()
+    done = idfkit_fs("run", prepared, "--case", "case-00", env={"TMPDIR": str(tmp_path / "tmp")})
+    assert done.returncode == 1
+    (kept,) = (tmp_path / "tmp").glob("*/*")
+    assert str(kept) in done.stderr and (kept / "eplus.sql").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--case", "bad", "--failed"], "--case"),
+        (["--case", "bad", "--index", "0", "--of", "2"], "--case"),
+        (["--of", "2"], "--of needs --index"),
+        (["--index", "-1", "--of", "2"], "--index"),
+        (["-o", "hunter2"], "KEY=VALUE"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(prepared: Path, arguments: list[str], words: str) -> None:
+    done = idfkit_fs("run", prepared, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr and "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["secrte=hunter2", 'client_kwargs="hunter2"'])
+def test_storage_options_that_do_not_fit_are_told_without_their_values(option: str) -> None:
+    done = idfkit_fs("status", "s3://bucket/study", "-o", option)
+    assert done.returncode == 1
+    assert option.partition("=")[0] in done.stderr and done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_summary_in_every_form(ran: Path, tmp_path: Path) -> None:
+    lines = idfkit_fs("summary", ran).stdout.splitlines()
+    assert lines[0].split()[:2] == ["case", "state"] and len(lines) == 4
+    assert "invalid Construction Name" in lines[1]
+    rows = json.loads(idfkit_fs("summary", ran, "--format", "json").stdout)
+    assert [row["case"] for row in rows] == [*STATES]
+    printed = idfkit_fs("summary", ran, "--format", "csv").stdout
+    assert [row["state"] for row in csv.DictReader(printed.splitlines())] == [*STATES.values()]
+    for suffix in (".csv", ".json", ".parquet"):
+        assert idfkit_fs("summary", ran, "--output", tmp_path / f"summary{suffix}").returncode == 0
+    assert (tmp_path / "summary.csv").read_text() == printed
+    assert json.loads((tmp_path / "summary.json").read_text()) == rows
+    table = pd.read_parquet(tmp_path / "summary.parquet")
+    assert table.index.tolist() == [*STATES]
+    assert table.loc["case-00", "eui_kwh_m2"] == rows[1]["eui_kwh_m2"]
+
+
+def test_summary_says_what_it_lacks(ran: Path, tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("raise ImportError('no pandas')")
+    done = idfkit_fs("summary", ran, "--output", tmp_path / "s.parquet", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "idfkit-fs[pandas]" in done.stderr and done.stderr.count("\n") == 1
+    assert idfkit_fs("summary", ran, "--output", tmp_path / "s.xlsx").returncode == 2
+    assert idfkit_fs("summary", ran, "--output", tmp_path / "s.csv", "--format", "csv").returncode == 2
+    nowhere = idfkit_fs("summary", ran, "--output", tmp_path / "none" / "s.csv")
+    assert nowhere.returncode == 1 and "Traceback" not in nowhere.stderr
+
+
+def test_ls_lists_cases_and_files(ran: Path) -> None:
+    assert idfkit_fs("ls", ran).stdout.splitlines() == ["failed   bad", "ok       case-00", "ok       case-01"]
+    assert json.loads(idfkit_fs("ls", ran, "--json").stdout) == STATES
+    sizes = json.loads(idfkit_fs("ls", ran, "case-00", "--json").stdout)
+    assert sizes["eplus.err"] == (ran / "case-00" / "eplus.err").stat().st_size
+    assert "  eplus.sql" in idfkit_fs("ls", ran, "case-00").stdout
+    assert "did you mean 'case-0" in idfkit_fs("ls", ran, "case-0").stderr
+
+
+def test_get_copies_what_is_asked_for(ran: Path, tmp_path: Path) -> None:
+    done = idfkit_fs("get", ran, "case-00", "--include", "*.err", "--include", "*.end", "--to", tmp_path / "one")
+    assert done.stdout == f"{tmp_path / 'one' / 'case-00'}\n"
+    assert {path.name for path in (tmp_path / "one" / "case-00").iterdir()} >= {"eplus.err", "eplus.end", "run.json"}
+    assert not (tmp_path / "one" / "case-00" / "eplus.sql").exists()
+    assert idfkit_fs("get", ran, "--all", "--include", "*.err", "--to", tmp_path / "all").returncode == 0
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {*STATES}
+    assert idfkit_fs("get", ran).returncode == idfkit_fs("get", ran, "bad", "--all").returncode == 2
+
+
+def test_rm_asks_first(changeable: Path) -> None:
+    assert idfkit_fs("rm", changeable, "bad").returncode == 1
+    assert Study(changeable).cases() == [*STATES]
+    done = idfkit_fs("rm", changeable, "bad", "case-00", "--yes")
+    assert (done.returncode, done.stdout) == (0, "Removed bad, case-00.\n")
+    assert Study(changeable).cases() == ["case-01"]
+
+
+def test_storage_options_reach_the_store(s3_place: Place, epw: Path) -> None:
+    study = Study(s3_place.url, storage_options=s3_place.options)
+    study.add_cases(cases(1, epw))
+    options = [part for name, value in s3_place.options.items() for part in ("-o", f"{name}={json.dumps(value)}")]
+    done = idfkit_fs("run", s3_place.url, *options)
+    assert (done.returncode, done.stdout) == (0, "1 case: 1 simulated\n")
+    assert study.status().ok == ("case-00",)
+
+
+def test_a_terminal_shows_a_bar(ran: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    command = [sys.executable, "-m", "idfkit_fs", "summary", str(ran)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, timeout=60, check=True)
+    os.close(theirs)
+    assert b"Collecting study" in os.read(ours, 10_000)
+    os.close(ours)
+    assert idfkit_fs("summary", ran).stderr == ""
+    assert "Collecting study" in idfkit_fs("summary", ran, "--progress").stderr
+
+
+@pytest.mark.parametrize("command", ["status", "run", "summary", "ls", "get", "rm"])
+def test_help_shows_examples_on_lines_of_their_own(command: str) -> None:
+    assert f"\n    idfkit-fs {command} s3://my-bucket/study-001" in idfkit_fs(command, "--help").stdout
+
+
+# Schedulers: the files in examples/array_jobs, with the environment that each sets.
+
+
+def _aws_batch(_url: str, _directory: Path) -> tuple[list[str], int, Callable[[int], dict[str, str]]]:
+    job = json.loads((ARRAY_JOBS / "aws_batch.json").read_text())
+    wanted = botocore.session.get_session().get_service_model("batch").operation_model("SubmitJob").input_shape
+    assert botocore.validate.ParamValidator().validate(job, wanted).generate_report() == ""
+    assert {"onExitCode": "3", "action": "EXIT"} in job["retryStrategy"]["evaluateOnExit"]
+    size = job["arrayProperties"]["size"]
+    return (
+        job["containerOverrides"]["command"],
+        size,
+        lambda index: {"AWS_BATCH_JOB_ARRAY_INDEX": str(index), "AWS_BATCH_JOB_ARRAY_SIZE": str(size)},
+    )
+
+
+def _kubernetes(_url: str, _directory: Path) -> tuple[list[str], int, Callable[[int], dict[str, str]]]:
+    job = yaml.safe_load((ARRAY_JOBS / "kubernetes.yaml").read_text())["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    assert job["completionMode"] == "Indexed" and pod["restartPolicy"] == "Never"
+    ends = [rule for rule in job["podFailurePolicy"]["rules"] if rule["action"] == "FailIndex"]
+    assert ends[0]["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [2, 3]}
+    return container["command"], job["completions"], lambda index: {"JOB_COMPLETION_INDEX": str(index)}
+
+
+def _slurm(url: str, directory: Path) -> tuple[list[str], int, Callable[[int], dict[str, str]]]:
+    text = (ARRAY_JOBS / "slurm.sh").read_text()
+    script = directory / "slurm.sh"
+    script.write_text(text.replace(EXAMPLE_URL, url))
+    _script(directory / "srun", 'shift\nexec "$@"')
+    first, last = re.search(r"^#SBATCH --array=(\d+)-(\d+)$", text, re.MULTILINE).groups()  # type: ignore[union-attr]  # it is there
+    count = int(last) - int(first) + 1
+    return (
+        ["bash", str(script)],
+        count,
+        lambda index: {
+            "SLURM_ARRAY_TASK_ID": str(int(first) + index),
+            "SLURM_ARRAY_TASK_COUNT": str(count),
+            "SLURM_ARRAY_TASK_MIN": first,
+            "SLURM_ARRAY_TASK_MAX": last,
+            "SLURM_ARRAY_TASK_STEP": "1",
+            "SLURM_CPUS_PER_TASK": "2",
+        },
+    )
+
+
+def _script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("scheduler", [_aws_batch, _kubernetes, _slurm])
+def test_array_jobs_run_each_case_once(scheduler: Callable[..., Any], tmp_path: Path, epw: Path) -> None:
+    url, path = tmp_path / "study", tmp_path / "bin"
+    path.mkdir()
+    study = Study(url)
+    study.add_cases(cases(4, epw))
+    command, count, environment = scheduler(str(url), path)
+    _script(path / "idfkit-fs", f'exec "{sys.executable}" -m idfkit_fs "$@"')
+    assert count == 3
+    said = []
+    for index in reversed(range(count)):
+        env = {**os.environ, "PATH": f"{path}{os.pathsep}{os.environ['PATH']}", **environment(index)}
+        arguments = [str(url) if argument == EXAMPLE_URL else argument for argument in command]
+        done = subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert f"Share {index} of 3" in done.stderr
+        said.append(done.stdout)
+    assert said == ["1 case: 1 simulated\n", "1 case: 1 simulated\n", "2 cases: 2 simulated\n"]
+    assert len(study.status().ok) == 4
+
+
+# Signals.
+
+
+def _wait_for(process: subprocess.Popen[str], condition: Callable[[], T]) -> T:
+    while not (found := condition()):
+        try:
+            process.wait(timeout=0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail(f"ended too early: {process.communicate()}")
+    return found
+
+
+def _energyplus(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        found = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in found if "energyplus" in child.name().lower()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.fixture(scope="module")
+def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("long") / "study"
+    Study(directory).add("long", small_office(storeys=3, frequency="Timestep"), weather(), annual=True)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("signals", "ignored", "to_all", "code"),
+    [
+        ([signal.SIGTERM], None, False, 143),
+        ([signal.SIGHUP, signal.SIGTERM], signal.SIGHUP, False, 143),  # as nohup has it
+        ([signal.SIGTERM, signal.SIGTERM, signal.SIGTERM], None, False, 143),
+        ([signal.SIGTERM], None, True, 143),  # as Slurm does
+        ([signal.SIGHUP], None, False, 129),  # as a terminal that is lost
+        ([signal.SIGINT], None, True, 130),  # as a terminal does
+    ],
+    ids=["one", "nohup", "impatient", "slurm", "lost", "ctrl-c"],
+)
+def test_a_signal_leaves_nothing_behind(
+    long_study: Path,
+    tmp_path: Path,
+    signals: list[signal.Signals],
+    ignored: signal.Signals | None,
+    to_all: bool,
+    code: int,
+) -> None:
+    url, temporary = tmp_path / "study", tmp_path / "tmp"
+    shutil.copytree(long_study, url)
+    temporary.mkdir()
+    with inherited_signals(ignored=ignored):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "idfkit_fs", "run", str(url)],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            start_new_session=True,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    running = _wait_for(process, lambda: _energyplus(process))
+    _wait_for(process, lambda: list(temporary.rglob("eplus.eso")))
+
+    sent = time.monotonic()
+    for number in signals:
+        (os.killpg if to_all else os.kill)(process.pid, number)
+    _, said = process.communicate(timeout=30)
+
+    assert process.returncode == code
+    assert said == f"Stopped by {signal.Signals(code - 128).name}; what was under way is still missing\n"
+    assert time.monotonic() - sent < 5
+    assert psutil.wait_procs(running, timeout=5)[1] == []
+    assert list(temporary.iterdir()) == []
+    assert {path.name for path in url.iterdir()} == {"_study"}
+    assert Study(url).status().missing == ("long",)
+
+
+def test_an_upload_that_hangs_delays_no_signal(
+    shaky_place: Place, proxy: FaultProxy, tmp_path: Path, epw: Path
+) -> None:
+    study = Study(shaky_place.url, storage_options=shaky_place.options)
+    study.add_cases(cases(1, epw))
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    options = [part for name, value in shaky_place.options.items() for part in ("-o", f"{name}={json.dumps(value)}")]
+    with inherited_signals():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "idfkit_fs", "run", shaky_place.url, *options],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    _wait_for(process, lambda: _energyplus(process))
+    proxy.rate = 10
+    _wait_for(process, lambda: any(re.match(r"(PUT|POST) \S*/case-00/", line) for line in proxy.request_lines))
+
+    sent = time.monotonic()
+    process.terminate()
+    process.communicate(timeout=30)
+
+    assert process.returncode == 143
+    assert time.monotonic() - sent < 5
+    assert list(temporary.iterdir()) == []
+    proxy.rate = None
+    proxy.drop()
+    assert study.status().missing == ("case-00",)
