@@ -17,7 +17,8 @@ import idfkit_fs
 from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
-from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
+from idfkit_fs.runs.draft import DRAFT_NAME
+from idfkit_fs.runs.publish import Publication, record_of
 
 
 def names_at(place: Place) -> list[str]:

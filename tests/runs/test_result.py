@@ -72,7 +72,7 @@ def test_it_shows_itself_without_secrets(s3_place: Place, local_run: SimulationR
 
 
 def test_nothing_there(place: Place) -> None:
-    with pytest.raises(RunNotFoundError, match="Nothing stands here") as caught:
+    with pytest.raises(RunNotFoundError, match="Nothing exists here") as caught:
         open_result(place.joinpath("case-1").url, storage_options=place.options)
     assert isinstance(caught.value, FileNotFoundError)
     assert caught.value.filename.endswith("case-1")
