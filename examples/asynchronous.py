@@ -1,9 +1,9 @@
-"""Several cases at once from an asyncio program: simulated and published side by side, their errors read as they come.
+"""Simulate and publish several cases in parallel from an asyncio program, and read the errors of each.
 
     python asynchronous.py s3://my-bucket/study-001
     python asynchronous.py results
 
-The event loop stays free while EnergyPlus runs and while files travel. Cancelling a task stops its EnergyPlus.
+The event loop is not blocked while EnergyPlus runs or while files are uploaded. Cancelling a task stops its EnergyPlus.
 
 Needs `pip install "idfkit-fs[energyplus]"` and the extra of your store: `s3`, `gcs` or `azure`.
 """
@@ -18,12 +18,12 @@ from small_office import failing_model, one_zone, small_office, weather
 
 import idfkit_fs
 
-AT_ONCE = asyncio.Semaphore(2)  # about as many as the machine has cores
+PARALLEL = asyncio.Semaphore(2)  # about the number of cores of the machine
 
 
 async def run(url: str, model: IDFDocument) -> idfkit_fs.RunResult:
-    """Simulate and publish one case, then tell how it went."""
-    async with AT_ONCE:
+    """Simulate and publish one case, then print its errors."""
+    async with PARALLEL:
         result = await idfkit_fs.async_simulate(model, weather(), output_dir=url, annual=True, overwrite=True)
     report = await result.async_errors()
     state = "succeeded" if result.success else "failed"
@@ -34,7 +34,7 @@ async def run(url: str, model: IDFDocument) -> idfkit_fs.RunResult:
 
 
 async def main(study: str) -> None:
-    """Run three cases; one of them is meant to fail, which leaves the others alone."""
+    """Run three cases; one of them fails on purpose, which does not affect the others."""
     cases = {"office": small_office(), "room": one_zone(), "broken": failing_model()}
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(run(f"{study}/{name}", model)) for name, model in cases.items()]

@@ -1,16 +1,16 @@
-"""A run in Azure Blob Storage, and a table of it read with pandas.
+"""Publish a run in Azure Blob Storage, and read one of its tables with pandas.
 
     export AZURE_STORAGE_CONNECTION_STRING="DefaultEndpointsProtocol=https;AccountName=...;AccountKey=..."
     python azure_blob.py abfs://my-container/study-001/case-42
 
-or `AZURE_STORAGE_ACCOUNT_NAME` instead, alone (then the login of `az login`, of a managed identity or of VS Code is
-used) or with `AZURE_STORAGE_ACCOUNT_KEY` or `AZURE_STORAGE_SAS_TOKEN`. The container must exist. With Azurite, the
-connection string names its `BlobEndpoint`.
+Instead of the connection string you can set `AZURE_STORAGE_ACCOUNT_NAME`, with `AZURE_STORAGE_ACCOUNT_KEY` or
+`AZURE_STORAGE_SAS_TOKEN`, or alone: then the login of `az login`, of a managed identity or of VS Code is used. The
+container must exist. For Azurite, the connection string contains its `BlobEndpoint`.
 
 Needs `pip install "idfkit-fs[azure,energyplus]" pandas`.
 """
 
-# Do not call a script of your own azure.py: Python would import it in place of Azure's package.
+# Do not name your own script azure.py: Python would import it instead of Azure's package.
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ import idfkit_fs
 
 
 def azure_options() -> dict[str, str | bool]:
-    """Storage options from the environment; adlfs would find these variables by itself, too."""
+    """Get storage options from the environment; adlfs also finds these variables by itself."""
     if text := os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
         return {"connection_string": text}
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
         sys.exit(__doc__)
-    return {"account_name": account, "anon": False}  # anon=False: ask Azure's chain where no key is given
+    return {"account_name": account, "anon": False}  # anon=False: use Azure's default credentials if no key is set
 
 
 def main(url: str) -> None:
-    """Simulate a year, publish it, and read it back."""
+    """Run an annual simulation, publish it, and read it back."""
     options = azure_options()
     idfkit_fs.simulate(one_zone(), weather(), output_dir=url, storage_options=options, annual=True, overwrite=True)
 

@@ -1,4 +1,4 @@
-"""A run in Google Cloud Storage, and a table of it read with pandas.
+"""Publish a run in Google Cloud Storage, and read one of its tables with pandas.
 
     gcloud auth application-default login
     python gcs.py gs://my-bucket/study-001/case-42
@@ -6,8 +6,8 @@
     python gcs.py gs://my-bucket/study-001/case-42 --token service-account.json
     STORAGE_EMULATOR_HOST=http://127.0.0.1:4443 python gcs.py gs://my-bucket/case-42 --token anon
 
-The bucket must exist. With an emulator, also set `GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT=false`, or gcsfs asks Google about
-the bucket.
+The bucket must exist. For an emulator, also set `GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT=false`; otherwise gcsfs asks Google
+about the bucket.
 
 Needs `pip install "idfkit-fs[gcs,energyplus]" pandas`.
 """
@@ -23,7 +23,7 @@ import idfkit_fs
 
 
 def main() -> None:
-    """Simulate a year, publish it, and read it back."""
+    """Run an annual simulation, publish it, and read it back."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", help="such as gs://my-bucket/study-001/case-42")
     parser.add_argument("--token", default="google_default", help="a key file, 'anon', 'cloud', ... (%(default)s)")

@@ -1,9 +1,9 @@
-"""An S3-compatible store such as MinIO, SeaweedFS, Ceph or Cloudflare R2: by URL, by idfkit's arguments, and by pandas.
+"""Use an S3-compatible store (MinIO, SeaweedFS, Ceph, Cloudflare R2): by URL, by idfkit's arguments, and by pandas.
 
     export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
     python minio.py http://127.0.0.1:9000 my-bucket
 
-The bucket must exist. With `AWS_ENDPOINT_URL` set, code needs no options at all; this example gives them explicitly.
+The bucket must exist. If `AWS_ENDPOINT_URL` is set, no options are needed; this example passes them explicitly.
 
 Needs `pip install "idfkit-fs[s3,energyplus]" pandas`.
 """
@@ -21,7 +21,7 @@ import idfkit_fs
 
 
 def main(endpoint_url: str, bucket: str) -> None:
-    """Run a year twice, once for each way to name the store, and read a table with pandas."""
+    """Run two annual simulations, one for each way to specify the store, and read a table with pandas."""
     key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
 
     # A URL and storage options, as pandas, dask and xarray take them.
@@ -30,7 +30,7 @@ def main(endpoint_url: str, bucket: str) -> None:
     idfkit_fs.simulate(one_zone(), weather(), output_dir=url, storage_options=options, annual=True, overwrite=True)
     print(idfkit_fs.open_result(url, storage_options=options))
 
-    # The arguments of idfkit's own S3FileSystem, which this class replaces.
+    # This class takes the arguments of idfkit's own S3FileSystem.
     fs = idfkit_fs.S3FileSystem(
         bucket,
         prefix="minio-example/",
@@ -41,7 +41,7 @@ def main(endpoint_url: str, bucket: str) -> None:
     simulate(one_zone(), weather(), output_dir="by-class", annual=True, energyplus=energyplus(), fs=fs)
     print(*fs.glob("by-class", "*.sql"), sep="\n")
 
-    # Anything that takes a URL and storage options reads the same files: here the sizing of the zone by pandas.
+    # Every tool that takes a URL and storage options reads the same files: here pandas reads the zone sizing.
     sizing = pd.read_csv(fs.url("by-class/eplusZsz.csv"), storage_options=fs.storage_options, index_col="Time")
     loads = sizing.filter(regex=r"WINTER:Des Heat Load|SUMMER:Des Sens Cool Load").loc["Peak"]
     print("Design loads of the zone")

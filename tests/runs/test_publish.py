@@ -1,4 +1,4 @@
-"""Publishing: what goes up, in which order, and what happens when it breaks off."""
+"""Publishing: what is uploaded, in which order, and what happens if that fails."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from support.servers import Store
 import idfkit_fs
 from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs._outputs.sidecars import SIDECARS
-from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
-from idfkit_fs.runs.publish import DRAFT_NAME, Publication, record_of
+from idfkit_fs._util import files
+from idfkit_fs.errors import DamagedRunError, LocationError, PublishError, RunExistsError, RunNotFoundError
+from idfkit_fs.runs import transfer
+from idfkit_fs.runs.draft import DRAFT_NAME
+from idfkit_fs.runs.publish import Publication, record_of
 
 
 def names_at(place: Place) -> list[str]:
@@ -213,6 +216,49 @@ def test_a_result_that_is_elsewhere_already_is_refused(s3_place: Place, local_ru
     result = publish(local_run, s3_place.url, storage_options=s3_place.options)
     with pytest.raises(TypeError, match="another filesystem"):
         publish(result, s3_place.joinpath("copy").url, storage_options=s3_place.options)
+
+
+def test_a_run_at_a_url_is_refused(s3_place: Place, local_run: SimulationResult) -> None:
+    """Its files could not be listed as those of a local directory: an empty run would be published."""
+    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    with pytest.raises(LocationError, match="local directory of a run, not a URL"):
+        publish(s3_place.url, s3_place.joinpath("copy").url, storage_options=s3_place.options)
+
+
+def test_a_file_url_names_a_local_directory(s3_place: Place, local_run: SimulationResult) -> None:
+    result = publish(Path(local_run.run_dir).as_uri(), s3_place.url, storage_options=s3_place.options)
+    assert result.record is not None and result.record.file("eplus.sql") is not None
+
+
+def test_a_run_with_a_damaged_record_is_replaced_only_when_asked(s3_place: Place, local_run: SimulationResult) -> None:
+    FsspecFileSystem.from_url(s3_place.url, **s3_place.options).write_text("run.json", "{")
+    with pytest.raises(RunExistsError, match=r"record cannot be used .*overwrite=True"):
+        publish(local_run, s3_place.url, storage_options=s3_place.options)
+    assert publish(local_run, s3_place.url, storage_options=s3_place.options, overwrite=True).success
+
+
+def test_the_database_is_hashed_once(
+    tmp_path: Path, local_run: SimulationResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+
+    def digest_of(local: Path) -> tuple[int, str]:
+        hashed.append(local.name)
+        return files.digest_of(local)
+
+    monkeypatch.setattr(transfer, "digest_of", digest_of)
+    published = publish(local_run, tmp_path / "published").record
+    assert published is not None
+    assert sorted(hashed) == [entry.name for entry in published.files]
+
+
+def test_a_copy_within_a_store_is_a_run_of_its_own(place: Place, local_run: SimulationResult) -> None:
+    source = publish(local_run, place.joinpath("case-1").url, storage_options=place.options)
+    target = FsspecFileSystem.from_url(place.joinpath("case-2").url, **place.options)
+    copy = Publication(target, None, (), False, False).copy(source)
+    assert source.record is not None and copy.record is not None
+    assert copy.record.id != source.record.id and copy.record.files == source.record.files
+    assert copy.errors == source.errors
 
 
 def test_a_missing_bucket_is_named(moto: Store, local_run: SimulationResult) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import pickle
+import pydoc
 import sqlite3
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def test_it_shows_itself_without_secrets(s3_place: Place, local_run: SimulationR
 
 
 def test_nothing_there(place: Place) -> None:
-    with pytest.raises(RunNotFoundError, match="Nothing stands here") as caught:
+    with pytest.raises(RunNotFoundError, match="Nothing exists here") as caught:
         open_result(place.joinpath("case-1").url, storage_options=place.options)
     assert isinstance(caught.value, FileNotFoundError)
     assert caught.value.filename.endswith("case-1")
@@ -84,6 +85,26 @@ def test_a_directory_that_is_no_run(place: Place) -> None:
         open_result(place.url, storage_options=place.options)
     with pytest.raises(RunNotFoundError, match="holds no run"):
         open_result(place.url, storage_options=place.options, require_record=False)
+
+
+def test_a_study_is_not_a_run(place: Place) -> None:
+    FsspecFileSystem.from_url(place.url, **place.options).write_text("_study/study.json", "{}")
+    with pytest.raises(RunNotFoundError, match="This is a study, not a run"):
+        open_result(place.url, storage_options=place.options)
+
+
+def test_a_directory_of_runs_names_one(place: Place) -> None:
+    fs = FsspecFileSystem.from_url(place.url, **place.options)
+    fs.write_text("notes/read me.txt", "x")
+    fs.write_text("case #1/run.json", "{}")
+    with pytest.raises(RunNotFoundError, match=r"holds runs.* such as \.\.\./case #1"):
+        open_result(place.url, storage_options=place.options)
+
+
+@pytest.mark.parametrize("name", ["sql", "errors", "csv", "html", "eso", "mtr", "variables"])
+def test_help_of_an_async_method_says_what_it_does(name: str) -> None:
+    described = pydoc.render_doc(getattr(RunResult, f"async_{name}"), renderer=pydoc.plaintext)
+    assert "without blocking the event loop" in described and "Raises:" in described
 
 
 def test_a_run_without_record_opens_only_when_asked(s3_place: Place, local_run: SimulationResult) -> None:

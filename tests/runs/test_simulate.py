@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import os
+import pydoc
 import re
 import subprocess
 import sys
@@ -164,6 +166,14 @@ def test_missing_energyplus_leaves_nothing(
 
 def test_the_energyplus_of_the_extra_is_found(s3_place: Place, model: IDFDocument) -> None:
     assert simulate(model, output_dir=s3_place.url, storage_options=s3_place.options, **DESIGN_DAY).success
+
+
+@pytest.mark.parametrize("function", [simulate, async_simulate])
+def test_help_describes_every_argument(function: Any) -> None:
+    described = pydoc.render_doc(function, renderer=pydoc.plaintext)
+    arguments = described.partition("Args:")[2].partition("Returns:")[0]
+    for name in inspect.signature(function).parameters:
+        assert f"{name}: " in arguments
 
 
 def test_a_misspelt_keyword_is_told_before_anything(model: IDFDocument) -> None:

@@ -1,0 +1,211 @@
+"""Transfer the files of a run to a store: in parallel, with one progress bar, in bounded memory."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fsspec.callbacks import Callback
+
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.files import digest_of
+from idfkit_fs._util.progress import byte_progress_bar
+from idfkit_fs._util.urls import last_name
+from idfkit_fs.errors import DamagedRunError
+from idfkit_fs.runs.files import RunFileSystem
+from idfkit_fs.runs.record import RecordedFile
+
+__all__ = ["LocalFile", "PublishedFile", "SourceFile", "raise_if_stopped", "transfer"]
+
+_THREADS = 16
+# Each upload holds up to this much of a file in memory; larger files are sent in parts, one file at a time.
+_LARGE = 4 * 2**20
+
+
+class SourceFile(Protocol):
+    """A file to publish, and where it comes from."""
+
+    @property
+    def name(self) -> str:
+        """Path within the run."""
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the file is sent in parts, which take memory, so that only one such file is sent at a time."""
+
+    def send(self, fs: FsspecFileSystem, advance: Callable[[int], Any]) -> RecordedFile:
+        """Transfer the file, and call *advance* with the number of bytes that were sent since its last call.
+
+        Returns:
+            The entry for the run's record.
+        """
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file on this machine.
+
+    Attributes:
+        name: Path within the run.
+        path: The local file.
+    """
+
+    name: str
+    path: Path
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self.path.stat().st_size
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the file is sent in parts."""
+        return self.size > _LARGE
+
+    @functools.cached_property
+    def entry(self) -> RecordedFile:
+        """Name, size and hash of the file, which is read once for this."""
+        size, sha256 = digest_of(self.path)
+        return RecordedFile(name=self.name, size=size, sha256=sha256)
+
+    def send(self, fs: FsspecFileSystem, advance: Callable[[int], Any]) -> RecordedFile:
+        """Upload the file."""
+        _upload(self.path, self.entry, fs, advance)
+        return self.entry
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of a run that is published already.
+
+    Attributes:
+        run: The files of that run.
+        entry: The file's entry in that run's record.
+        same_store: Whether the copy goes to the same store, which can then make it by itself.
+    """
+
+    run: RunFileSystem
+    entry: RecordedFile
+    same_store: bool
+
+    @property
+    def name(self) -> str:
+        """Path within the run."""
+        return self.entry.name
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self.entry.size
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the file is sent in parts; one that is copied within a store is not."""
+        return self.size > _LARGE and not self.same_store
+
+    def send(self, fs: FsspecFileSystem, advance: Callable[[int], Any]) -> RecordedFile:
+        """Copy the file within the store if that is possible, else through this machine.
+
+        Raises:
+            DamagedRunError: If the file differs from its record.
+        """
+        if self.same_store:
+            fs.copy_from(self.run, self.name, self.name)
+            if fs.version(self.name).size not in (None, self.size):
+                raise DamagedRunError.for_url(self.run.url(self.name))
+            advance(self.size)
+        else:
+            with self.run.local_copy(self.name) as local:
+                _upload(local, self.entry, fs, advance)
+        return self.entry
+
+
+def transfer(
+    files: Sequence[SourceFile], fs: FsspecFileSystem, stop: threading.Event, progress: bool
+) -> tuple[RecordedFile, ...]:
+    """Transfer files in parallel: small ones in a pool of threads, and at the same time the large ones in this thread.
+
+    Args:
+        files: The files.
+        fs: The filesystem that takes them, by their names.
+        stop: Set it from another thread to stop before the next file.
+        progress: Whether to show a bar.
+
+    Returns:
+        The entries for the record, sorted by name.
+
+    Raises:
+        InterruptedError: If *stop* was set.
+        StoreError: If the store failed. No transfer is running any more when an error is raised.
+    """
+    errors: list[BaseException] = []
+    total = sum(file.size for file in files)
+    with (
+        byte_progress_bar(total, f"Publishing {last_name(fs.url())}", progress) as advance,
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="idfkit-fs-publish") as pool,
+    ):
+
+        def send(file: SourceFile) -> RecordedFile | None:
+            if errors:  # of another file
+                return None
+            try:
+                raise_if_stopped(stop)
+                return file.send(fs, advance)
+            except BaseException as exc:  # noqa: BLE001 - raised below, when no transfer is running any more
+                errors.append(exc)
+                return None
+
+        small = [pool.submit(send, file) for file in files if not file.is_large]
+        large = [send(file) for file in files if file.is_large]
+    if errors:
+        raise errors[0]
+    entries = [entry for entry in (*large, *(future.result() for future in small)) if entry is not None]
+    return tuple(sorted(entries, key=lambda entry: entry.name))
+
+
+def raise_if_stopped(stop: threading.Event) -> None:
+    """Raise an error once an event is set.
+
+    Raises:
+        InterruptedError: If it is.
+    """
+    if stop.is_set():
+        raise InterruptedError("stopped before all files were sent")
+
+
+def _upload(local: Path, entry: RecordedFile, fs: FsspecFileSystem, advance: Callable[[int], Any]) -> None:
+    counter = _Counter(advance)
+    fs.upload(local, entry.name, callback=counter)
+    counter.absolute_update(entry.size)
+
+
+class _Counter(Callback):
+    """Reports the bytes of one file as they are sent; an upload that starts again is counted again from zero."""
+
+    def __init__(self, advance: Callable[[int], Any]) -> None:
+        super().__init__()
+        self._advance = advance
+
+    def set_size(self, size: int) -> None:
+        """Start to count; fsspec's uploads call this first."""
+        super().set_size(size)
+        self.absolute_update(0)
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Count more bytes."""
+        self.value += inc
+        self._advance(inc)
+
+    def absolute_update(self, value: int) -> None:
+        """Count up, or down, to a number of bytes."""
+        self.relative_update(value - self.value)
