@@ -275,13 +275,14 @@ class Publication:
                     counted(count)
 
                 _, sha256 = digest_of(directory / sql)
-                names = write_sidecars(directory / sql, sha256, aside, wanted, done)
+                footers = write_sidecars(directory / sql, sha256, aside, wanted, done)
         except InterruptedError:
             raise
         except Exception as exc:  # noqa: BLE001 - they only make reading quicker, so the run is published without
             logger.warning("the sidecars of %s could not be written: %s", redact(self.fs.url()), exc)
             return record, {}
-        return record.model_copy(update={"sql_sha256": sha256}), {name: aside / name for name in names}
+        complete = record.model_copy(update={"sql_sha256": sha256, "sidecar_footers": footers})
+        return complete, {name: aside / name for name in footers}
 
     def _commit(
         self, record: RunRecord, transfer: Callable[[], tuple[RecordedFile, ...]], stop: threading.Event

@@ -188,7 +188,7 @@ def test_an_overwrite_between_footer_and_values_is_noticed(
     moto.raw.put(key, (large_run / LARGE).read_bytes())
     fresh = opened(large_place)
     pd.testing.assert_frame_equal(fresh.timeseries(**SERIES), expected, check_exact=True)
-    assert fresh.data._sidecars is not None
+    assert fresh.data.uses_sidecars
 
 
 def test_an_overwrite_of_the_times_alone_is_noticed(
