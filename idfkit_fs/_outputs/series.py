@@ -168,8 +168,9 @@ def matcher(name: str) -> Callable[[str], bool]:
     """
     if not isinstance(name, str):
         raise TypeError(f"a name must be a str, not {type(name).__name__}")
-    pattern = re.compile(".*".join(map(re.escape, name.strip().split("*"))), re.IGNORECASE | re.DOTALL)
-    return lambda text: pattern.fullmatch(text.strip()) is not None
+    meant = ".*".join(map(re.escape, name.strip().split("*")))
+    pattern = re.compile(rf"\s*{meant}\s*", re.IGNORECASE | re.DOTALL)
+    return lambda text: pattern.fullmatch(text) is not None
 
 
 def not_reported(name: str, known: Iterable[str], what: str) -> NotReportedError:

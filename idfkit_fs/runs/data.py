@@ -58,11 +58,6 @@ class RunData:
     def __reduce__(self) -> Any:
         return RunData, (self._files, self._record, self._sql)
 
-    @property
-    def uses_sidecars(self) -> bool:
-        """Whether the next question goes to the sidecars: the run has some, and none was unusable so far."""
-        return self._sidecars is not None
-
     def find(self, variables: Names, keys: Names | None = None, frequency: str | None = None) -> list[Series]:
         """The series that match; arguments and errors as in [choose][idfkit_fs._outputs.series.choose]."""
         wanted = None if frequency is None else parse_frequency(frequency)
