@@ -70,8 +70,7 @@ def _read(files: RunFileSystem, file: RecordedFile, ranges: Sequence[Range]) -> 
         raise
     # A server without ranges sends the whole file.
     parts = [
-        part[start:stop] if len(part) == file.size else part
-        for part, (start, stop) in zip(parts, ranges, strict=True)
+        part[start:stop] if len(part) == file.size else part for part, (start, stop) in zip(parts, ranges, strict=True)
     ]
     if [len(part) for part in parts] != [stop - start for start, stop in ranges]:
         raise DamagedRunError.for_url(files.url(file.name))
