@@ -91,11 +91,16 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest(twins: Twins, way
 
 def test_a_frequency_at_which_it_is_not_reported(twins: Twins) -> None:
     for result in twins("everything"):
-        with pytest.raises(NotReportedError, match=f"'{METER}' is not reported at the frequency 'detailed'; it is reported at timestep, hourly, daily"):
+        with pytest.raises(
+            NotReportedError,
+            match=f"'{METER}' is not reported at the frequency 'detailed'; it is reported at timestep, hourly, daily",
+        ):
             result.timeseries(METER, frequency="Each Call")
         with pytest.raises(NotReportedError, match="'Qqq'"):
             result.timeseries("Qqq", frequency="hourly")
-    with pytest.raises(NotReportedError, match=f"'{TEMPERATURE}' is not reported at the frequency 'daily'; it is reported at hourly"):
+    with pytest.raises(
+        NotReportedError, match=f"'{TEMPERATURE}' is not reported at the frequency 'daily'; it is reported at hourly"
+    ):
         twins("office")[0].timeseries(TEMPERATURE, frequency="daily")
 
 
