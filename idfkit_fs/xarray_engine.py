@@ -1,8 +1,8 @@
-"""The engine ``energyplus`` of xarray: the series of a run as a dataset, of which only what is asked for is read.
+"""The engine ``energyplus`` of xarray: the series of a run as a dataset that reads values only when they are needed.
 
     xr.open_dataset("s3://bucket/study-001/case-42", engine="energyplus", storage_options={...})
 
-xarray finds it by its entry point.
+xarray finds it by an entry point.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["EnergyPlusBackend"]
 
-# How many values dask is told to read at once (16 MiB).
+# How many values are in one of the chunks that dask prefers (16 MiB).
 _CHUNK = 2**21
 
 
 class EnergyPlusBackend(BackendEntrypoint):
-    """Reads runs of EnergyPlus, and their ``.sql`` files.
+    """Opens runs of EnergyPlus, and their ``.sql`` files.
 
-    Each output variable is an array with the dimensions ``key`` and ``time``; meters, and what is reported of the whole
-    site, have ``time`` alone. ``key`` holds the key values of all variables, and is NaN where a variable has no such
-    key. Times are the ends of intervals, in local standard time.
+    Each output variable is an array with the dimensions ``key`` and ``time``; meters, and variables of the whole site,
+    have only ``time``. ``key`` holds the key values of all variables; an array is NaN for a key that its variable does
+    not have. Times are the ends of intervals, in local standard time.
 
-    Opening reads what the run says of its series, and the times; an array reads its values, of the keys that are
-    selected, when they are needed. A run with sidecars is read by ranges; of a ``.sql`` a local copy is kept.
+    Opening reads the names of the series, and the times. An array reads its values when they are needed, and only
+    those of the selected keys. A run with sidecars is read by ranges; a ``.sql`` file is copied to the cache.
 
     Examples:
         >>> ds = xr.open_dataset("s3://bucket/study-001/case-42", engine="energyplus")  # doctest: +SKIP
@@ -52,7 +52,7 @@ class EnergyPlusBackend(BackendEntrypoint):
     description = "Runs of EnergyPlus, by idfkit-fs"
     supports_groups = True
 
-    def open_dataset(  # type: ignore[override]  # xarray looks the parameters up by their names
+    def open_dataset(  # type: ignore[override]  # xarray finds the parameters by their names
         self,
         filename_or_obj: Location,
         *,
@@ -66,23 +66,24 @@ class EnergyPlusBackend(BackendEntrypoint):
         Args:
             filename_or_obj: The URL or path of a run that was published, or of a ``.sql`` file.
             drop_variables: Names of variables to leave out.
-            frequency: The reporting frequency; needed where there are several.
-            environment: Names of environments; None for the run periods. Where there are several, they are a
-                coordinate of the times.
-            storage_options: What the store's fsspec class takes.
+            frequency: The reporting frequency; required if the run reports at several.
+            environment: Names of environments; None for the run periods. If there are several, the dataset has the
+                coordinate ``environment`` along ``time``.
+            storage_options: Options of the backend's fsspec class.
 
         Returns:
             The dataset.
 
         Raises:
             ValueError: If the run reports at several frequencies and none is given.
-            NotReportedError: If it reports nothing over time, or nothing at this frequency.
+            NotReportedError: If the run reports no series, or none at this frequency.
+            RunNotFoundError: If there is no run at the URL.
         """
         data = _open(filename_or_obj, storage_options)
         series = data.find("*", frequency=frequency)
         return _dataset(data, series, environment, _names(drop_variables))
 
-    def open_groups_as_dict(  # type: ignore[override]  # likewise
+    def open_groups_as_dict(  # type: ignore[override]  # as above
         self,
         filename_or_obj: Location,
         *,
@@ -90,7 +91,7 @@ class EnergyPlusBackend(BackendEntrypoint):
         environment: Names | None = None,
         storage_options: dict[str, Any] | None = None,
     ) -> dict[str, xr.Dataset]:
-        """Open all series, as one dataset a reporting frequency; arguments as in ``open_dataset``."""
+        """Open all series, as one dataset per reporting frequency; arguments as in ``open_dataset``."""
         data = _open(filename_or_obj, storage_options)
         catalog = data.catalog()
         reported = [name for name in FREQUENCIES if any(series.frequency == name for series in catalog)]
@@ -98,11 +99,11 @@ class EnergyPlusBackend(BackendEntrypoint):
         groups = {"/": xr.Dataset()}
         for name in reported:
             series = [each for each in catalog if each.frequency == name]
-            with contextlib.suppress(NotReportedError):  # as an annual value of a design day
+            with contextlib.suppress(NotReportedError):  # such as annual values of a design day
                 groups[f"/{name}"] = _dataset(data, series, environment, drop)
         return groups
 
-    def open_datatree(  # type: ignore[override]  # likewise
+    def open_datatree(  # type: ignore[override]  # as above
         self,
         filename_or_obj: Location,
         *,
@@ -110,7 +111,7 @@ class EnergyPlusBackend(BackendEntrypoint):
         environment: Names | None = None,
         storage_options: dict[str, Any] | None = None,
     ) -> xr.DataTree:
-        """Open all series, as a tree with one group a reporting frequency; arguments as in ``open_dataset``."""
+        """Open all series, as a tree with one group per reporting frequency; arguments as in ``open_dataset``."""
         groups = self.open_groups_as_dict(
             filename_or_obj,
             drop_variables=drop_variables,
@@ -120,7 +121,7 @@ class EnergyPlusBackend(BackendEntrypoint):
         return xr.DataTree.from_dict(groups)
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether a file is one that nothing else of xarray's would open: an ``.sql``."""
+        """Whether xarray uses this engine without ``engine=``: for a ``.sql`` file, which no other engine opens."""
         named = isinstance(filename_or_obj, (str, os.PathLike, UPathLike))
         return named and to_text(filename_or_obj).endswith(".sql")
 
@@ -129,18 +130,18 @@ def _names(names: str | Iterable[str] | None) -> set[str]:
     return {names} if isinstance(names, str) else {*(names or ())}
 
 
-def _open(place: Location, storage_options: dict[str, Any] | None) -> RunData:
-    # Here, because xarray imports this module with the first file of any kind that it opens.
+def _open(url: Location, storage_options: dict[str, Any] | None) -> RunData:
+    # Imported here, because xarray imports this module when it opens its first file of any kind.
     from idfkit_fs._fs.sync import FsspecFileSystem
     from idfkit_fs.runs.data import RunData
     from idfkit_fs.runs.files import RunFileSystem
     from idfkit_fs.runs.result import open_result
 
-    text = to_text(place)
+    text = to_text(url)
     if not text.endswith(".sql"):
-        return open_result(place, storage_options=storage_options).data
-    if isinstance(place, UPathLike):
-        fs = FsspecFileSystem.from_upath(place.parent)
+        return open_result(url, storage_options=storage_options).data
+    if isinstance(url, UPathLike):
+        fs = FsspecFileSystem.from_upath(url.parent)
     else:
         fs = FsspecFileSystem.from_url(repair(text).rpartition("/")[0] or ".", **(storage_options or {}))
     return RunData(RunFileSystem.of(fs, None), None, text.rpartition("/")[2])
@@ -156,7 +157,7 @@ def _dataset(data: RunData, series: Sequence[Series], environment: Names | None,
     if when.has_several_environments:
         coordinates["environment"] = ("time", when.environments)
     variables = {array.name: _variable(data, array, keys, period, when) for array in arrays}
-    return xr.Dataset(variables, {name: told for name, told in coordinates.items() if name not in drop})
+    return xr.Dataset(variables, {name: each for name, each in coordinates.items() if name not in drop})
 
 
 def _variable(data: RunData, array: Array, keys: list[str], period: Period, when: Values) -> xr.Variable:
@@ -169,7 +170,7 @@ def _variable(data: RunData, array: Array, keys: list[str], period: Period, when
 
 
 class _LazySeries(BackendArray):
-    """Series of a variable, keys x times, that are read when they are indexed."""
+    """The series of a variable, of the shape keys x times, that are read when they are indexed."""
 
     dtype = np.dtype(float)
 

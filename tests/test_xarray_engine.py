@@ -130,7 +130,9 @@ def test_several_frequencies_need_a_choice(published: Place) -> None:
         opened(published)
     with pytest.raises(ValueError, match="did you mean 'hourly'"):
         opened(published, frequency="hurly")
-    with pytest.raises(NotReportedError, match=r"is not reported daily, but hourly, monthly"):
+    with pytest.raises(
+        NotReportedError, match=r"is not reported at the frequency 'daily'; it is reported at hourly, monthly"
+    ):
         opened(published, frequency="daily")
 
 

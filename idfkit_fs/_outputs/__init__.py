@@ -1,1 +1,1 @@
-"""What a run's outputs say: EnergyPlus's database, and the Parquet sidecars that are made from it."""
+"""Read a run's outputs: EnergyPlus's database, and the Parquet sidecars that are made from it."""

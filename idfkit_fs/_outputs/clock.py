@@ -1,4 +1,4 @@
-"""When EnergyPlus's values hold: the database's time steps as timestamps, period by period. No I/O.
+"""The times of EnergyPlus's values: the database's time steps as timestamps, for each period. No I/O.
 
 A timestamp is the end of its interval, in local standard time, as EnergyPlus reports it (Output Details and Examples,
 "eplusout.eso"): daylight saving time shifts schedules, not the clock of the outputs.
@@ -21,7 +21,7 @@ Times = npt.NDArray[np.datetime64]
 _Numbers = npt.NDArray[np.float64]
 _Flags = npt.NDArray[np.bool_]
 
-# Of a design day no year is told. This one is idfkit's too.
+# EnergyPlus reports no year for a design day. idfkit uses this one too.
 _YEAR_OF_NO_YEAR = 2017
 _HALF_A_DAY = np.timedelta64(12, "h")
 _STEPS_AND_DAYS, _MONTH, _RUN_PERIOD, _ANNUAL = (-1, 0, 1, 2), 3, 4, 5
@@ -29,7 +29,7 @@ _UNKNOWN = Environment("", False)
 
 
 class Steps(NamedTuple):
-    """The columns of the database's table ``Time``, in its order; what is not told is NaN."""
+    """The columns of the database's table ``Time``, in the order of its rows; NaN for NULL."""
 
     number: _Numbers
     year: _Numbers
@@ -49,10 +49,10 @@ class Timeline:
     """The rows of one table of series.
 
     Attributes:
-        times: The end of each interval; NaT where EnergyPlus does not tell.
-        environments: Which environment each row is of, as a number in *names*.
+        times: The end of each interval; NaT if EnergyPlus does not report it.
+        environments: The environment of each row, as an index into *names*.
         names: The environments' names.
-        row_of: For each ``TimeIndex`` the row, or -1; the last stands for all that are larger.
+        row_of: For each ``TimeIndex`` the row, or -1; the last element is for all larger ones.
     """
 
     times: Times
@@ -73,15 +73,15 @@ class Timeline:
 def timelines(
     rows: Sequence[Sequence[Any]], timestep: float, environments: Mapping[int, Environment]
 ) -> dict[tuple[str, bool], Timeline]:
-    """The rows of each table that a database may have, by frequency and whether it is of sizing periods.
+    """The rows of each table that a database has, by frequency and whether it is for sizing periods.
 
-    Days of warm-up, which EnergyPlus reports if it is asked to (Output:Diagnostics, ReportDuringWarmup), are left out.
+    Warm-up days, which EnergyPlus reports only on request (Output:Diagnostics, ReportDuringWarmup), are left out.
 
     Args:
         rows: The table ``Time`` in the order of its index, with the columns of
             [Steps][idfkit_fs._outputs.clock.Steps].
-        timestep: Minutes of a zone time step; 0 if it is not known.
-        environments: The environments by their index.
+        timestep: Minutes of a zone time step; 0 if unknown.
+        environments: The environments by their index in the database.
 
     Returns:
         Timelines that have at least one row.
@@ -101,10 +101,10 @@ def timelines(
 
 
 def _at(steps: Steps, frequency: str, timestep: float) -> _Flags:
-    """Which steps a frequency is reported at."""
+    """Which steps are reported at a frequency."""
     of_kind: _Flags = np.isin(steps.interval_type, FREQUENCIES[frequency].intervals)
     if frequency == "timestep" and timestep:
-        # The steps of the HVAC system are of the same kind, but may be shorter.
+        # Steps of the HVAC system have the same type, but may be shorter.
         of_kind &= steps.interval == timestep
     return of_kind
 
@@ -112,7 +112,7 @@ def _at(steps: Steps, frequency: str, timestep: float) -> _Flags:
 def _timeline(
     steps: Steps, times: Times, chosen: npt.NDArray[np.intp], environments: Mapping[int, Environment]
 ) -> Timeline:
-    # Where HVAC steps are shorter than the zone's, the last of them ends with it; that is one row.
+    # If HVAC steps are shorter than the zone's, the last of them ends at the same time as the zone's; this is one row.
     moments = np.stack([np.nan_to_num(steps.environment[chosen]), times[chosen].astype(np.int64)], axis=1)
     distinct, first, row = np.unique(moments.astype(np.int64), axis=0, return_index=True, return_inverse=True)
     indexes, numbers = np.unique(distinct[:, 0], return_inverse=True)
@@ -134,7 +134,7 @@ def _times(steps: Steps) -> Times:
     annual = steps.interval_type == _ANNUAL
     times[annual] = (year[annual] + 1 - 1970).astype("datetime64[Y]").astype(times.dtype)
     for index in np.flatnonzero(steps.interval_type == _RUN_PERIOD):
-        # It has no date of its own: it ends with the last step, day or month of its environment, where one is reported.
+        # It has no date of its own: use the last step, day or month of its environment, if one is reported.
         mine = steps.environment == steps.environment[index]
         for kinds in (_STEPS_AND_DAYS, (_MONTH,)):
             within = mine & np.isin(steps.interval_type, kinds)
@@ -145,7 +145,7 @@ def _times(steps: Steps) -> Times:
 
 
 def _warming_up(steps: Steps, times: Times) -> _Flags:
-    """Which steps are of warm-up days: those that are marked, and those before the days are counted anew."""
+    """Which steps belong to warm-up days: those that are marked, and those before the count of days starts again."""
     warming: _Flags = np.nan_to_num(steps.warmup) == 1
     for environment in np.unique(steps.environment[~np.isnan(steps.environment)]):
         for kind in _STEPS_AND_DAYS:

@@ -29,7 +29,7 @@ __all__ = ["Cell", "Database"]
 _RUN_PERIOD = 3
 _BATCH = 65_536
 _NEEDED = frozenset({"ReportData", "ReportDataDictionary", "Time", "EnvironmentPeriods", "Simulations"})
-# Only there where Output:SQLite asks for SimpleAndTabular.
+# It exists only if Output:SQLite has the option SimpleAndTabular.
 _CELLS = "TabularDataWithStrings"
 
 
@@ -38,12 +38,12 @@ class Cell(NamedTuple):
 
     Attributes:
         report: Such as ``"AnnualBuildingUtilityPerformanceSummary"``.
-        report_for: What it is about, such as ``"Entire Facility"``.
+        report_for: Such as ``"Entire Facility"``.
         table: Such as ``"End Uses"``.
         row: Such as ``"Heating"``.
         column: Such as ``"District Heating Water"``.
         units: Such as ``"GJ"``.
-        value: The text that EnergyPlus wrote, without the blanks around it.
+        value: The text that EnergyPlus wrote, without leading and trailing blanks.
     """
 
     report: str
@@ -56,7 +56,7 @@ class Cell(NamedTuple):
 
     @property
     def number(self) -> float | None:
-        """The value as a number; None if it is none."""
+        """The value as a number; None if it is not a finite number."""
         try:
             number = float(self.value)
         except ValueError:
@@ -68,24 +68,22 @@ class Database:
     """An SQLite output of EnergyPlus.
 
     Args:
-        path: The local file; it must not change as long as this object is in use.
-        name: What errors call it; the path unless given.
+        path: The local file; it must not change while this object is in use.
+        name: Its name in error messages; the path by default.
 
     Raises:
-        UnreadableDatabaseError: If it is cut, or something else.
+        UnreadableDatabaseError: If the file is truncated, or is not an output of EnergyPlus.
     """
 
     def __init__(self, path: Path, name: str = "") -> None:
         self._name = name or str(path)
         self._uri = f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"
         if self._is_cut(path):
-            why = "it was cut"
-            raise self._unreadable(why)
+            raise self._unreadable("it is truncated")
         self._tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
         missing = sorted(_NEEDED - self._tables)
         if missing:
-            why = f"it has no table {missing[0]}"
-            raise self._unreadable(why)
+            raise self._unreadable(f"it has no table {missing[0]}")
 
     def cells(self, reports: Collection[str] | None = None) -> list[Cell]:
         """The cells of tabular reports, in EnergyPlus's order.
@@ -94,7 +92,7 @@ class Database:
             reports: Names of reports; None for all.
 
         Returns:
-            The cells; none where the model asked for no tables in the database.
+            The cells; an empty list if the model did not request tables in the database.
         """
         if _CELLS not in self._tables:
             return []
@@ -103,13 +101,13 @@ class Database:
         query = f"""
             SELECT ReportName, ReportForString, TableName, RowName, ColumnName, Units, Value
             FROM {_CELLS} {chosen} ORDER BY TabularDataIndex
-        """  # noqa: S608 - question marks and a name of ours
+        """  # noqa: S608 - only question marks and a constant name are inserted
         cells = (Cell(*(text or "" for text in row)) for row in self._rows(query, names))
         return [cell._replace(value=cell.value.strip()) for cell in cells]
 
     @functools.cached_property
     def series(self) -> tuple[Series, ...]:
-        """What is reported over time: the keys of one variable side by side."""
+        """All series, sorted by variable and key value."""
         return tuple(self._indexes)
 
     @functools.cached_property
@@ -119,7 +117,7 @@ class Database:
 
     @functools.cached_property
     def timelines(self) -> dict[tuple[str, bool], Timeline]:
-        """The rows of each table of series, by frequency and whether it is of sizing periods."""
+        """The rows of each table of series, by frequency and whether it is for sizing periods."""
         from idfkit_fs._outputs.clock import timelines
 
         rows = self._rows(
@@ -142,9 +140,9 @@ class Database:
             Batches of three arrays: ``TimeIndex``, the number of the series in *chosen* or -1, and the value.
 
         Raises:
-            UnreadableDatabaseError: If the file is damaged.
+            UnreadableDatabaseError: If the file is corrupt.
         """
-        # Not its dbapi module, which imports pandas and polars where they are installed.
+        # Not its dbapi module, which imports pandas and polars if they are installed.
         import adbc_driver_manager as adbc
         import adbc_driver_sqlite
         import numpy as np
@@ -157,7 +155,7 @@ class Database:
         query = f"""
             SELECT TimeIndex, ReportDataDictionaryIndex, Value FROM ReportData
             WHERE Value IS NOT NULL {among} ORDER BY ReportDataIndex
-        """  # noqa: S608 - numbers alone
+        """  # noqa: S608 - only numbers are inserted
         try:
             with (
                 adbc_driver_sqlite.connect(self._uri) as opened,
@@ -183,7 +181,7 @@ class Database:
 
     @functools.cached_property
     def _indexes(self) -> dict[Series, int]:
-        """The index of each series in the dictionary."""
+        """The index of each series in the table ``ReportDataDictionary``."""
         rows = self._rows(
             """
             SELECT ReportDataDictionaryIndex, Name, KeyValue, Units, ReportingFrequency, IsMeter, Type, ScheduleName
@@ -210,18 +208,18 @@ class Database:
 
     @staticmethod
     def _is_cut(path: Path) -> bool:
-        """Whether the file is shorter than its header tells; SQLite would take zeros for the rest of its last page."""
+        """Whether the file is shorter than its header says; SQLite would read the missing part of the last page as zeros."""
         with path.open("rb") as file:
             header = file.read(100)
         page = int.from_bytes(header[16:18], "big")
         pages = int.from_bytes(header[28:32], "big")
-        # A page of 64 KiB is told as 1 (Database File Format, 1.3.2).
+        # The value 1 means a page of 64 KiB (Database File Format, 1.3.2).
         return path.stat().st_size < pages * (2**16 if page == 1 else page)
 
     def _rows(self, query: str, parameters: Sequence[str] = ()) -> list[Any]:
         try:
             with contextlib.closing(sqlite3.connect(self._uri, uri=True)) as connection:
-                # EnergyPlus's texts are not always UTF-8: there is a Latin-1 degree sign in its climatic data.
+                # EnergyPlus's texts are not always UTF-8: its climatic data have a degree sign in Latin-1.
                 connection.text_factory = _decode
                 return connection.execute(query, parameters).fetchall()
         except sqlite3.DatabaseError as exc:

@@ -1,4 +1,4 @@
-"""Series as xarray has them: one array a variable, with the key values as a dimension."""
+"""Series in the form of xarray: one array per variable, with the key values as a dimension."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Array", "arrays_of", "coordinates_of", "keys_of"]
 
-# EnergyPlus's units that UDUNITS, which CF refers to, spells otherwise: its "C" is the coulomb.
+# EnergyPlus's units that UDUNITS, which CF refers to, spells differently: there, "C" is the coulomb.
 _UNITS = {"": "1", "C": "degC", "deltaC": "K", "hr": "h", "kgWater/kgDryAir": "kg/kg", "ach": "1/h", "ppm": "1e-6"}
-# Of these there is one in a building, so they have no dimension of keys.
+# Key values of which a building has just one; a variable with only these has no dimension "key".
 _NO_KEYS = ("", "Environment")
 
 
@@ -33,12 +33,12 @@ class Array:
 
     @property
     def has_keys(self) -> bool:
-        """Whether the key values are a dimension of it."""
+        """Whether it has the dimension ``key``."""
         return not all(key in _NO_KEYS for key in self.series)
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Its attributes, by the CF conventions (Climate and Forecast Metadata Conventions, 3.1, 3.2, 7.3)."""
+        """Its attributes, as in the CF conventions (Climate and Forecast Metadata Conventions, 3.1, 3.2, 7.3)."""
         first = next(iter(self.series.values()))
         return {
             "units": _UNITS.get(first.units, first.units),
@@ -49,13 +49,13 @@ class Array:
 
 
 def arrays_of(series: Iterable[Series]) -> list[Array]:
-    """Sort series of one frequency into variables.
+    """Group series of one frequency by variable.
 
-    Where a variable is reported twice for one key, by different schedules, the second has a name of its own.
+    If a variable is reported twice for one key, with different schedules, the second one gets a name of its own.
     """
     arrays: dict[str, Array] = {}
     for each in series:
-        # Of a meter that is cumulative, EnergyPlus says so where others have their key.
+        # EnergyPlus marks a cumulative meter by the key value "Cumulative".
         name, key = (f"{each.key} {each.variable}".strip(), "") if each.is_meter else (each.variable, each.key)
         if name in arrays and key in arrays[name].series:
             name = f"{name} ({each.schedule or each.column})"
@@ -64,17 +64,17 @@ def arrays_of(series: Iterable[Series]) -> list[Array]:
 
 
 def keys_of(arrays: Sequence[Array]) -> list[str]:
-    """The key values of those variables that have such, each once."""
+    """The key values of all variables with the dimension ``key``, each once."""
     return list(dict.fromkeys(key for array in arrays if array.has_keys for key in array.series))
 
 
 def coordinates_of(times: Times, keys: Sequence[str]) -> dict[str, Any]:
-    """The coordinates of times, and of keys if there are any, as xarray takes them."""
+    """The coordinate ``time``, and ``key`` if there are keys, in the form that xarray takes."""
     import numpy as np
 
-    told = {"standard_name": "time", "long_name": "end of the interval, local standard time"}
-    # Nanoseconds are what every release of xarray has.
-    coordinates: dict[str, Any] = {"time": ("time", times.astype("datetime64[ns]"), told)}
+    attributes = {"standard_name": "time", "long_name": "end of the interval, local standard time"}
+    # Every release of xarray supports nanoseconds.
+    coordinates: dict[str, Any] = {"time": ("time", times.astype("datetime64[ns]"), attributes)}
     if keys:
         coordinates["key"] = ("key", np.array(keys, dtype=object), {"long_name": "key value"})
     return coordinates

@@ -1,4 +1,4 @@
-"""Series and cells as pandas has them."""
+"""Series and cells as pandas frames."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["attributes_of", "chosen_cells", "series_frame"]
 
 
 def series_frame(values: Values, with_environment: bool | None = None) -> pd.DataFrame:
-    """One column a series, by the end of each interval; units and keys of the columns are in the frame's ``attrs``.
+    """One column per series, indexed by the end of each interval; ``attrs`` has the units and keys of the columns.
 
     Args:
         values: The series.
-        with_environment: Whether the index tells the environment too; None to do so where there are several.
+        with_environment: Whether the index has a level for the environment; None to add it if there are several.
     """
     if with_environment is None:
         with_environment = values.has_several_environments
@@ -37,14 +37,14 @@ def series_frame(values: Values, with_environment: bool | None = None) -> pd.Dat
 
 
 class _Constant(dict[str, str]):
-    """What pandas need not copy: it copies what is beside a frame at each step, which takes longer than the step."""
+    """A dict that is not copied: pandas deep-copies ``attrs`` at each operation, which takes longer than the operation."""
 
     def __deepcopy__(self, _memo: object) -> Self:
         return self
 
 
 def attributes_of(series: Iterable[Series]) -> dict[str, dict[str, str]]:
-    """The units and keys of series by the headings of their columns."""
+    """The units and key values of series, by the headings of their columns."""
     listed = list(series)
     return {
         "units": _Constant((each.column, each.units) for each in listed),
@@ -53,22 +53,22 @@ def attributes_of(series: Iterable[Series]) -> dict[str, dict[str, str]]:
 
 
 def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
-    """The cells that a question means.
+    """The cells that match names.
 
     Args:
         cells: All cells.
-        **names: What they are called: ``report``, ``table``, ``row``, ``column``.
+        **names: The names to match: ``report``, ``table``, ``row``, ``column``.
 
     Raises:
-        NotReportedError: If there is none; it lists the nearest names.
+        NotReportedError: If no cell matches; it lists the nearest names.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     for part, name in names.items():
-        means = matcher(name)
+        matches = matcher(name)
         texts = cells.column(part).unique().to_pylist()
-        found = [text for text in texts if means(text)]
+        found = [text for text in texts if matches(text)]
         if not found:
             raise not_reported(name, texts, part)
         cells = cells.filter(pc.is_in(cells.column(part), pa.array(found, pa.string())))

@@ -1,11 +1,14 @@
-"""Read some columns of a Parquet file, and nothing else of it. What fetches its bytes is the caller's."""
+"""Read some columns of a Parquet file, and nothing else of it. The caller supplies the function that fetches bytes."""
 
 from __future__ import annotations
 
-import io
+import hashlib
+import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import merge_offset_ranges
 
 from idfkit_fs.errors import SidecarError
@@ -14,56 +17,74 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["Fetch", "Range", "read_columns", "read_footer"]
+__all__ = ["Fetch", "Range", "footer_sha256", "read_columns", "read_footer"]
 
 Range = tuple[int, int]
+"""The first byte, and the byte after the last."""
 Fetch = Callable[[Sequence[Range]], list[bytes]]
-"""Gives the bytes of ranges of a file, each from its first byte to before its last."""
+"""Returns the bytes of ranges of a file."""
 
 _MIB = 2**20
 # A footer takes about 700 bytes for each series, and a series of a year of hours some 60 kB.
 _LEAST_TAIL, _MOST_TAIL, _SHARE_OF_TAIL = _MIB // 16, _MIB, 64
 _LENGTH_AND_MAGIC = 8
-# Between two columns that are fetched in one request; and how much one request fetches.
+# The largest gap between two columns that one request fetches together, and the most that one request fetches.
 _GAP, _BLOCK = _MIB // 16, 8 * _MIB
 
 
-def read_footer(size: int, fetch: Fetch) -> pq.ParquetFile:
-    """Read what a file says of itself: in one request, or two if that is more than was expected.
+def footer_sha256(local: Path) -> str:
+    """SHA-256 of the footer of a Parquet file, in hexadecimal.
+
+    Args:
+        local: The local file.
+
+    Returns:
+        The hash of the metadata, their length and the magic bytes that end the file.
+    """
+    with local.open("rb") as file:
+        file.seek(-_LENGTH_AND_MAGIC, os.SEEK_END)
+        file.seek(-_footer_length(file.read()), os.SEEK_END)
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def read_footer(size: int, fetch: Fetch, sha256: str) -> pq.FileMetaData:
+    """Read the footer of a file: in one request, or in two if it is longer than expected.
 
     Args:
         size: The file's size in bytes.
-        fetch: What fetches its bytes.
+        fetch: Fetches ranges of the file.
+        sha256: The hash that [footer_sha256][idfkit_fs._outputs.parquet.footer_sha256] gave for the file.
 
     Returns:
-        The file, of which only schema and metadata are here.
+        Schema and metadata.
 
     Raises:
-        SidecarError: If it is no Parquet file.
+        SidecarError: If the footer has another hash, or is invalid.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
     tail = fetch([(start, size)])[0]
-    if len(tail) < size - start:
-        raise SidecarError("it is shorter than it should be")
-    length = int.from_bytes(tail[-_LENGTH_AND_MAGIC:-4], "little") + _LENGTH_AND_MAGIC
-    if length > len(tail) and length <= size:
+    length = _footer_length(tail)
+    if len(tail) < length <= size:
         tail = fetch([(size - length, start)])[0] + tail
+    footer = tail[-length:]
+    if hashlib.sha256(footer).hexdigest() != sha256:
+        raise SidecarError("its footer differs from the run's record")
     try:
-        return pq.ParquetFile(_Parts(size, {size - len(tail): tail}))
+        return pq.read_metadata(pa.BufferReader(footer))
     except (pa.ArrowException, OSError) as exc:
         raise SidecarError(str(exc)) from exc
 
 
-def read_columns(size: int, fetch: Fetch, footer: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
-    """Read columns, in requests side by side.
+def read_columns(size: int, fetch: Fetch, footer: pq.FileMetaData, columns: Sequence[str]) -> pa.Table:
+    """Read columns, with requests in parallel.
 
     Args:
         size: The file's size in bytes.
-        fetch: What fetches its bytes.
-        footer: What [read_footer][idfkit_fs._outputs.parquet.read_footer] gave.
+        fetch: Fetches ranges of the file.
+        footer: What [read_footer][idfkit_fs._outputs.parquet.read_footer] returned.
         columns: Names of columns.
 
     Returns:
@@ -75,18 +96,24 @@ def read_columns(size: int, fetch: Fetch, footer: pq.ParquetFile, columns: Seque
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = _ranges_of(footer.metadata, {*columns})
+    wanted = _ranges_of(footer, {*columns})
     _, starts, stops = merge_offset_ranges(
         [""] * len(wanted), *map(list, zip(*wanted, strict=True)), max_gap=_GAP, max_block=_BLOCK
     )
     ranges = list(zip(starts, stops, strict=True))
-    parts = dict(zip(starts, fetch(ranges), strict=True)) if ranges else {}
+    parts = dict(zip(ranges, fetch(ranges), strict=True)) if ranges else {}
+    # A file of which only these parts are known; any other read raises ValueError.
+    known = AbstractBufferedFile(None, "", size=size, cache_type="parts", cache_options={"data": parts, "strict": True})
     try:
-        # Buffering would join ranges, and read what lies between them.
-        file = pq.ParquetFile(_Parts(size, parts), metadata=footer.metadata, pre_buffer=False)
-        return file.read(list(columns))
-    except (pa.ArrowException, OSError) as exc:
+        # With pre_buffer, pyarrow would merge ranges, and read what lies between them.
+        return pq.ParquetFile(known, metadata=footer, pre_buffer=False).read(list(columns))
+    except (pa.ArrowException, OSError, ValueError) as exc:
         raise SidecarError(str(exc)) from exc
+
+
+def _footer_length(end: bytes) -> int:
+    """The length of the footer, by the bytes that end the file."""
+    return int.from_bytes(end[-_LENGTH_AND_MAGIC:-4], "little") + _LENGTH_AND_MAGIC
 
 
 def _ranges_of(footer: pq.FileMetaData, columns: set[str]) -> list[Range]:
@@ -99,40 +126,3 @@ def _ranges_of(footer: pq.FileMetaData, columns: set[str]) -> list[Range]:
             start = min(offset for offset in offsets if offset is not None)
             found.append((start, start + chunk.total_compressed_size))
     return sorted(found)
-
-
-class _Parts(io.RawIOBase):
-    """A file of which only some parts are here."""
-
-    def __init__(self, size: int, parts: dict[int, bytes]) -> None:
-        super().__init__()
-        self._size = size
-        self._parts = parts
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        filled = 0
-        while filled < len(buffer) and (piece := self._at(self._position, len(buffer) - filled)):
-            buffer[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            self._position += len(piece)
-        return filled
-
-    def _at(self, position: int, length: int) -> bytes:
-        for start, data in self._parts.items():
-            if start <= position < start + len(data):
-                return data[position - start : position - start + length]
-        return b""

@@ -1,4 +1,4 @@
-"""What EnergyPlus reports over time: frequencies, the names of series, and which of them a question means. No I/O."""
+"""What EnergyPlus reports over time: frequencies, the names of series, and which series match a name. No I/O."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 # How many names a message lists.
-_TOLD = 3
+_LISTED = 3
 
 Names = str | Iterable[str]
-"""A name, or several; case does not matter, and ``*`` stands for any characters, as in EnergyPlus."""
+"""One name or several. Case does not matter, as in EnergyPlus, and ``*`` matches any characters."""
 
 
 class Frequency(NamedTuple):
     """A reporting frequency (Input Output Reference, Output:Variable).
 
     Attributes:
-        name: Our word for it, which is that of Output:Variable in lower case.
-        stored: What the database calls it.
-        label: What the headings of EnergyPlus's CSV call it.
+        name: Its name in this package: that of Output:Variable, in lower case.
+        stored: Its name in the database.
+        label: Its name in the headings of EnergyPlus's CSV.
         intervals: The database's ``IntervalType`` of its time steps.
     """
 
@@ -63,7 +63,7 @@ FREQUENCIES = {
         Frequency("annual", "Annual", "Annual", (5,)),
     )
 }
-"""By name, the finest first."""
+"""The reporting frequencies by name, the finest first."""
 
 
 def _plain(text: str) -> str:
@@ -75,7 +75,7 @@ _NAMES["environment"] = "runperiod"
 
 
 def parse_frequency(text: str) -> str:
-    """Our name of a reporting frequency, whether it is spelt as in a model, in a CSV heading or in the database.
+    """The name of a reporting frequency, from how a model, a CSV heading or the database spells it.
 
     Args:
         text: Such as ``"Hourly"``, ``"TimeStep"``, ``"Zone Timestep"`` or ``"RunPeriod"``.
@@ -84,7 +84,7 @@ def parse_frequency(text: str) -> str:
         One of ``detailed``, ``timestep``, ``hourly``, ``daily``, ``monthly``, ``runperiod``, ``annual``.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If there is no such frequency.
 
     Examples:
         >>> parse_frequency("Zone Timestep"), parse_frequency("RunPeriod")
@@ -100,7 +100,7 @@ def parse_frequency(text: str) -> str:
 
 
 def stored_frequency(text: str) -> str | None:
-    """Our name of what the database calls a frequency; None for one that is not known."""
+    """The name of a frequency, from its name in the database; None if it is unknown."""
     return _NAMES.get(_plain(text))
 
 
@@ -109,7 +109,7 @@ class Environment(NamedTuple):
 
     Attributes:
         name: Its name, in upper case as EnergyPlus writes it.
-        sizing: Whether it is for sizing, such as a design day, and no run period.
+        sizing: True for a sizing period, such as a design day; False for a run period.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Series:
         units: Units, such as ``"C"`` or ``"J"``.
         frequency: The reporting frequency, as in [FREQUENCIES][idfkit_fs._outputs.series.FREQUENCIES].
         is_meter: Whether it is a meter.
-        averaged: Whether a value is the mean over its interval, and not the sum.
+        averaged: Whether a value is the mean over its interval; otherwise it is the sum.
         schedule: The schedule that says when it is reported; empty for always.
         column: The heading of its column.
     """
@@ -141,64 +141,68 @@ class Series:
     column: str = ""
 
     def heading(self, note: str = "") -> str:
-        """The heading as in EnergyPlus's CSV; *note* tells it from another one that would be the same."""
+        """The heading as in EnergyPlus's CSV; a *note* makes it differ from an equal one."""
         separator = " " if self.is_meter else ":"  # "Cumulative Electricity:Facility"
         before = f"{self.key}{separator}" if self.key else ""
         return f"{before}{self.variable} [{self.units}]({FREQUENCIES[self.frequency].label}{note})"
 
 
 def headed(found: Iterable[Series]) -> list[Series]:
-    """Name the columns, each differently: of equal ones the schedule is told, else a number."""
+    """Give each column its own heading: equal ones get their schedule, or else a number."""
     columns: dict[str, Series] = {}
     for series in found:
-        told = ("", *([f":{series.schedule}"] if series.schedule else ()))
-        headings = (series.heading(note) for note in itertools.chain(told, (f" #{n}" for n in itertools.count(2))))
+        notes = ("", *([f":{series.schedule}"] if series.schedule else ()))
+        headings = (series.heading(note) for note in itertools.chain(notes, (f" #{n}" for n in itertools.count(2))))
         heading = next(heading for heading in headings if heading not in columns)
         columns[heading] = replace(series, column=heading)
     return list(columns.values())
 
 
 def matcher(name: str) -> Callable[[str], bool]:
-    """What tells whether a text is meant by a name: case does not matter, and ``*`` stands for any characters.
+    """A function that returns whether a text matches a name: case does not matter, and ``*`` matches any characters.
+
+    Raises:
+        TypeError: If the name is not a ``str``.
 
     Examples:
-        >>> means = matcher("zone*temperature")
-        >>> means("Zone Mean Air Temperature"), means("Zone Air Relative Humidity")
+        >>> matches = matcher("zone*temperature")
+        >>> matches("Zone Mean Air Temperature"), matches("Zone Air Relative Humidity")
         (True, False)
     """
     if not isinstance(name, str):
-        raise TypeError(f"a name must be a str, not {type(name).__name__}")
-    pattern = re.compile(".*".join(map(re.escape, name.strip().split("*"))), re.IGNORECASE | re.DOTALL)
-    return lambda text: pattern.fullmatch(text.strip()) is not None
+        raise TypeError(f"A name must be a str, not {type(name).__name__}")
+    parts = map(re.escape, name.strip().split("*"))
+    pattern = re.compile(rf"\s*{'.*'.join(parts)}\s*", re.IGNORECASE | re.DOTALL)
+    return lambda text: pattern.fullmatch(text) is not None
 
 
 def not_reported(name: str, known: Iterable[str], what: str) -> NotReportedError:
-    """What to say of a name that is not there: the nearest ones that are, or some of them.
+    """The error for a name that is not found: it lists the nearest names, or some of them.
 
     Args:
         name: The name.
-        known: The names that are there.
-        what: What it should be the name of.
+        known: The names that exist.
+        what: What the name is of, such as ``"key value"``.
 
     Returns:
         The error to raise.
     """
     spelt = {text.lower(): text for text in known if text}
-    near = difflib.get_close_matches(name.lower(), list(spelt), n=_TOLD, cutoff=0.5)
-    near += [text for text in spelt if name.strip("* ").lower() in text and text not in near][: _TOLD - len(near)]
-    shown = [repr(spelt[text]) for text in near or [*spelt][:_TOLD]]
+    near = difflib.get_close_matches(name.lower(), list(spelt), n=_LISTED, cutoff=0.5)
+    near += [text for text in spelt if name.strip("* ").lower() in text and text not in near][: _LISTED - len(near)]
+    shown = [repr(spelt[text]) for text in near or [*spelt][:_LISTED]]
     verb, more = "is" if len(shown) == 1 else "are", len(spelt) - len(shown)
-    others = f"; {'the nearest' if near else 'there'} {verb} {', '.join(shown)}" if shown else ", nor any other"
-    return NotReportedError(f"There is no {what} {name!r}{others}{'' if near or more <= 0 else f' and {more} more'}")
+    others = f"{'the nearest' if near else 'there'} {verb} {', '.join(shown)}" if shown else "none are reported"
+    return NotReportedError(f"There is no {what} {name!r}; {others}{'' if near or more <= 0 else f' and {more} more'}")
 
 
 def choose(
     catalog: Sequence[Series], variables: Names, keys: Names | None = None, frequency: str | None = None
 ) -> list[Series]:
-    """The series that a question means, in its order: by variable, then by key.
+    """The series that match, in the order of the arguments: by variable, then by key.
 
     Args:
-        catalog: What there is.
+        catalog: All series.
         variables: Names of output variables and meters.
         keys: Key values; None for all.
         frequency: The reporting frequency; None for the one at which the named variables are reported.
@@ -207,8 +211,9 @@ def choose(
         Series of one frequency.
 
     Raises:
-        NotReportedError: If a variable or a key is not there; it lists the nearest ones.
-        ValueError: If the variables are reported at several frequencies, and none was given; or if nothing is named.
+        NotReportedError: If a variable or a key value is not found; it lists the nearest ones.
+        ValueError: If the variables are reported at several frequencies and none is given; or if a list of names is
+            empty.
     """
     wanted = None if frequency is None else parse_frequency(frequency)
     named = _of_variables(catalog, as_names(variables), wanted)
@@ -216,29 +221,29 @@ def choose(
     frequencies = [name for name in FREQUENCIES if any(series.frequency == name for series in found)]
     if len(frequencies) > 1:
         raise ValueError(
-            f"these are reported at several frequencies: {', '.join(frequencies)}; choose one with frequency="
+            f"The variables are reported at several frequencies: {', '.join(frequencies)}; choose one with frequency="
         )
     return found
 
 
 def as_names(names: Names) -> tuple[str, ...]:
-    """Names that can be gone through more than once.
+    """One name or several, as a tuple.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there are no names.
     """
     listed = (names,) if isinstance(names, str) else tuple(names)
     if not listed:
-        raise ValueError("an empty list names nothing; leave the argument out for all")
-    return tuple(str(name) if isinstance(name, str) else name for name in listed)  # NumPy has texts of its own
+        raise ValueError("The list of names is empty; leave the argument out to select all")
+    return tuple(str(name) if isinstance(name, str) else name for name in listed)  # NumPy has string types of its own
 
 
 def _of_variables(catalog: Sequence[Series], names: Sequence[str], frequency: str | None) -> list[list[Series]]:
-    """For each name, what is reported of it."""
+    """For each name, the series of the variables that match it."""
     found = []
     for name in names:
-        means = matcher(name)
-        everywhere = [series for series in catalog if means(series.variable)]
+        matches = matcher(name)
+        everywhere = [series for series in catalog if matches(series.variable)]
         found.append([series for series in everywhere if frequency in (None, series.frequency)])
         if not found[-1]:
             if everywhere:
@@ -248,19 +253,19 @@ def _of_variables(catalog: Sequence[Series], names: Sequence[str], frequency: st
 
 
 def _of_keys(named: list[list[Series]], keys: Sequence[str]) -> list[Series]:
-    """Those of some keys, each once."""
+    """The series whose keys match, each once."""
     matchers = {key: matcher(key) for key in keys}
     every = [series for of_name in named for series in of_name]
-    for key, means in matchers.items():
-        if not any(means(series.key) for series in every):
+    for key, matches in matchers.items():
+        if not any(matches(series.key) for series in every):
             raise not_reported(key, (series.key for series in every), "key value")
     return list(
         dict.fromkeys(
-            series for of_name in named for means in matchers.values() for series in of_name if means(series.key)
+            series for of_name in named for matches in matchers.values() for series in of_name if matches(series.key)
         )
     )
 
 
 def _at_other_frequencies(name: str, elsewhere: list[Series], frequency: str | None) -> NotReportedError:
     others = ", ".join(each for each in FREQUENCIES if any(series.frequency == each for series in elsewhere))
-    return NotReportedError(f"{name!r} is not reported {frequency}, but {others}")
+    return NotReportedError(f"{name!r} is not reported at the frequency {frequency!r}; it is reported at {others}")

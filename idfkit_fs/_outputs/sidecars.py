@@ -1,11 +1,11 @@
-"""Write Parquet sidecars of a run: its tables and series again, so that one of them is read without the others.
+"""Write the Parquet sidecars of a run: copies of its tables and series, so that one series is read without the others.
 
-EnergyPlus interleaves all series by time, so one series touches nearly every page of the database. Here it is a few
-adjacent bytes, and whatever reads Parquet can read it.
+EnergyPlus interleaves all series by time, so one series touches nearly every page of the database. In a sidecar it is
+a few adjacent bytes, and every Parquet reader can read it.
 
-- ``tabular.parquet``: one row a cell of every tabular report.
-- ``timeseries-<frequency>.parquet``: one column a series, of the run periods; ``sizing-<frequency>.parquet`` likewise
-  of the design days and other sizing periods.
+- ``tabular.parquet``: all tabular reports, one row per cell.
+- ``timeseries-<frequency>.parquet``: the run periods, one column per series; ``sizing-<frequency>.parquet``: the same
+  for the design days and other sizing periods.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from idfkit_fs._outputs.database import Cell, Database
+from idfkit_fs._outputs.parquet import footer_sha256
 from idfkit_fs._outputs.series import FREQUENCIES, Environment, Series
 from idfkit_fs.errors import UnreadableDatabaseError
 
@@ -49,39 +50,42 @@ __all__ = [
 ]
 
 SIDECAR_PACKAGES = ("numpy", "pyarrow", "adbc_driver_sqlite")
-"""What writing them needs."""
+"""The packages that writing sidecars needs."""
 
 TABULAR = "tabular.parquet"
 TIME, ENVIRONMENT = "time", "environment"
 _KEY, _VERSION = b"idfkit_fs", 1
-# How many values are held at once (128 MiB). Fewer make more row groups, and so more requests for a series.
+# How many values are in memory at the same time (128 MiB). Fewer make more row groups, and more requests per series.
 _HELD = 2**24
 _ZSTD_LEVEL = 3
+# In bytes. Nobody can find other values with the same digest of this size; twice as many characters are in the footer.
+_DIGEST_SIZE = 16
 
 
 def series_name(frequency: str, sizing: bool = False) -> str:
-    """The name of the sidecar that holds the series of a frequency."""
+    """The name of the sidecar with the series of a frequency."""
     return f"{'sizing' if sizing else 'timeseries'}-{frequency}.parquet"
 
 
 SIDECARS = frozenset({TABULAR, *(series_name(name, sizing) for name in FREQUENCIES for sizing in (False, True))})
-"""The names of all that a run may have."""
+"""The names of all sidecars that a run may have."""
 
 
 def can_write() -> bool:
-    """Whether the packages are installed that writing sidecars needs."""
+    """Whether the packages that writing sidecars needs are installed."""
     return all(importlib.util.find_spec(package) for package in SIDECAR_PACKAGES)
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a sidecar of series says of itself, in its footer.
+    """The metadata in a sidecar's footer.
 
     Attributes:
         sql_sha256: SHA-256 of the database that it was made from.
         environments: All periods that were simulated.
-        sidecars: The names of all sidecars of series that the database gives.
-        digests: For each column a hash of its values, so that parts of two versions of the file are not mixed.
+        sidecars: The names of all sidecars of series that the database has values for.
+        digests: The digest of each column's values, in the order of the columns; empty in ``tabular.parquet``. The
+            run's record has the hash of the footer, so they prove each column that is read without the others.
     """
 
     sql_sha256: str
@@ -90,18 +94,18 @@ class Contents:
     digests: tuple[str, ...] = ()
 
     def to_metadata(self) -> dict[bytes, bytes]:
-        """As metadata of a Parquet file."""
+        """Convert to the metadata of a Parquet file."""
         return {_KEY: json.dumps({"version": _VERSION, **vars(self)}).encode()}
 
     @classmethod
     def of(cls, metadata: dict[bytes, bytes] | None) -> Contents | None:
-        """Of a Parquet file's metadata; None if they are not ours, or of a newer version."""
+        """Read the metadata of a Parquet file; None if it is not a sidecar, or one of a newer version."""
         try:
-            told = json.loads((metadata or {})[_KEY])
-            if told["version"] != _VERSION:
+            content = json.loads((metadata or {})[_KEY])
+            if content["version"] != _VERSION:
                 return None
-            environments = tuple(Environment(*each) for each in told["environments"])
-            return cls(told["sql_sha256"], environments, tuple(told["sidecars"]), tuple(told["digests"]))
+            environments = tuple(Environment(*each) for each in content["environments"])
+            return cls(content["sql_sha256"], environments, tuple(content["sidecars"]), tuple(content["digests"]))
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -112,39 +116,39 @@ def write_sidecars(
     directory: Path,
     wanted: Collection[str],
     done: Callable[[int], Any] = lambda _count: None,
-) -> list[str]:
+) -> dict[str, str]:
     """Write the sidecars of a database.
 
     Args:
         sql: The database.
-        sha256: Its hash, in hexadecimal.
-        directory: Where to.
-        wanted: The names of those to write.
-        done: Told how many more values have been read.
+        sha256: Its SHA-256, in hexadecimal.
+        directory: The directory to write to.
+        wanted: The names of the sidecars to write; those of series that the database has no values for are skipped.
+        done: Called with the number of values that were read since the last call.
 
     Returns:
-        The names of those that were written: of series, what the database has.
+        The names of the sidecars that were written, each with the SHA-256 of its footer for the run's record.
 
     Raises:
-        UnreadableDatabaseError: If the database cannot be read, or does not tell of time as EnergyPlus does.
+        UnreadableDatabaseError: If the database cannot be read, or its values are not in the order of time.
     """
     import pyarrow.parquet as pq
 
     database = Database(sql)
     tables = _tables(database)
     contents = Contents(sha256, database.environments, tuple(tables))
-    names = []
+    paths = []
     if TABULAR in wanted:
         table = cells_table(database.cells()).replace_schema_metadata(contents.to_metadata())
         pq.write_table(table, directory / TABULAR, compression="zstd", compression_level=_ZSTD_LEVEL)
-        names.append(TABULAR)
+        paths.append(directory / TABULAR)
     chosen = {directory / name: table for name, table in tables.items() if name in wanted}
     _write_series(database, chosen, contents, done)
-    return names + [path.name for path in chosen]
+    return {path.name: footer_sha256(path) for path in (*paths, *chosen)}
 
 
 def cells_table(cells: Sequence[Cell]) -> pa.Table:
-    """Cells as a table, and the numbers among their values as numbers."""
+    """Cells as a table, with a column ``number`` for the values that are numbers."""
     import numpy as np
     import pyarrow as pa
 
@@ -154,11 +158,11 @@ def cells_table(cells: Sequence[Cell]) -> pa.Table:
     return pa.table({**columns, "number": _array(pa.float64(), numbers)})
 
 
-# pyarrow.array() imports pandas, which takes a second of each worker's time.
+# Not pyarrow.array(), which imports pandas: that takes each worker a second.
 
 
 def _array(kind: pa.DataType, values: npt.NDArray[Any]) -> pa.Array:
-    """An array of a type that is laid out as in NumPy; NaN and NaT are nulls."""
+    """An Arrow array of a type that has NumPy's memory layout; NaN and NaT become nulls."""
     import numpy as np
     import pyarrow as pa
 
@@ -179,17 +183,17 @@ def _texts(texts: Sequence[str]) -> pa.Array:
 def digests_of(
     times: Times, environments: npt.NDArray[np.object_], columns: Iterable[npt.NDArray[np.float64]]
 ) -> list[str]:
-    """A hash of each column of a sidecar."""
+    """The digest of each column of a sidecar: of the times, of the environments, then of each series."""
     texts = "\0".join(environments).encode()
     return [_hash(data).hexdigest() for data in (times.tobytes(), texts, *(column.tobytes() for column in columns))]
 
 
 def _hash(data: bytes = b"") -> Any:
-    return hashlib.blake2b(data, digest_size=8)
+    return hashlib.blake2b(data, digest_size=_DIGEST_SIZE)
 
 
 def _tables(database: Database) -> dict[str, _Table]:
-    """The sidecars of series that a database gives, by their names."""
+    """The sidecars of series that a database has values for, by name."""
     tables = {}
     for (frequency, sizing), timeline in database.timelines.items():
         chosen = [number for number, series in enumerate(database.series) if series.frequency == frequency]
@@ -219,7 +223,7 @@ def _write_series(
 
 
 class _Writer:
-    """One sidecar of series while it is written: a window of its rows, which moves on as values come."""
+    """Writes one sidecar of series. It holds a window of the rows, and moves it forward as values arrive."""
 
     def __init__(
         self, path: Path, every: Sequence[Series], timeline: Timeline, chosen: list[int], share: float
@@ -258,7 +262,7 @@ class _Writer:
         self._file.close()
 
     def take(self, times: Any, numbers: Any, values: Any) -> None:
-        """Take a batch of values, of this sidecar and of others."""
+        """Add a batch of values; those of other sidecars are ignored."""
         import numpy as np
 
         columns = np.where(numbers >= 0, self._column_of[numbers], -1)
@@ -267,7 +271,7 @@ class _Writer:
         columns, rows, values = columns[mine], rows[mine], values[mine]
         while len(rows):
             if rows.min() < self._start:
-                raise UnreadableDatabaseError(f"the values in {self._path.stem} are not in the order of time")
+                raise UnreadableDatabaseError(f"The values for {self._path.name} are not in the order of time")
             end = self._start + self._window.shape[1]
             now = rows < end
             self._window[columns[now], rows[now] - self._start] = values[now]
@@ -276,7 +280,7 @@ class _Writer:
                 self._flush()
 
     def finish(self, contents: Contents) -> None:
-        """Write what is left, and the footer."""
+        """Write the remaining rows, and the metadata for the footer."""
         while self._start < len(self._timeline.times):
             self._flush()
         timeline = self._timeline
@@ -304,10 +308,10 @@ class _Writer:
 
 
 def series_field(series: Series) -> pa.Field:
-    """The column of a series; its metadata are what [series_of][idfkit_fs._outputs.sidecars.series_of] reads."""
+    """The column of a series, with the metadata that [series_of][idfkit_fs._outputs.sidecars.series_of] reads."""
     import pyarrow as pa
 
-    told = {
+    metadata = {
         "variable": series.variable,
         "key": series.key,
         "units": series.units,
@@ -315,24 +319,24 @@ def series_field(series: Series) -> pa.Field:
         "schedule": series.schedule,
         "meter": "yes" if series.is_meter else "",
     }
-    return pa.field(series.column, pa.float64(), metadata={name: text for name, text in told.items() if text})
+    return pa.field(series.column, pa.float64(), metadata={name: text for name, text in metadata.items() if text})
 
 
 def series_of(schema: pa.Schema, frequency: str) -> list[Series]:
     """The series of a sidecar, in the order of its columns."""
     found = []
     for field in schema:
-        told = {name.decode(): text.decode() for name, text in (field.metadata or {}).items()}
-        if "variable" in told:
+        metadata = {name.decode(): text.decode() for name, text in (field.metadata or {}).items()}
+        if "variable" in metadata:
             found.append(
                 Series(
-                    variable=told["variable"],
-                    key=told.get("key", ""),
-                    units=told.get("units", ""),
+                    variable=metadata["variable"],
+                    key=metadata.get("key", ""),
+                    units=metadata.get("units", ""),
                     frequency=frequency,
-                    is_meter="meter" in told,
-                    averaged=told.get("type") == "mean",
-                    schedule=told.get("schedule", ""),
+                    is_meter="meter" in metadata,
+                    averaged=metadata.get("type") == "mean",
+                    schedule=metadata.get("schedule", ""),
                     column=field.name,
                 )
             )

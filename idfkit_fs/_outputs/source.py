@@ -1,4 +1,4 @@
-"""What series and cells are read from: EnergyPlus's database, or what stands in its stead."""
+"""What series and cells are read from: EnergyPlus's database, or an object with the same methods."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ __all__ = ["DatabaseSource", "Source"]
 
 
 class Source(Protocol):
-    """Where a run's series and cells are read from."""
+    """What a run's series and cells are read from."""
 
     def series(self, frequency: str | None) -> Sequence[Series]:
-        """What is reported, at one frequency or at all."""
+        """All series of one frequency; None for all frequencies."""
 
     def environments(self, frequency: str) -> Sequence[Environment]:
-        """The periods that were simulated, as told beside the series of a frequency."""
+        """The periods that were simulated, from the file that has the series of a frequency."""
 
     def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
-        """Read series of a frequency; without any, when values hold."""
+        """Read series of one frequency; without any series, only their times."""
 
     def cells(self) -> pa.Table:
         """All cells of the tabular reports."""
 
 
 class DatabaseSource:
-    """EnergyPlus's database itself.
+    """Reads EnergyPlus's database itself.
 
     Args:
         database: The database.
-        held: What keeps its file here, for as long as this object lives.
+        held: An object that keeps the local file in place as long as it is referenced.
     """
 
     def __init__(self, database: Database, held: object = None) -> None:
@@ -47,17 +47,17 @@ class DatabaseSource:
         self._held = held
 
     def series(self, frequency: str | None) -> Sequence[Series]:
-        """What is reported, at one frequency or at all."""
+        """All series of one frequency; None for all frequencies."""
         reported = {name for name, _ in self._database.timelines}
         wanted = reported if frequency is None else reported & {frequency}
         return [series for series in self._database.series if series.frequency in wanted]
 
-    def environments(self, frequency: str) -> Sequence[Environment]:  # noqa: ARG002 - the same for all
+    def environments(self, frequency: str) -> Sequence[Environment]:  # noqa: ARG002 - the database has the same for all
         """The periods that were simulated."""
         return self._database.environments
 
     def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
-        """Read series of a frequency, in one pass over all values: EnergyPlus gives them no index."""
+        """Read series of one frequency, in one pass over all values, because the database has no index for them."""
         timelines = [
             timeline for sizing in period.kinds if (timeline := self._database.timelines.get((frequency, sizing)))
         ]

@@ -1,4 +1,4 @@
-"""Series that were read, from whichever file, and the periods that they are of."""
+"""Series that were read, from a sidecar or a database, and the periods that they belong to."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Period", "Values", "choose_period"]
 
 @dataclass(frozen=True)
 class Values:
-    """Series of one frequency, and when their values hold.
+    """Series of one frequency, with the times of their values.
 
     Attributes:
         series: The series.
         times: The end of each interval.
         environments: The name of the environment of each row.
-        columns: An array of the length of *times* for each series; NaN where nothing was reported.
+        columns: One array for each series, as long as *times*; NaN where nothing was reported.
     """
 
     series: tuple[Series, ...]
@@ -32,11 +32,11 @@ class Values:
 
     @property
     def has_several_environments(self) -> bool:
-        """Whether they are of more than one environment."""
+        """Whether the rows belong to more than one environment."""
         return len({*self.environments}) > 1
 
     def of(self, names: frozenset[str]) -> Values:
-        """Those of some environments."""
+        """The rows of some environments."""
         if names.issuperset(self.environments):
             return self
         mine = np.array([name in names for name in self.environments], dtype=bool)
@@ -46,9 +46,9 @@ class Values:
 
     @classmethod
     def joined(cls, series: Sequence[Series], parts: Sequence[Values]) -> Values:
-        """Values of some series, of periods one after the other, if there are any."""
-        none = cls((), np.array([], "datetime64[us]"), np.array([], object), tuple(np.array([]) for _ in series))
-        parts = [none, *parts]
+        """Concatenate the values of the same series in several periods; there may be no period."""
+        empty = cls((), np.array([], "datetime64[us]"), np.array([], object), tuple(np.array([]) for _ in series))
+        parts = [empty, *parts]
         return cls(
             tuple(series),
             np.concatenate([part.times for part in parts]),
@@ -59,11 +59,11 @@ class Values:
 
 @dataclass(frozen=True)
 class Period:
-    """Which of the periods that were simulated a question is about.
+    """Which of the periods that were simulated are read.
 
     Attributes:
         names: The names of the environments.
-        kinds: Whether they are for sizing: False, True, or both.
+        kinds: False for run periods, True for sizing periods, or both.
     """
 
     names: frozenset[str]
@@ -71,15 +71,15 @@ class Period:
 
 
 def choose_period(environments: Sequence[Environment], wanted: Names | None) -> Period:
-    """The environments that a question means.
+    """Choose environments by name.
 
     Args:
-        environments: Those that were simulated.
-        wanted: Names; None for the run periods, or the sizing periods where there is no run period.
+        environments: All that were simulated.
+        wanted: Names; None for the run periods, or for the sizing periods of a run that has no run period.
 
     Raises:
-        NotReportedError: If there is none of a name; it lists the nearest.
-        ValueError: If nothing is named.
+        NotReportedError: If no environment matches a name; it lists the nearest names.
+        ValueError: If the list of names is empty.
     """
     if wanted is None:
         is_sizing = all(environment.sizing for environment in environments)
@@ -87,8 +87,8 @@ def choose_period(environments: Sequence[Environment], wanted: Names | None) -> 
     else:
         chosen = []
         for name in as_names(wanted):
-            means = matcher(name)
-            found = [environment for environment in environments if means(environment.name)]
+            matches = matcher(name)
+            found = [environment for environment in environments if matches(environment.name)]
             if not found:
                 raise not_reported(name, (environment.name for environment in environments), "environment")
             chosen += found

@@ -17,7 +17,7 @@ from idfkit_fs.runs.draft import DRAFT_NAME
 from idfkit_fs.runs.record import RunRecord, output_name
 from idfkit_fs.runs.result import RunResult, read_record
 from idfkit_fs.runs.selection import Selection
-from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, written_sidecars
+from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, Sidecars, written_sidecars
 from idfkit_fs.runs.transfer import LocalFile, PublishedFile, SourceFile
 
 __all__ = ["Contents", "contents_of_directory", "contents_of_run"]
@@ -70,16 +70,17 @@ def contents_of_directory(
     sql = output_name(found, record.output_prefix, ".sql")
     wanted = selection.choose(SIDECARS) if record.success and selection.sidecars else []
     with contextlib.ExitStack() as stack:
-        sidecars: list[LocalFile] = []
+        sidecars = Sidecars()
         if sql and wanted:
             # In a directory of our own, so that a process that is killed leaves nothing elsewhere.
             parent = directory if DRAFT_NAME in found else None
             sidecars = stack.enter_context(written_sidecars(found[sql], wanted, parent, url, progress, stop))
-            if sidecars:
-                record = record.model_copy(update={"sql_sha256": found[sql].entry.sha256})
-        if record.success and found and not (files or sidecars):
+            if sidecars.files:
+                facts = {"sql_sha256": found[sql].entry.sha256, "sidecar_footers": sidecars.footers}
+                record = record.model_copy(update=facts)
+        if record.success and found and not (files or sidecars.files):
             raise ValueError(f"include and exclude match none of the run's {len(found)} files")
-        yield Contents(record, [*files, *sidecars])
+        yield Contents(record, [*files, *sidecars.files])
 
 
 def contents_of_run(source: RunResult, target: FsspecFileSystem) -> Contents:

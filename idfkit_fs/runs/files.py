@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
-from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from idfkit_fs._cache.filesystem import cached_copy
 from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.parquet import Fetch, Range
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.urls import StrPath
-from idfkit_fs.errors import CacheUnusableError, DamagedRunError, StoreError
+from idfkit_fs.errors import CacheUnusableError, DamagedRunError
 from idfkit_fs.runs.record import RecordedFile
 
 __all__ = ["RunFileSystem"]
@@ -106,43 +102,6 @@ class RunFileSystem(FsspecFileSystem):
                 self.cache.warn(exc)
         return super().open_binary(path, options)
 
-    @contextlib.contextmanager
-    def _ranged(self, file: RecordedFile) -> Iterator[Fetch]:
-        """What fetches ranges of a file; if the block ends well, they are kept for the next time.
-
-        The record's hash is of the whole file, so it is the block that has to check what it got.
-        """
-        fetched: dict[Version, bytes] = {}
-
-        def fetch(ranges: Sequence[Range]) -> list[bytes]:
-            # What was asked for together is kept together, for it will be again.
-            place = Version(f"sha256:{file.sha256}:{ranges}", file.name)
-            data = self.cache.recall(place)
-            if data is None:
-                data = fetched[place] = b"".join(self._parts(file, ranges))
-            stream = io.BytesIO(data)
-            return [stream.read(stop - start) for start, stop in ranges]
-
-        yield fetch
-        for place, data in fetched.items():
-            self.cache.remember(place, data)
-
-    def _parts(self, file: RecordedFile, ranges: Sequence[Range]) -> list[bytes]:
-        try:
-            parts = self.read_ranges(file.name, ranges)
-        except StoreError as exc:
-            if type(exc) is StoreError:  # a range beyond the end
-                raise self.damaged(file.name, file.size, None) from exc
-            raise
-        # A server that knows no ranges sends all.
-        parts = [
-            part[start:stop] if len(part) == file.size else part
-            for part, (start, stop) in zip(parts, ranges, strict=True)
-        ]
-        if [len(part) for part in parts] != [stop - start for start, stop in ranges]:
-            raise self.damaged(file.name, file.size, None)
-        return parts
-
     def _recorded(self, path: StrPath) -> RecordedFile | None:
         if self.known is None:
             return None
@@ -152,9 +111,9 @@ class RunFileSystem(FsspecFileSystem):
     def _check(self, path: StrPath, size: int, sha256: str) -> None:
         entry = self._recorded(path)
         if entry is not None and (entry.size, entry.sha256) != (size, sha256):
-            raise self.damaged(path, entry.size, size)
+            raise self._damaged(path, entry.size, size)
 
-    def damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
+    def _damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
         """The error for a file that differs from the record."""
         sizes = "" if size in (None, expected) else f" ({size} bytes instead of {expected})"
         return DamagedRunError.for_url(self.url(path), DamagedRunError.text.replace("record;", f"record{sizes};", 1))

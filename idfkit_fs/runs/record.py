@@ -1,4 +1,4 @@
-"""The record of a run, ``run.json``: written last, so a run is complete if and only if its record stands."""
+"""The record of a run, ``run.json``: written last, so a run is complete if and only if its record exists."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _TEXT_LIMIT = 64 * 1024
 
 
 def _safe_name(name: str) -> str:
-    """Refuse a name that would lead out of the run's directory, for it may come from anybody's bucket."""
+    """Refuse a name that leaves the run's directory: the record may come from a bucket that anybody can write to."""
     unsafe = any(part in ("", ".", "..") for part in name.split("/"))
     if unsafe or "\\" in name or "\0" in name or PureWindowsPath(name).drive or is_url(name):
-        raise ValueError(f"{name!r} is no file name within a run")
+        raise ValueError(f"{name!r} is not the name of a file within a run")
     return name
 
 
 def _bounded(text: object) -> object:
     if not isinstance(text, str) or len(text) <= _TEXT_LIMIT:
         return text
-    half = _TEXT_LIMIT // 2 - 32  # so that the note fits too, and what was bounded once is not bounded again
+    half = _TEXT_LIMIT // 2 - 32  # the note fits too, so a bounded text is not bounded a second time
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
 
 
@@ -55,23 +55,25 @@ class RecordedFile(BaseModel):
 
 
 class RunRecord(VersionedJson):
-    """What is known of a run: how it ended, what it was made from, and which files it left.
+    """How a run ended, which inputs it had, and which files it wrote.
 
     Attributes:
         id: Unique to this run.
         success: Whether EnergyPlus ended without a fatal error.
-        exit_code: Exit code of EnergyPlus; None if it is not known.
-        runtime_seconds: Wall-clock time of EnergyPlus.
-        stdout: What EnergyPlus printed; the middle is left out beyond 64 Ki characters.
-        stderr: Likewise.
+        exit_code: Exit code of EnergyPlus; None if it is unknown.
+        runtime_seconds: Wall-clock time of EnergyPlus, in seconds.
+        stdout: What EnergyPlus printed to its standard output; the middle is left out beyond 64 Ki characters.
+        stderr: What it printed to its standard error, bounded in the same way.
         output_prefix: Prefix of the output files' names.
-        energyplus_version: Such as ``"25.2.0"``; None if it is not known.
+        energyplus_version: Such as ``"25.2.0"``; None if it is unknown.
         idfkit_version: Version of idfkit that ran it.
-        job: SHA-256 of the [job][idfkit_fs.studies.job.Job] that it answers; None for a run outside of a study.
-        model_sha256: SHA-256 of the model as IDF text; None if it is not known.
+        job: SHA-256 of the [job][idfkit_fs.studies.job.Job] that the run is the result of; None outside of a study.
+        model_sha256: SHA-256 of the model as IDF text; None if it is unknown.
         weather_sha256: SHA-256 of the weather file; None for a run without one.
-        sql_sha256: SHA-256 of the database that the sidecars were made from; None for a run without sidecars.
-        flags: Keyword arguments of the simulation that shape its results.
+        sql_sha256: SHA-256 of the ``.sql`` file that the sidecars were made from; None for a run without sidecars.
+        sidecar_footers: SHA-256 of the footer of each sidecar, by name. Readers check the footer against it before
+            they trust the digests in the footer, so that they need not fetch the whole file.
+        flags: Keyword arguments of the simulation that affect its results.
         finished: When the simulation ended (UTC).
         files: The run's files, without the record itself.
     """
@@ -92,6 +94,7 @@ class RunRecord(VersionedJson):
     model_sha256: Sha256 | None = None
     weather_sha256: Sha256 | None = None
     sql_sha256: Sha256 | None = None
+    sidecar_footers: dict[str, Sha256] = Field(default_factory=dict)
     flags: dict[str, Any] = Field(default_factory=dict)
     finished: datetime = Field(default_factory=lambda: datetime.now(UTC))
     files: tuple[RecordedFile, ...] = ()
@@ -107,14 +110,14 @@ class RunRecord(VersionedJson):
             suffix: Such as ``".sql"``, ``".err"`` or ``"Table.htm"``.
 
         Returns:
-            ``{prefix}out{suffix}`` or ``{prefix}{suffix}`` where the run has it. HTML tables have a name of their own
-            for each output suffix, so of these the first is taken. Else None: ``eplusZsz.csv`` is not the run's CSV.
+            ``{prefix}out{suffix}`` or ``{prefix}{suffix}`` if the run has it. The names of HTML tables vary with the
+            output suffix, so the first HTML file is taken. Otherwise None: ``eplusZsz.csv`` is not the run's CSV.
         """
         return output_name([entry.name for entry in self.files], self.output_prefix, suffix)
 
 
 def output_name(names: Collection[str], prefix: str, suffix: str) -> str | None:
-    """As [RunRecord.output][idfkit_fs.RunRecord.output], among any names."""
+    """Does what [RunRecord.output][idfkit_fs.RunRecord.output] does, for any names."""
     usual = [f"{prefix}out{suffix}", f"{prefix}{suffix}"]
     others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
     return next((name for name in (*usual, *others) if name in names), None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.runs.transfer import LocalFile, raise_if_stopped
 
-__all__ = ["TEMPORARY_PREFIX", "written_sidecars"]
+__all__ = ["TEMPORARY_PREFIX", "Sidecars", "written_sidecars"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +24,23 @@ TEMPORARY_PREFIX = ".idfkit-fs-sidecars-"
 """How the name of the temporary directory begins."""
 
 
+@dataclass(frozen=True)
+class Sidecars:
+    """Sidecars that were written.
+
+    Attributes:
+        files: The files.
+        footers: The SHA-256 of the footer of each, by name, for the run's record.
+    """
+
+    files: list[LocalFile] = field(default_factory=list)
+    footers: Mapping[str, str] = field(default_factory=dict)
+
+
 @contextlib.contextmanager
 def written_sidecars(
     sql: LocalFile, wanted: Collection[str], parent: Path | None, url: str, progress: bool, stop: threading.Event
-) -> Iterator[list[LocalFile]]:
+) -> Iterator[Sidecars]:
     """Write sidecars; they are removed at the end of the ``with`` block.
 
     Args:
@@ -38,13 +52,13 @@ def written_sidecars(
         stop: Set it from another thread to stop.
 
     Yields:
-        The sidecars. None if the database cannot be read: they only make reading quicker, so the run is published
+        The sidecars; there are none if the database cannot be read: they only make reading quicker, so the run is published
         without them, with a warning.
 
     Raises:
         InterruptedError: If *stop* was set.
     """
-    sidecars: list[LocalFile] = []
+    sidecars = Sidecars()
     with contextlib.ExitStack() as stack:
         try:
             temporary = TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True)
@@ -55,8 +69,8 @@ def written_sidecars(
                 raise_if_stopped(stop)
                 advance(values)
 
-            names = write_sidecars(sql.path, sql.entry.sha256, directory, wanted, count)
-            sidecars = [LocalFile(name, directory / name) for name in names]
+            footers = write_sidecars(sql.path, sql.entry.sha256, directory, wanted, count)
+            sidecars = Sidecars([LocalFile(name, directory / name) for name in footers], footers)
         except InterruptedError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever it is, the run matters more

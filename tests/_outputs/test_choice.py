@@ -84,7 +84,7 @@ def test_what_was_left_out_is_read_from_the_database(
     ran: Ran, tmp_path: Path, equal: Callable[[RunResult], None], left_out: str
 ) -> None:
     result = publish(ran("everything"), tmp_path / "run", exclude=[left_out])
-    with pytest.warns(UserWarning, match=r"Reading the whole database of file://.*\.parquet was left out"):
+    with pytest.warns(UserWarning, match=r"Reading the whole database of file://.*\.parquet was not published"):
         equal(result)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -109,13 +109,13 @@ def test_what_is_there_is_read_without_the_database(
 
 def test_a_frequency_that_was_left_out_everywhere_is_told(ran: Ran, tmp_path: Path) -> None:
     result = publish(ran("everything"), tmp_path / "run", exclude=["*-hourly*", "*.sql"])
-    with pytest.raises(SidecarError, match=r"-hourly\.parquet was left out"):
+    with pytest.raises(SidecarError, match=r"-hourly\.parquet was not published"):
         result.timeseries(METER, frequency="hourly")
 
 
 def test_what_was_left_out_everywhere_is_told(ran: Ran, tmp_path: Path) -> None:
     result = publish(ran("everything"), tmp_path / "run", exclude=["tabular*", "*.sql"])
-    with pytest.raises(SidecarError, match=r"tabular\.parquet was left out"):
+    with pytest.raises(SidecarError, match=r"tabular\.parquet was not published"):
         result.tabular()
     result = publish(ran("everything"), tmp_path / "none", exclude=["*.parquet", "*.sql"])
     for read in (result.timeseries, result.tabular):
@@ -127,14 +127,14 @@ def test_what_was_left_out_everywhere_is_told(ran: Ran, tmp_path: Path) -> None:
 def test_half_of_a_frequency_that_was_left_out_is_told(ran: Ran, tmp_path: Path, left_out: list[str]) -> None:
     result = publish(ran("everything"), tmp_path / "run", exclude=[*left_out, "*.sql"])
     environment = "chicago winter" if left_out == ["sizing-*"] else None
-    with pytest.raises(SidecarError, match=r"-hourly\.parquet was left out"):
+    with pytest.raises(SidecarError, match=r"-hourly\.parquet was not published"):
         result.timeseries(METER, frequency="hourly", environment=environment)
 
 
 def test_a_period_that_reports_nothing_at_a_frequency(twins: Twins) -> None:
     for result in twins("several_periods"):
         for environment in ("year", "chicago winter", ["july", "cold day"]):
-            with pytest.raises(NotReportedError, match="Nothing is reported annual of '"):
+            with pytest.raises(NotReportedError, match="Nothing is reported at the frequency .annual. for '"):
                 result.timeseries(frequency="annual", environment=environment)
         assert len(result.timeseries(frequency="annual", environment=["year", "last"])) == 1
 

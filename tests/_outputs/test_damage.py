@@ -314,11 +314,11 @@ def test_a_sidecar_of_a_former_database_is_not_used(whole: Callable[[str], Path]
     entry["size"], entry["sha256"] = digest_of(run / "eplus.sql")
     record["sql_sha256"] = entry["sha256"]
     path.write_text(json.dumps(record))
-    with pytest.warns(UserWarning, match=r"-hourly\.parquet was not made from the run's database"):
+    with pytest.warns(UserWarning, match=r"-hourly\.parquet was not made from the run's .sql file"):
         found = open_result(run).timeseries(METER, frequency="hourly")
     expected = twins("everything")[0].timeseries(METER, frequency="hourly")
     pd.testing.assert_frame_equal(found, expected + 1, check_exact=True)
-    with pytest.warns(UserWarning, match=r"tabular\.parquet was not made from the run's database"):
+    with pytest.warns(UserWarning, match=r"tabular\.parquet was not made from the run's .sql file"):
         assert len(open_result(run).tabular())
 
 

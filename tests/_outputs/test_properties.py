@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -111,8 +112,13 @@ class Fetched:
 
     def __call__(self, ranges: Sequence[Range]) -> list[bytes]:
         self.asked += ranges
-        assert all(0 <= start < stop <= len(self.data) for start, stop in ranges)
+        assert all(0 <= start < stop <= len(self.data) or not self.data for start, stop in ranges)
         return [self.data[start:stop] for start, stop in ranges]
+
+
+def hash_of_footer(content: bytes) -> str:
+    length = int.from_bytes(content[-8:-4], "little") + 8
+    return hashlib.sha256(content[-length:]).hexdigest()
 
 
 NUMBERS = st.integers(0, 2**32).map(lambda seed: pa.array(np.random.default_rng(seed).random(4000)))
@@ -150,13 +156,13 @@ def test_any_columns_of_any_file_are_read_as_by_arrow_and_nothing_else_is_fetche
         patch.setattr("idfkit_fs._outputs.parquet._GAP", gap)
         patch.setattr("idfkit_fs._outputs.parquet._BLOCK", block)
         whole, parts = Fetched(content), Fetched(content)
-        footer = read_footer(len(content), whole)
+        footer = read_footer(len(content), whole, hash_of_footer(content))
         found = read_columns(len(content), parts, footer, chosen)
     assert found.equals(pq.read_table(io.BytesIO(content), columns=chosen))
     assert found.equals(table.select(chosen))
     # Twice only where the names take more than was expected.
     assert len(whole.asked) <= 1 + (length_of_name > 1000)
-    groups = [footer.metadata.row_group(number) for number in range(footer.metadata.num_row_groups)]
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     sizes = [
         group.column(number).total_compressed_size
         for group in groups
@@ -172,7 +178,7 @@ def test_any_columns_of_any_file_are_read_as_by_arrow_and_nothing_else_is_fetche
 def test_what_is_no_parquet_file_is_told(content: bytes, magic: bool) -> None:
     content += b"PAR1" if magic else b""
     with pytest.raises(SidecarError):
-        read_footer(len(content), Fetched(content) if content else lambda ranges: [b"" for _ in ranges])
+        read_footer(len(content), Fetched(content), hash_of_footer(content))
 
 
 @quick
@@ -184,19 +190,17 @@ def test_a_file_of_which_a_part_is_missing(at: int, instead: bytes | None) -> No
     content = written.getvalue()
     at %= len(content)
     with pytest.raises(SidecarError):
-        read_footer(at, Fetched(content[:at])) if at else refused()
-    footer = read_footer(len(content), Fetched(content))
+        read_footer(at, Fetched(content[:at]), hash_of_footer(content[:at]))
+    with pytest.raises(SidecarError, match="its footer differs from the run's record"):
+        read_footer(at, Fetched(content[:at]), hash_of_footer(content))
+    footer = read_footer(len(content), Fetched(content), hash_of_footer(content))
     cut = content[:at] if instead is None else content[:at].ljust(len(content), instead)
     try:
         found = read_columns(len(content), lambda ranges: [cut[start:stop] for start, stop in ranges], footer, ["b"])
     except SidecarError:
         return
-    # Within the numbers themselves, their hash tells.
+    # A change within the numbers themselves is found by their digest.
     assert found.num_rows == 50 and found.column_names == ["b"]
-
-
-def refused() -> None:
-    raise SidecarError
 
 
 class Simulated(NamedTuple):

@@ -249,7 +249,10 @@ def test_several_frequencies_in_a_study(study: Study, epw: Path) -> None:
     study.run()
     with pytest.raises(ValueError, match="hourly in 'hourly', daily in 'daily'; choose one with frequency="):
         study.timeseries(TEMPERATURE)
-    with pytest.warns(UserWarning, match="daily: 'Zone Mean Air Temperature' is not reported hourly, but daily"):
+    with pytest.warns(
+        UserWarning,
+        match="daily: 'Zone Mean Air Temperature' is not reported at the frequency 'hourly'; it is reported at daily",
+    ):
         frame = study.timeseries(TEMPERATURE, frequency="hourly")
     assert set(frame.index.unique("case")) == {"hourly"}
 
