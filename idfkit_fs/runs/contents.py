@@ -99,7 +99,7 @@ def contents_of_run(source: RunResult, target: FsspecFileSystem) -> Contents:
     files, record = source.files, source.record
     if record is None:
         raise RunNotFoundError.for_url(source.url, "The run to copy has no record; publish it first")
-    same_store = bool(files.fs == target.fs) and files.identity == target.identity
+    same_store = files.is_same_store(target)
 
     def check() -> None:
         now = read_record(files)

@@ -428,7 +428,7 @@ def _what_exists(fs: FsspecFileSystem, outputs: list[str]) -> str:
 def _a_run_below(fs: FsspecFileSystem) -> str | None:
     """The name of a run in a directory; only the first few subdirectories are looked at, for there may be thousands."""
     try:
-        entries = fs.fs.ls(fs.key(""), detail=True)
+        entries = fs.store.ls(fs.key(""), detail=True)
         directories = [
             entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"
         ]

@@ -467,7 +467,7 @@ def options_beside(url: str, output: FsspecFileSystem) -> dict[str, Any]:
         The options of *output* if the URL is on the same kind of store; else no options.
     """
     chain = chain_protocols(url)
-    protocols = url_protocols(output.fs)
+    protocols = url_protocols(output.store)
     if len(chain) > 1 or chain[0] not in protocols:
         return {}
     options = output.storage_options
