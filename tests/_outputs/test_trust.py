@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from outputs.models import METER, TEMPERATURE
-from runs.conftest import Place
+from support.models import METER, TEMPERATURE
+from support.places import Place
 
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
 from idfkit_fs._outputs.parquet import footer_sha256
