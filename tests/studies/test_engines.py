@@ -165,7 +165,7 @@ def test_an_interrupt_stops_energyplus_and_publishes_nothing(
         child.communicate("")
     assert child.returncode == 0
     assert {name.partition("/")[0] for name in ledger.names()} == {"_study"}
-    assert study.status().missing == ("slow-0", "slow-1", "slow-2")
+    assert study.status().pending == ("slow-0", "slow-1", "slow-2")
 
 
 # Runs that are copied.
