@@ -167,7 +167,7 @@ def test_demo_says_what_to_install(desk: Desk) -> None:
     blocked = "import runpy, sys; sys.modules['matplotlib'] = None; sys.argv[0] = {0!r}; runpy.run_path({0!r}, run_name='__main__')"
     result = desk.try_to_run([sys.executable, "-c", blocked.format(str(EXAMPLES / "demo.py"))])
     assert result.returncode == 1
-    assert result.stderr.startswith("Not installed, but needed by the demo: matplotlib. Install all of it with")
+    assert result.stderr.startswith("The demo needs packages that are not installed: matplotlib. Install them with")
     assert "pip install" in result.stderr
 
 

@@ -55,5 +55,7 @@ def html_counts(title: str, groups: Mapping[str, Sequence[str]], listed: Sequenc
 
 def one_line(error: BaseException) -> str:
     """The message of an error with its notes, in one line."""
-    text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     return " ".join(" ".join([text, *getattr(error, "__notes__", ())]).split())

@@ -23,7 +23,7 @@ from idfkit_fs.studies.plan import Group, Planned, Source
 from idfkit_fs.studies.report import CaseRun, RunReport
 from idfkit_fs.studies.worker import async_run_case, run_case
 
-__all__ = ["RunReport", "run_cases"]
+__all__ = ["RunReport", "incomplete", "run_cases"]
 
 # Errors that every other case would meet too.
 _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
@@ -73,7 +73,7 @@ def run_cases(
         cases = run_coroutine(run(done))
     report = RunReport(tuple(sorted(cases.runs)))
     if cases.errors:
-        raise _incomplete(report, cases.errors)
+        raise incomplete(report, cases.errors)
     return report
 
 
@@ -192,7 +192,13 @@ def _ignore_cancelled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
         loop.default_exception_handler(context)
 
 
-def _incomplete(report: RunReport, errors: dict[str, BaseException]) -> IncompleteRunError:
+def incomplete(report: RunReport, errors: dict[str, BaseException]) -> IncompleteRunError:
+    """The error for cases that could not be run.
+
+    Args:
+        report: How the other cases were run.
+        errors: The errors, by case; at least one.
+    """
     case, first = next(iter(errors.items()))
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
     error = IncompleteRunError(
