@@ -60,11 +60,10 @@ def run_cases(
     """
 
     async def run(done: Callable[[int], Any]) -> _Cases:
-        start = (
-            _starts_here(url, storage_options, max_workers)
-            if executor is None
-            else _starts_on(executor, url, storage_options)
-        )
+        if executor is None:
+            start = _start_here(url, storage_options, max_workers)
+        else:
+            start = _start_on_executor(executor, url, storage_options)
         cases = _Cases(start, lambda case: Source(f"{url}/{case}", storage_options), done)
         await cases.run(groups)
         return cases
@@ -132,6 +131,12 @@ class _Cases:
             if isinstance(exc, _HOPELESS) or isinstance(exc.__cause__, _HOPELESS):
                 self._stop()
             return None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._stopped or (task and task.cancelling()):
+                raise
+            self.errors[planned.case] = RuntimeError("the executor cancelled the case")
+            return None
         finally:
             self._started.discard(started)
             self._done(1)
@@ -141,11 +146,11 @@ class _Cases:
     def _stop(self) -> None:
         """Start no further case, and cancel the others; an executor does not cancel a case that is running already."""
         self._stopped = True
-        for started in self._started:
+        for started in [*self._started]:
             started.cancel()
 
 
-def _starts_on(executor: Executor, url: str, storage_options: dict[str, Any]) -> Start:
+def _start_on_executor(executor: Executor, url: str, storage_options: dict[str, Any]) -> Start:
     """What starts a case on an executor."""
     return lambda planned: executor.submit(_run_with_token, uuid.uuid4().hex, url, storage_options, planned)
 
@@ -155,7 +160,7 @@ def _run_with_token(_token: str, url: str, storage_options: dict[str, Any], plan
     return run_case(url, planned.case, storage_options, retry_failed=planned.retry_failed, source=planned.source)
 
 
-def _starts_here(url: str, storage_options: dict[str, Any], max_workers: int | None) -> Start:
+def _start_here(url: str, storage_options: dict[str, Any], max_workers: int | None) -> Start:
     """What starts a case as a task of the running loop: EnergyPlus is a process, and cancelling the task ends it."""
     workers = max_workers or _processors()
     simulating, under_way = asyncio.Semaphore(workers), asyncio.Semaphore(workers + _AHEAD)

@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dask
 import psutil
@@ -96,6 +98,29 @@ def test_an_executor_passes_on_what_went_wrong(executor: Executor, study: Study,
     ledger.put("_study/jobs/case-01.json", json.dumps(good).encode())
     assert study.run(executor=executor).ok == ("case-01",)
     assert len(ledger.check()) == 2
+
+
+def test_cases_that_an_executor_cancels_are_reported(study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases(cases(2, epw))
+    released, queued = threading.Event(), threading.Semaphore(0)
+
+    class Busy(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            future = super().submit(*args, **kwargs)
+            queued.release()
+            return future
+
+    with Busy(1) as busy, ThreadPoolExecutor(1) as other:
+        busy.submit(released.wait)
+        report = other.submit(study.run, executor=busy)
+        for _ in range(3):
+            assert queued.acquire(timeout=60)
+        busy.shutdown(wait=False, cancel_futures=True)
+        released.set()
+        with pytest.raises(IncompleteRunError, match="'case-00' and 1 more .*: the executor cancelled the case; run"):
+            report.result()
+    assert study.status().pending == ("case-00", "case-01")
+    assert ledger.check() == {}
 
 
 def test_a_run_inside_a_running_loop(study: Study, ledger: Ledger, epw: Path) -> None:
