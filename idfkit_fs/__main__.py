@@ -1,4 +1,4 @@
-"""The ``idfkit-fs`` command, or the word of what it lacks."""
+"""The ``idfkit-fs`` command."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command, or exit with the name of the extra that it needs."""
     try:
         from idfkit_fs._cli.commands import commands
     except ModuleNotFoundError as exc:
-        if exc.name != "click":
+        if exc.name not in ("click", "psutil"):
             raise
         sys.exit("The idfkit-fs command needs the extra 'cli': pip install 'idfkit-fs[cli]'")
     commands(prog_name="idfkit-fs")

@@ -8,6 +8,6 @@
 #SBATCH --time=04:00:00
 #SBATCH --requeue
 
-# By srun, for Slurm sends SIGTERM to job steps, and not to the script.
+# srun starts a job step: SLURM sends SIGTERM to job steps, not to the script.
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" \
   idfkit-fs run s3://my-bucket/study-001 --max-workers "$SLURM_CPUS_PER_TASK"

@@ -1,5 +1,5 @@
-"""What the ``idfkit-fs`` command offers; each command is a few words over the library."""
-# ruff: noqa: D301 - what click takes for "do not wrap" is the character \b, not a backslash
+"""The commands of ``idfkit-fs``; each calls the library and prints what it returns."""
+# ruff: noqa: D301 - click does not wrap what follows the character \b, so it must not be a backslash
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from idfkit_fs import cache
 from idfkit_fs._cli.stopping import stoppable
 from idfkit_fs._util.messages import redact
 from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, MissingExtraError
-from idfkit_fs.studies.engine import RunReport
+from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.layout import State
+from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import as_csv, as_text
 from idfkit_fs.studies.share import find_share
 from idfkit_fs.studies.study import Study
@@ -30,26 +31,20 @@ __all__ = ["commands", "parse_options"]
 
 
 class _Commands(click.Group):
-    """Commands whose errors are messages, not tracebacks."""
+    """Commands that print an error as one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error of this package ends it with exit code 1."""
+        """Run a command; an error of this package gives exit code 1."""
         try:
             return super().invoke(ctx)
         except (IdfkitFsError, EnergyPlusNotFoundError) as exc:
-            raise click.ClickException(_said(exc)) from exc
-
-
-def _said(exc: BaseException) -> str:
-    """What an error says, in one line."""
-    texts = [f"{exc.strerror}: {exc.filename}" if isinstance(exc, OSError) and exc.strerror else str(exc)]
-    return " ".join(" ".join([*texts, *getattr(exc, "__notes__", ())]).split())
+            raise click.ClickException(one_line(exc)) from exc
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="idfkit-fs")
 def commands() -> None:
-    """EnergyPlus results at any URL.
+    """Run EnergyPlus studies at any URL, and read their results.
 
     \b
     Examples:
@@ -60,20 +55,21 @@ def commands() -> None:
     """
 
 
-_FAILED, _MISSING = 3, 4
+# Exit codes.
+_FAILED, _PENDING = 3, 4
 
 
 def parse_options(given: Iterable[str]) -> dict[str, Any]:
-    """Storage options from a command line. Messages show their names only, for values may be secrets.
+    """Parse the storage options of a command line. Messages show names only, because values may be secrets.
 
     Args:
-        given: Such as ``key=value``; a value is JSON where it is JSON, else text, and dots in a key nest.
+        given: Texts such as ``key=value``. A value that is valid JSON is read as JSON; dots in a key nest.
 
     Returns:
         The options.
 
     Raises:
-        ValueError: If one has no name or no value, or two contradict each other.
+        ValueError: If an option has no name or no value, or two options contradict each other.
 
     Examples:
         >>> parse_options(["anon=true", "client_kwargs.region_name=eu-west-1"])
@@ -84,12 +80,14 @@ def parse_options(given: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         *parents, last = name.split(".")
         if not equals or not all((*parents, last)):
-            raise ValueError("a storage option is KEY=VALUE, such as anon=true or client_kwargs.region_name=eu-west-1")
+            raise ValueError(
+                "A storage option must be KEY=VALUE, such as anon=true or client_kwargs.region_name=eu-west-1"
+            )
         inner: Any = options
         for parent in parents:
             inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else None
         if not isinstance(inner, dict) or last in inner:
-            raise ValueError(f"the storage option {name!r} is given twice, or contradicts another one")
+            raise ValueError(f"The storage option {name!r} is given twice, or contradicts another one")
         inner[last] = _value(value)
     return options
 
@@ -120,16 +118,16 @@ _options = click.option(
     metavar="KEY=VALUE",
     multiple=True,
     callback=_options_of,
-    help="A storage option: VALUE is JSON where it is JSON, else text; dots in KEY nest, as in "
-    "client_kwargs.region_name=eu-west-1. Repeatable. Others can see a command line: secrets belong in the "
-    "environment or in the store's own configuration.",
+    help="A storage option, such as anon=true. A VALUE that is valid JSON is read as JSON; dots in KEY nest, as in "
+    "client_kwargs.region_name=eu-west-1. Repeatable. Other users can see the command line: keep secrets in the "
+    "environment or in the configuration of your store's tools.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _progress = click.option(
     "--progress/--no-progress",
     default=None,
     callback=_shows_progress,
-    help="Whether to show a bar; by default where stderr is a terminal.",
+    help="Show a progress bar; by default if stderr is a terminal.",
 )
 
 
@@ -140,7 +138,7 @@ def _open(url: str, options: dict[str, Any]) -> Study:
         raise
     except (AttributeError, TypeError, ValueError):
         raise click.ClickException(
-            f"The storage options {', '.join(options)} do not fit {redact(url)}: check the kinds of their values"
+            f"The storage options {', '.join(options)} are invalid for {redact(url)}; check the types of their values"
         ) from None  # the cause could show a value
 
 
@@ -151,7 +149,7 @@ def _open(url: str, options: dict[str, Any]) -> Study:
 def status(url: str, options: dict[str, Any], as_json: bool) -> None:
     """Count the cases of a study by their state.
 
-    The exit code is 0 if all are ok, 3 if some failed, 4 if some are missing, and 1 for an error.
+    The exit code is 0 if all cases are ok, 3 if some failed, 4 if some are pending, and 1 for an error.
 
     \b
     Examples:
@@ -159,29 +157,32 @@ def status(url: str, options: dict[str, Any], as_json: bool) -> None:
       idfkit-fs status s3://my-bucket/study-001 --json
     """
     found = _open(url, options).status()
-    counts = {"total": found.total, "ok": len(found.ok), "failed": len(found.failed), "missing": len(found.missing)}
+    counts = {"total": found.total, "ok": len(found.ok), "failed": len(found.failed), "pending": len(found.pending)}
     _echo_json({**counts, "cases": found.states()}) if as_json else click.echo(str(found))
-    sys.exit(_MISSING if found.missing else _FAILED if found.failed else 0)
+    sys.exit(_PENDING if found.pending else _FAILED if found.failed else 0)
 
 
 @commands.command()
 @_url
-@click.option("--case", "cases", metavar="NAME", multiple=True, help="A case to run unless it is ok. Repeatable.")
-@click.option("--missing", is_flag=True, help="Run the cases that are missing: the default.")
-@click.option("--failed", is_flag=True, help="Run the cases that failed; with --missing, both.")
-@click.option("--index", metavar="I", type=click.IntRange(min=0), help="Run share I of the cases, counted from 0.")
-@click.option("--of", "count", metavar="N", type=click.IntRange(min=1), help="How many shares there are.")
+@click.option("--case", "cases", metavar="NAME", multiple=True, help="A case to run, unless it is ok. Repeatable.")
+@click.option("--pending", is_flag=True, help="Run the pending cases: the default.")
+@click.option("--failed", is_flag=True, help="Run the failed cases; with --pending, both.")
+@click.option("--index", metavar="I", type=click.IntRange(min=0), help="The share of the cases to run, counted from 0.")
+@click.option("--of", "count", metavar="N", type=click.IntRange(min=1), help="The number of shares.")
 @click.option(
-    "--max-workers", metavar="N", type=click.IntRange(min=1), help="How many at once; by default, processors."
+    "--max-workers",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="The number of simulations at the same time; by default the number of processors.",
 )
-@click.option("--reuse", metavar="URL", help="Another study, whose runs are copied where they are the same.")
+@click.option("--reuse", metavar="URL", help="Another study; cases that ask for one of its runs are copied from it.")
 @_options
 @_as_json
 @_progress
 def run(
     url: str,
     cases: tuple[str, ...],
-    missing: bool,
+    pending: bool,
     failed: bool,
     index: int | None,
     count: int | None,
@@ -193,28 +194,28 @@ def run(
 ) -> None:
     """Run the cases of a study on this machine.
 
-    A task of an array job of AWS Batch or Slurm runs its share of the cases, and so does a pod of an indexed Job of
-    Kubernetes, which needs --of. Shares are of all cases, so nothing is run twice and nothing is left out.
+    A task of an array job (AWS Batch, SLURM) runs its share of the cases. A pod of an indexed Job (Kubernetes) does the
+    same if --of gives the number of completions. Each case belongs to one share.
 
-    The exit code is 0 if all went well, 3 if EnergyPlus ended some with an error (which trying again does not mend),
-    1 if some could not be run (trying again may help), and 143 on SIGTERM: then EnergyPlus is stopped and nothing is
-    published, so the cases under way are still missing.
+    The exit code is 0 if every case is ok, 3 if EnergyPlus ended some cases with an error (running them again does not
+    help), 1 if some cases could not be run (running them again may help), and 143 after SIGTERM: then EnergyPlus was
+    stopped, nothing was published, and the cases that were running stay pending.
 
     \b
     Examples:
       idfkit-fs run s3://my-bucket/study-001 --max-workers 8
       idfkit-fs run s3://my-bucket/study-001 --case case-42 --case case-43
-      idfkit-fs run s3://my-bucket/study-001 --missing --failed
+      idfkit-fs run s3://my-bucket/study-001 --pending --failed
       idfkit-fs run s3://my-bucket/study-001 --index 0 --of 10
     """
-    if cases and (missing or failed or index is not None or count is not None):
-        raise click.UsageError("--case names the cases to run; leave out --missing, --failed, --index and --of")
+    if cases and (pending or failed or index is not None or count is not None):
+        raise click.UsageError("--case cannot be combined with --pending, --failed, --index or --of")
     try:
         share = None if cases else find_share(os.environ, index, count)
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     states: set[State] = {"failed"} if failed else set()
-    states |= {"missing"} if missing or not failed else set()
+    states |= {"pending"} if pending or not failed else set()
     with stoppable():
         study = _open(url, options)
         chosen = list(cases) or None
@@ -234,11 +235,13 @@ def run(
 @commands.command()
 @_url
 @_options
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="How to print it; a table.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), help="The format to print; by default a table."
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A local file to write instead: .csv, .json or .parquet.",
+    help="A local file to write instead; its name ends in .csv, .json or .parquet.",
 )
 @_progress
 def summary(
@@ -248,7 +251,7 @@ def summary(
     output: Path | None,
     progress: bool,
 ) -> None:
-    """Show what is worth knowing of each case: its parameters, energy use, peaks, warnings.
+    """Show the main results of each case: parameters, energy use, peaks, warnings.
 
     \b
     Examples:
@@ -258,7 +261,9 @@ def summary(
     """
     suffix = output and output.suffix.lower()
     if output is not None and (form or suffix not in (".csv", ".json", ".parquet")):
-        raise click.UsageError("--output takes a file that ends in .csv, .json or .parquet, and no --format")
+        raise click.UsageError(
+            "--output needs a file name that ends in .csv, .json or .parquet, and cannot be combined with --format"
+        )
     study = _open(url, options)
     if output is not None and suffix == ".parquet":
         _write_parquet(study, output, progress)
@@ -289,8 +294,8 @@ def _write_parquet(study: Study, output: Path, progress: bool) -> None:
         ) from exc
     except OSError as exc:
         raise click.FileError(str(output), exc.strerror) from exc
-    except (TypeError, ValueError) as exc:  # a parameter that is a number here and a text there
-        raise click.ClickException(f"Parquet cannot hold this summary: {exc}; write .csv or .json") from exc
+    except (TypeError, ValueError) as exc:  # a parameter with values of several types
+        raise click.ClickException(f"This summary cannot be written as Parquet: {exc}; write .csv or .json") from exc
 
 
 @commands.command()
@@ -319,17 +324,21 @@ def ls(url: str, case: str | None, options: dict[str, Any], as_json: bool) -> No
 @commands.command()
 @_url
 @click.argument("cases", metavar="[CASE]...", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Every case that has been run, failed ones too.")
+@click.option("--all", "every", is_flag=True, help="All cases that have been run, including failed ones.")
 @click.option(
     "--to",
     "directory",
     metavar="DIR",
     default=".",
     type=click.Path(file_okay=False, path_type=Path),
-    help="A local directory, in which each case becomes one; by default the current one.",
+    help="A local directory; each case becomes a directory in it. By default the current directory.",
 )
 @click.option(
-    "--include", metavar="PATTERN", multiple=True, default=("**",), help="Which files, such as '*.sql'. Repeatable."
+    "--include",
+    metavar="PATTERN",
+    multiple=True,
+    default=("**",),
+    help="The files to download, such as '*.sql'. Repeatable.",
 )
 @_options
 @_progress
@@ -342,7 +351,7 @@ def get(
     options: dict[str, Any],
     progress: bool,
 ) -> None:
-    """Copy the runs of cases to this machine, each file checked.
+    """Download the runs of cases. Each file is checked against the run's record.
 
     \b
     Examples:
@@ -350,7 +359,7 @@ def get(
       idfkit-fs get s3://my-bucket/study-001 --all --include '*.sql' --to results
     """
     if bool(cases) == every:
-        raise click.UsageError("name the cases, or give --all")
+        raise click.UsageError("Name the cases, or give --all")
     study = _open(url, options)
     if every:
         found = study.status()
@@ -361,13 +370,13 @@ def get(
 @commands.command()
 @_url
 @click.argument("cases", metavar="CASE...", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_options
 @_progress
 def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], progress: bool) -> None:
     """Remove cases with their runs.
 
-    Models and weather files stay, for other cases may use them.
+    Models and weather files stay, because other cases may use them.
 
     \b
     Examples:
@@ -383,9 +392,9 @@ def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], pro
 
 def _echo_run(report: RunReport, errors: dict[str, BaseException], as_json: bool) -> None:
     if as_json:
-        found = [run.case for run in report.runs if run.how == "found"]
-        told = {"simulated": report.simulated, "reused": report.reused, "found": found, "failed": report.failed}
-        _echo_json({**told, "errors": {case: _said(exc) for case, exc in errors.items()}})
+        names = ("simulated", "reused", "found", "failed")
+        cases = {name: getattr(report, name) for name in names}
+        _echo_json({**cases, "errors": {case: one_line(exc) for case, exc in errors.items()}})
     elif report.runs or not errors:
         click.echo(str(report))
 
@@ -401,7 +410,7 @@ def _echo_lines(lines: Iterable[Any]) -> None:
 
 @commands.group(name="cache")
 def cache_commands() -> None:
-    """Look after the local cache of results.
+    """Show or clean the local cache of results.
 
     \b
     Examples:
@@ -414,15 +423,15 @@ def cache_commands() -> None:
 _cache_storage = click.option(
     "--cache-storage",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The cache's directory, if it is not the user's own.",
+    help="The cache's directory; by default the one in the user's cache directory.",
 )
 
 
 @cache_commands.command(name="info")
 @_cache_storage
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, sizes in bytes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; sizes are in bytes.")
 def cache_info(cache_storage: Path | None, as_json: bool) -> None:
-    """Show where the cache is and what it holds."""
+    """Show the directory, the number of files and the size of the cache."""
     found = cache.info(cache_storage)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), default=str, indent=1))
@@ -434,11 +443,11 @@ def cache_info(cache_storage: Path | None, as_json: bool) -> None:
 
 @cache_commands.command(name="prune")
 @_cache_storage
-@click.option("--max-bytes", metavar="SIZE", help="What may stay, such as 2GB; the cache's own bound unless given.")
+@click.option("--max-bytes", metavar="SIZE", help="The size to keep, such as 2GB; by default the limit of the cache.")
 def cache_prune(cache_storage: Path | None, max_bytes: str | None) -> None:
-    """Drop the least recently used files beyond a bound.
+    """Remove the least recently used files until the cache has a given size.
 
-    Files that a running program uses stay.
+    Files that a running program uses are kept.
     """
     _report(cache.prune(max_bytes, cache_storage), cache_storage)
 
@@ -446,14 +455,14 @@ def cache_prune(cache_storage: Path | None, max_bytes: str | None) -> None:
 @cache_commands.command(name="clear")
 @_cache_storage
 def cache_clear(cache_storage: Path | None) -> None:
-    """Drop every file that no running program uses."""
+    """Remove all files, except those that a running program uses."""
     _report(cache.clear(cache_storage), cache_storage)
 
 
 def _report(freed: int, cache_storage: Path | None) -> None:
     left = cache.info(cache_storage)
     in_use = f", {left.in_use} of them in use" if left.in_use else ""
-    click.echo(f"Freed {_size(freed)}; {left.files} files ({_size(left.bytes)}) are left{in_use}.")
+    click.echo(f"Freed {_size(freed)}; {left.files} files ({_size(left.bytes)}) remain{in_use}.")
 
 
 def _size(count: int) -> str:

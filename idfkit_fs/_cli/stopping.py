@@ -1,4 +1,4 @@
-"""Let a signal end a run in time, with nothing left behind."""
+"""Let a signal end a run quickly, with no process and no file left behind."""
 
 from __future__ import annotations
 
@@ -11,50 +11,49 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
+
 __all__ = ["stoppable"]
 
-# Whoever takes a machine back waits for 30 s or more (Kubernetes, Slurm, AWS Batch), but nobody wants to.
+# Kubernetes, SLURM and AWS Batch wait 30 s or more before they kill a process; a person at a terminal does not.
 _GRACE_SECONDS = 4.0
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Have SIGTERM, SIGINT and SIGHUP end what runs in here, which must be the last thing that the process does.
+    """Let SIGTERM, SIGINT and SIGHUP end the block, which must be the last thing that the process does.
 
-    Then the processes it has started are killed and the temporary files removed, and the process exits with 128 and
-    the signal's number, within 5 seconds even if something hangs. Without a signal, temporary files that are left
-    stay: they are runs that could not be published, and an error names them.
+    After a signal, the processes that this process started are killed, the temporary files are removed, and the process
+    exits with 128 plus the signal's number: within 5 seconds, even if something hangs. Without a signal, temporary
+    files that are left stay: they are runs that could not be published, and an error names them.
     """
-    came: list[int] = []
+    received: list[int] = []
     over = threading.Event()
     directory = tempfile.mkdtemp(prefix="idfkit-fs-")
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for handled in handlers:
-            signal.signal(handled, signal.SIG_IGN)  # a second one must not break what this one has begun
-        logging.disable()  # asyncio tells at length of processes that are killed behind its back
-        came.append(number)
+            signal.signal(handled, signal.SIG_IGN)  # a second signal must not interrupt the cleanup
+        logging.disable()  # asyncio logs that its child processes were killed
+        received.append(number)
         over.set()
         raise SystemExit(128 + number)
 
-    def watch() -> None:
+    def end_anyway() -> None:
         over.wait()
-        if came:
-            # A daemon: a process that ends by itself does not wait for it.
-            time.sleep(_GRACE_SECONDS)
+        if received:
+            time.sleep(_GRACE_SECONDS)  # this thread is a daemon, and ends with a process that exits in time
             _kill_children()
             shutil.rmtree(directory, ignore_errors=True)
-            os._exit(128 + came[0])
+            os._exit(128 + received[0])
 
     before, tempfile.tempdir = tempfile.tempdir, directory
-    # Begun here and not by the handler, which may interrupt the beginning of another thread.
-    threading.Thread(target=watch, name="idfkit-fs-watch", daemon=True).start()
+    # The handler must not start a thread: it may interrupt the start of another one.
+    threading.Thread(target=end_anyway, name="idfkit-fs-watch", daemon=True).start()
     handlers: dict[int, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():
@@ -67,17 +66,14 @@ def stoppable() -> Iterator[None]:
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
     finally:
-        if came:
-            for pid in _kill_children():
-                with contextlib.suppress(ChildProcessError):
-                    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        if received:
+            psutil.wait_procs(_kill_children(), timeout=2)
             shutil.rmtree(directory, ignore_errors=True)
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
-                print(
-                    f"Stopped by {signal.Signals(came[0]).name}; what was under way is still missing", file=sys.stderr
-                )
-            os._exit(128 + came[0])  # whatever has been raised, and without a word of what else is cut short
+                name = signal.Signals(received[0]).name
+                print(f"Stopped by {name}; the cases that were running are still pending", file=sys.stderr)
+            os._exit(128 + received[0])  # whatever was raised, and without messages of interrupted threads
         over.set()
         tempfile.tempdir = before
         for number, handler in handlers.items():
@@ -85,24 +81,16 @@ def stoppable() -> Iterator[None]:
 
 
 def _signals() -> list[int]:
-    """What tells a program to end; a lost terminal too, unless nohup has it ignored."""
+    """The signals that end a program; SIGHUP only if it is not ignored, as it is under nohup."""
     hang_up = getattr(signal, "SIGHUP", None)
     lost = [hang_up] if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN else []
     return [signal.SIGTERM, signal.SIGINT, *lost]
 
 
-def _kill_children() -> list[int]:
-    """Kill whatever this process has started, and what that has started, where the system tells (Linux)."""
-    children: dict[int, list[int]] = defaultdict(list)
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # pid (name) state parent ...: see proc(5). The name may hold anything.
-            parent = path.read_text("utf-8", "replace").rpartition(")")[2].split()[1]
-            children[int(parent)].append(int(path.parent.name))
-    found = list(children[os.getpid()])
-    for pid in found:
-        found.extend(children[pid])
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return found
+def _kill_children() -> list[psutil.Process]:
+    """Kill the processes that this process started, and those that they started."""
+    children: list[psutil.Process] = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    return children

@@ -1,138 +1,189 @@
-"""Hand the cases of a study to whatever runs them, and tell what became of them."""
+"""Run the cases of a study in this process or on an executor, and report how each was run."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import threading
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Self
+from typing import Any
 
 from idfkit.exceptions import EnergyPlusNotFoundError
 
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import IncompleteRunError
-from idfkit_fs.studies.layout import counted
-from idfkit_fs.studies.worker import CaseRun, Source, async_run_case, run_case
+from idfkit_fs.studies.display import one_line
+from idfkit_fs.studies.loops import run_coroutine
+from idfkit_fs.studies.plan import Group, Planned, Source
+from idfkit_fs.studies.report import CaseRun, RunReport
+from idfkit_fs.studies.worker import async_run_case, run_case
 
-__all__ = ["Planned", "RunReport", "run_cases"]
+__all__ = ["RunReport", "incomplete", "run_cases"]
 
-# What would befall every other case too.
+# Errors that every other case would meet too.
 _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
-_PAUSE = 0.2
-# Cases that are being fetched or published while others are simulated.
+# Cases that download inputs or publish while the processors simulate others.
 _AHEAD = 2
 
+Start = Callable[[Planned], "Future[CaseRun] | asyncio.Task[CaseRun]"]
 
-@dataclass(frozen=True)
-class Planned:
-    """A case that is to be run.
 
-    Attributes:
-        case: The case's name.
-        source: A run that it may be copied from.
-        again: Whether it is run once more if it failed.
+def run_cases(
+    url: str,
+    storage_options: dict[str, Any],
+    groups: list[Group],
+    executor: Executor | None,
+    max_workers: int | None,
+    progress: bool,
+) -> RunReport:
+    """Run groups of cases.
+
+    Args:
+        url: The study's URL.
+        storage_options: The storage options for the URL.
+        groups: Cases that ask for the same run.
+        executor: Where to run them; None for this process.
+        max_workers: The number of simulations at the same time in this process; by default the number of processors
+            that this process may use.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        How each case was run.
+
+    Raises:
+        IncompleteRunError: If some cases could not be run, for a reason outside EnergyPlus.
     """
 
-    case: str
-    source: Source | None = None
-    again: bool = False
+    async def run(done: Callable[[int], Any]) -> _Cases:
+        if executor is None:
+            start = _start_here(url, storage_options, max_workers)
+        else:
+            start = _start_on_executor(executor, url, storage_options)
+        cases = _Cases(start, lambda case: Source(f"{url}/{case}", storage_options), done)
+        await cases.run(groups)
+        return cases
+
+    with progress_bar(sum(map(len, groups)), f"Running {last_name(url)}", "case", progress) as done:
+        cases = run_coroutine(run(done))
+    report = RunReport(tuple(sorted(cases.runs)))
+    if cases.errors:
+        raise incomplete(report, cases.errors)
+    return report
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """What became of the cases that were to be run.
+class _Cases:
+    """Starts cases, and collects how each was run.
+
+    Args:
+        start: Starts one case.
+        source_of: The source that a finished case is for others.
+        done: Called with the number of cases that have just ended.
 
     Attributes:
-        runs: One for each case, in the order of their names.
+        runs: How the cases were run.
+        errors: The errors of the cases that could not be run.
     """
 
-    runs: tuple[CaseRun, ...]
+    def __init__(self, start: Start, source_of: Callable[[str], Source], done: Callable[[int], Any]) -> None:
+        self.runs: list[CaseRun] = []
+        self.errors: dict[str, BaseException] = {}
+        self._start = start
+        self._source_of = source_of
+        self._done = done
+        self._started: set[Future[CaseRun] | asyncio.Task[CaseRun]] = set()
+        self._stopped = False
 
-    @property
-    def ok(self) -> tuple[str, ...]:
-        """The cases that EnergyPlus ended well."""
-        return tuple(run.case for run in self.runs if run.state == "ok")
+    async def run(self, groups: Iterable[Group]) -> None:
+        """Run all groups; cancelling cancels the cases that have been started."""
+        async with asyncio.TaskGroup() as tasks:
+            for group in groups:
+                tasks.create_task(self._run_group(group, tasks))
 
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """The cases that EnergyPlus ended with an error."""
-        return tuple(run.case for run in self.runs if run.state == "failed")
+    async def _run_group(self, group: Group, tasks: asyncio.TaskGroup) -> None:
+        """Run the cases one after the other until one is ok, then copy the others from it."""
+        for number, planned in enumerate(group, start=1):
+            if await self._run_one(planned) == "ok":
+                source = self._source_of(planned.case)
+                for other in group[number:]:
+                    tasks.create_task(self._run_one(replace(other, source=source)))
+                return
 
-    @property
-    def simulated(self) -> tuple[str, ...]:
-        """The cases for which EnergyPlus ran."""
-        return tuple(run.case for run in self.runs if run.how == "simulated")
+    async def _run_one(self, planned: Planned) -> str | None:
+        """Run one case; its state, or None if it could not be run."""
+        if self._stopped:
+            return None
+        try:
+            started = self._start(planned)
+        except RuntimeError as exc:  # the executor is broken, or was shut down
+            self.errors[planned.case] = exc
+            self._stop()
+            return None
+        self._started.add(started)
+        try:
+            run = await asyncio.wrap_future(started)
+        except Exception as exc:  # noqa: BLE001 - raised at the end; the other cases go on
+            self.errors[planned.case] = exc
+            if isinstance(exc, _HOPELESS) or isinstance(exc.__cause__, _HOPELESS):
+                self._stop()
+            return None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._stopped or (task and task.cancelling()):
+                raise
+            self.errors[planned.case] = RuntimeError("the executor cancelled the case")
+            return None
+        finally:
+            self._started.discard(started)
+            self._done(1)
+        self.runs.append(run)
+        return run.state
 
-    @property
-    def reused(self) -> tuple[str, ...]:
-        """The cases whose run was copied from another case."""
-        return tuple(run.case for run in self.runs if run.how == "reused")
-
-    def __str__(self) -> str:
-        how: Counter[str] = Counter(run.how for run in self.runs)
-        words = {"simulated": "simulated", "reused": "reused", "found": "done before"}
-        parts = [f"{how[name]} {word}" for name, word in words.items() if how[name]]
-        ended = f"; {len(self.failed)} of them failed in EnergyPlus" if self.failed else ""
-        return f"{counted(len(self.runs))}: {', '.join(parts)}{ended}" if self.runs else "nothing to run"
+    def _stop(self) -> None:
+        """Start no further case, and cancel the others; an executor does not cancel a case that is running already."""
+        self._stopped = True
+        for started in [*self._started]:
+            started.cancel()
 
 
-class _Here:
-    """Cases side by side in this process: EnergyPlus is a process of its own, and cancelling a case ends it."""
+def _start_on_executor(executor: Executor, url: str, storage_options: dict[str, Any]) -> Start:
+    """What starts a case on an executor."""
+    return lambda planned: executor.submit(_run_with_token, uuid.uuid4().hex, url, storage_options, planned)
 
-    def __init__(self, max_workers: int | None) -> None:
-        workers = max_workers or _processors()
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(_ignore_cancelled)
-        self._loop.set_default_executor(ThreadPoolExecutor(workers + 2 * _AHEAD, thread_name_prefix="idfkit-fs-run"))
-        self._processors = asyncio.Semaphore(workers)
-        self._desks = asyncio.Semaphore(workers + _AHEAD)
-        self._thread = threading.Thread(target=self._loop.run_forever, name="idfkit-fs-study", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+def _run_with_token(_token: str, url: str, storage_options: dict[str, Any], planned: Planned) -> CaseRun:
+    """Run a case. Dask returns the same result, or error, for a call with the same arguments: hence the token."""
+    return run_case(url, planned.case, storage_options, retry_failed=planned.retry_failed, source=planned.source)
 
-    def __exit__(self, *_exc: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
-    def submit(self, url: str, storage_options: dict[str, Any], planned: Planned) -> Future[CaseRun]:
-        """As an executor's, but each case is a task."""
-        return asyncio.run_coroutine_threadsafe(self._run(url, storage_options, planned), self._loop)
+def _start_here(url: str, storage_options: dict[str, Any], max_workers: int | None) -> Start:
+    """What starts a case as a task of the running loop: EnergyPlus is a process, and cancelling the task ends it."""
+    workers = max_workers or _processors()
+    simulating, under_way = asyncio.Semaphore(workers), asyncio.Semaphore(workers + _AHEAD)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(workers + 2 * _AHEAD, thread_name_prefix="idfkit-fs-run"))
+    loop.set_exception_handler(_ignore_cancelled)
 
-    async def _run(self, url: str, storage_options: dict[str, Any], planned: Planned) -> CaseRun:
-        async with self._desks:
+    async def run(planned: Planned) -> CaseRun:
+        async with under_way:
             return await async_run_case(
                 url,
                 planned.case,
                 storage_options,
-                again=planned.again,
+                retry_failed=planned.retry_failed,
                 source=planned.source,
-                gate=self._processors,
+                gate=simulating,
             )
 
-    async def _end(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._loop.shutdown_default_executor()
+    return lambda planned: loop.create_task(run(planned))
 
 
 def _processors() -> int:
-    """How many this process may use, which in a container or a job is not how many there are."""
+    """The number of processors that this process may use; a container or a job may limit it."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
@@ -141,135 +192,23 @@ def _processors() -> int:
 
 
 def _ignore_cancelled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A cancelled gather() of idfkit's would be told of as an error that nobody has looked at."""
+    """Do not log a cancelled ``gather()`` of idfkit's as an error that was never retrieved."""
     if not isinstance(context.get("exception"), asyncio.CancelledError):
         loop.default_exception_handler(context)
 
 
-def _run_afresh(_token: str, url: str, storage_options: dict[str, Any], planned: Planned) -> CaseRun:
-    """Dask takes the same call for the same result, an error among them; so each call has a token of its own."""
-    return run_case(url, planned.case, storage_options, again=planned.again, source=planned.source)
+def incomplete(report: RunReport, errors: dict[str, BaseException]) -> IncompleteRunError:
+    """The error for cases that could not be run.
 
-
-class _Rounds:
-    """Cases under way on an engine, and what became of the others."""
-
-    def __init__(
-        self,
-        submit: Callable[[Planned], Future[CaseRun]],
-        source_of: Callable[[str], Source],
-        done: Callable[[int], Any],
-    ) -> None:
-        self._submit = submit
-        self._source_of = source_of
-        self._done = done
-        self._ended: SimpleQueue[Future[CaseRun]] = SimpleQueue()
-        self._under_way: dict[Future[CaseRun], Sequence[Planned]] = {}
-        self._runs: list[CaseRun] = []
-        self._errors: dict[str, BaseException] = {}
-        self._stopped = False
-
-    def run(self, groups: Iterable[Sequence[Planned]]) -> RunReport:
-        """Run groups of cases; the first of each is simulated, and the others are copied from it."""
-        try:
-            for group in groups:
-                self._begin(group)
-            while self._under_way:
-                with contextlib.suppress(Empty):
-                    # A signal may come to another thread, and then wakes nobody here.
-                    self._settle(self._ended.get(timeout=_PAUSE))
-        except BaseException:
-            self._cancel()
-            raise
-        report = RunReport(tuple(sorted(self._runs)))
-        if self._errors:
-            raise _incomplete(report, self._errors)
-        return report
-
-    def _begin(self, group: Sequence[Planned]) -> None:
-        if self._stopped:
-            return
-        first = group[0]
-        try:
-            future = self._submit(first)
-        except RuntimeError as exc:  # an executor that is broken, or was shut down
-            self._errors[first.case] = exc
-            self._cancel()
-            return
-        self._under_way[future] = group
-        future.add_done_callback(self._ended.put)
-
-    def _settle(self, future: Future[CaseRun]) -> None:
-        first, *others = self._under_way.pop(future)
-        self._done(1)
-        try:
-            run = future.result()
-        except CancelledError:
-            return
-        except Exception as exc:  # noqa: BLE001 - told at the end; the other cases go on
-            self._errors[first.case] = exc
-            if isinstance(exc, _HOPELESS) or isinstance(exc.__cause__, _HOPELESS):
-                self._cancel()
-        else:
-            self._runs.append(run)
-            if run.state == "ok":
-                for other in others:
-                    self._begin([replace(other, source=self._source_of(first.case))])
-                return
-        if others:
-            self._begin(others)
-
-    def _cancel(self) -> None:
-        self._stopped = True
-        for future in list(self._under_way):
-            future.cancel()
-
-
-def _incomplete(report: RunReport, errors: dict[str, BaseException]) -> IncompleteRunError:
+    Args:
+        report: How the other cases were run.
+        errors: The errors, by case; at least one.
+    """
     case, first = next(iter(errors.items()))
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
     error = IncompleteRunError(
-        f"Case {case!r}{more} could not be run: {first}. Running the study again takes up the rest"
+        f"Case {case!r}{more} could not be run: {one_line(first)}; run the study again to run these cases"
     )
     error.report, error.errors = report, errors
     error.__cause__ = first
     return error
-
-
-def run_cases(
-    url: str,
-    storage_options: dict[str, Any],
-    groups: Sequence[Sequence[Planned]],
-    executor: Executor | None,
-    max_workers: int | None,
-    progress: bool,
-) -> RunReport:
-    """Run cases, each with those that ask for the same run: the first of these is simulated, and then copied.
-
-    Args:
-        url: The study's URL.
-        storage_options: What reaches it.
-        groups: Groups of cases that ask for the same run.
-        executor: What runs them; None for this process.
-        max_workers: How many at once in this process; by default as many as it may use processors.
-        progress: Whether to show a bar.
-
-    Returns:
-        What became of the cases.
-
-    Raises:
-        IncompleteRunError: If some could not be run, for a reason that is not EnergyPlus's.
-    """
-
-    def source_of(case: str) -> Source:
-        return Source(f"{url}/{case}", storage_options)
-
-    with progress_bar(sum(map(len, groups)), f"Running {last_name(url)}", "case", progress) as done:
-        if executor is None:
-            with _Here(max_workers) as here:
-                return _Rounds(partial(here.submit, url, storage_options), source_of, done).run(groups)
-
-        def submit(planned: Planned) -> Future[CaseRun]:
-            return executor.submit(_run_afresh, uuid.uuid4().hex, url, storage_options, planned)
-
-        return _Rounds(submit, source_of, done).run(groups)

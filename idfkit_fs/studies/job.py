@@ -1,4 +1,4 @@
-"""What a case is to run, and how it ended: the JSON objects of a study."""
+"""The JSON objects of a study: its description, and the job and the outcome of each case."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Metric(BaseModel):
 
     Attributes:
         name: Its column in the summary.
-        report: Such as ``"AnnualBuildingUtilityPerformanceSummary"``.
-        table: Such as ``"End Uses"``.
-        row: Such as ``"Heating"``.
-        column: Such as ``"District Heating Water"``.
+        report: The report's name, such as ``"AnnualBuildingUtilityPerformanceSummary"``.
+        table: The table's name, such as ``"End Uses"``.
+        row: The row's name, such as ``"Heating"``.
+        column: The column's name, such as ``"District Heating Water"``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,26 +44,26 @@ class Metric(BaseModel):
 
     @property
     def cell(self) -> tuple[str, str, str, str]:
-        """The metric as it is given."""
+        """The cell, as the user gave it."""
         return (self.report, self.table, self.row, self.column)
 
 
 Metrics = Mapping[str, Sequence[str]] | Iterable[Sequence[str]]
-"""Cells as ``(report, table, row, column)``, or a mapping of the names of their columns to them."""
+"""Cells of tabular reports as ``(report, table, row, column)``, or a mapping of column names to such cells."""
 
 
 def parse_metrics(metrics: Metrics) -> tuple[Metric, ...]:
-    """Check what a user gave as metrics.
+    """Check the metrics that a user gives.
 
     Args:
         metrics: Cells as ``(report, table, row, column)``, which are then named ``"table, row, column"``; or a mapping
-            of names to them.
+            of names to such cells.
 
     Returns:
         The metrics.
 
     Raises:
-        ValueError: If a cell is not of four texts, or two have one name.
+        ValueError: If a cell is not four strings, or a name is used twice.
 
     Examples:
         >>> cell = ("AnnualBuildingUtilityPerformanceSummary", "End Uses", "Heating", "District Heating Water")
@@ -76,23 +76,23 @@ def parse_metrics(metrics: Metrics) -> tuple[Metric, ...]:
     found = []
     for name, cell in named:
         if isinstance(cell, str) or len(cell) != 4 or not all(isinstance(part, str) for part in cell):
-            raise ValueError(f"a metric is a tuple (report, table, row, column), not {cell!r}")
+            raise ValueError(f"A metric must be a tuple (report, table, row, column), not {cell!r}")
         found.append(
             Metric(name=name or ", ".join(cell[1:]), report=cell[0], table=cell[1], row=cell[2], column=cell[3])
         )
     names = [metric.name for metric in found]
     if len({*names}) < len(names) or {*names} & _COLUMNS:
         taken = next(name for name in names if names.count(name) > 1 or name in _COLUMNS)
-        raise ValueError(f"two columns of the summary would be called {taken!r}")
+        raise ValueError(f"The summary would have two columns {taken!r}; give the metric another name")
     return tuple(found)
 
 
 class Summary(BaseModel):
-    """What is worth knowing of a run without opening it; a row of [Study.summary][idfkit_fs.Study.summary].
+    """The main results of a run, readable without opening it; a row of [Study.summary][idfkit_fs.Study.summary].
 
-    Energies are per year of the run period, and site energies unless said otherwise; from EnergyPlus's
-    AnnualBuildingUtilityPerformanceSummary and DemandEndUseComponentsSummary (Input Output Reference,
-    Output:Table:SummaryReports). What the run does not tell is None.
+    The values come from EnergyPlus's AnnualBuildingUtilityPerformanceSummary and DemandEndUseComponentsSummary (Input
+    Output Reference, Output:Table:SummaryReports). Energies are of the whole run period, and site energies unless a
+    name says otherwise. A value that the run does not report is None.
 
     Attributes:
         floor_area_m2: Total building area (m2).
@@ -102,11 +102,11 @@ class Summary(BaseModel):
         end_uses_kwh: Energy by end use and fuel (kWh), zeros left out.
         peak_demand_w: Peak demand by fuel (W), zeros left out.
         unmet_heating_hours: Hours in which heating did not reach the setpoint while occupied.
-        unmet_cooling_hours: Likewise for cooling.
+        unmet_cooling_hours: Hours in which cooling did not reach the setpoint while occupied.
         warnings: Number of warnings in the ``.err`` file.
         severe_errors: Number of severe and fatal errors.
-        message: The first severe or fatal error; None without one.
-        metrics: The values of the user's metrics: numbers where they are numbers, else texts.
+        message: The first severe or fatal error; None if there is none.
+        metrics: The values of the user's metrics: numbers, or strings where a cell is not a number.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -129,11 +129,11 @@ _COLUMNS = frozenset({"case", "state", "runtime_seconds", *Summary.model_fields}
 
 
 def _json(value: object) -> object:
-    """A value as JSON has it: NumPy's numbers and arrays are none, nor are NaN and infinity."""
+    """A value that JSON can hold: NumPy's numbers and arrays are converted, NaN and infinity are refused."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("NaN and infinity are no JSON")
+        raise ValueError("NaN and infinity are not valid JSON")
     if isinstance(value, Mapping):
         return {name: _json(inner) for name, inner in value.items()}
     return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -143,10 +143,10 @@ _Parameters = dict[str, Annotated[JsonValue, BeforeValidator(_json)]]
 
 
 class StudyFile(VersionedJson):
-    """What holds for a whole study.
+    """The description of a whole study.
 
     Attributes:
-        metrics: Cells that every case's summary has.
+        metrics: Cells of tabular reports for the summary of every case.
     """
 
     kind: ClassVar[str] = "the description of a study"
@@ -156,17 +156,17 @@ class StudyFile(VersionedJson):
 
 
 class Job(VersionedJson):
-    """What one case is to run.
+    """What one case runs.
 
     Attributes:
         case: The case's name.
-        model: The model as IDF text, by its name among the study's inputs.
-        weather: The weather file likewise; None for a run without one.
+        model: The model as IDF text, by its file name among the study's inputs.
+        weather: The weather file, by its file name among the study's inputs; None for a design-day run.
         options: Keywords for idfkit that differ from its defaults.
-        include: Glob patterns of the files to publish; None for all but the inputs.
+        include: Glob patterns of the files to publish; None for all output files.
         exclude: Glob patterns of files to leave out.
-        parameters: What the user wants to remember of the case.
-        metrics: Cells that this case's summary has beside the study's own.
+        parameters: JSON values that describe the case.
+        metrics: Cells for this case's summary, in addition to the study's metrics.
     """
 
     kind: ClassVar[str] = "the job of a case"
@@ -184,28 +184,28 @@ class Job(VersionedJson):
     @field_validator("options")
     @classmethod
     def _stay_inside(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """EnergyPlus writes where the prefix leads, and a job may come from anybody's bucket."""
+        """Refuse a prefix that leads EnergyPlus out of its directory: anybody may have written the job."""
         for name in options.keys() - _defaults():
-            raise ValueError(f"{name!r} is no keyword of a case")
+            raise ValueError(f"{name!r} is not a keyword of a case")
         prefix = str(options.get("output_prefix", ""))
         if prefix.startswith(".") or {*prefix} & {*"/\\:"}:
-            raise ValueError(f"{prefix!r} is no beginning of a file's name")
+            raise ValueError(f"output_prefix={prefix!r} cannot begin a file name")
         return options
 
     @property
     def key(self) -> str:
-        """SHA-256 of whatever shapes the run: model, weather, flags, and the choice of files."""
+        """SHA-256 of everything that shapes the run: model, weather file, flags, and the choice of files."""
         flags = {name: value for name, value in self.options.items() if name in SHAPING or name == "auto_migrate"}
         weather = self.weather and self.weather.sha256
         shaping = [self.model.sha256, weather, flags, self.include, self.exclude]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def asks_for_same(self, other: Job) -> bool:
-        """Whether two jobs are one, whichever release wrote them."""
+        """Whether two jobs are the same, apart from the release that wrote them."""
         return self.model_copy(update={"idfkit_fs_version": other.idfkit_fs_version}) == other
 
     def outcome_path(self, state: Ended) -> str:
-        """Where it stands how this job ended."""
+        """The path of this job's outcome."""
         return outcome_path(state, self.case, self.key)
 
 
@@ -214,11 +214,11 @@ class Outcome(VersionedJson):
 
     Attributes:
         case: The case's name.
-        state: Whether EnergyPlus ended it well.
+        state: ``"ok"`` if EnergyPlus completed the case, ``"failed"`` if EnergyPlus ended it with an error.
         key: The job's hash.
         parameters: The job's parameters.
-        record: The run's record, without files.
-        summary: What is worth knowing of it.
+        record: The run's record, without its list of files.
+        summary: The main results of the run.
     """
 
     kind: ClassVar[str] = "the outcome of a case"
@@ -242,19 +242,19 @@ def make_job(
     exclude: Sequence[str],
     options: Mapping[str, Any],
 ) -> Job:
-    """Check what a user gave for a case.
+    """Check what a user gives for a case, and make its job.
 
     Raises:
-        LocationError: If the name cannot be one, or a pattern is none.
-        TypeError: For a keyword that idfkit does not know, or that a job cannot hold.
-        ValueError: If a value cannot be stored as JSON, or a parameter has the name of a column of the summary.
+        LocationError: If the name cannot be the name of a case, or a pattern is invalid.
+        TypeError: If idfkit does not know a keyword, or a keyword belongs to the worker.
+        ValueError: If a value is not valid JSON, or a parameter has the name of a column of the summary.
     """
     check_case(case)
     parsed = parse_metrics(metrics)
     taken = sorted({*map(str, parameters)} & {*_COLUMNS, *(metric.name for metric in parsed)})
     if taken:
         raise ValueError(
-            f"case {case!r}: the summary has a column {taken[0]!r} of its own; call the parameter otherwise"
+            f"Case {case!r}: the summary has a column {taken[0]!r} already; give the parameter another name"
         )
     check_patterns(include, exclude)
     try:
@@ -270,7 +270,7 @@ def make_job(
         )
     except ValidationError as exc:
         first = exc.errors()[0]
-        raise ValueError(f"case {case!r}: {' '.join(str(part) for part in first['loc'])}: {first['msg']}") from exc
+        raise ValueError(f"Case {case!r}: {' '.join(str(part) for part in first['loc'])}: {first['msg']}") from exc
 
 
 @functools.cache
@@ -280,12 +280,12 @@ def _defaults() -> dict[str, Any]:
 
 
 def _normal(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords for idfkit, without those that are its defaults anyway."""
+    """Keywords for idfkit, without those that have the default value."""
     known = _defaults()
     for name in options:
         if name not in known:
-            elsewhere = name in inspect.signature(idfkit.simulation.simulate).parameters
-            hint = ": it is a matter of the worker's" if elsewhere else did_you_mean(name, known)
-            raise TypeError(f"a case takes no keyword {name!r}{hint}")
+            of_worker = name in inspect.signature(idfkit.simulation.simulate).parameters
+            hint = "; the worker sets it" if of_worker else did_you_mean(name, known)
+            raise TypeError(f"A case takes no keyword {name!r}{hint}")
     chosen = {name: _json(value) for name, value in options.items()}
     return {name: value for name, value in chosen.items() if value != known[name]}

@@ -1,15 +1,15 @@
-"""Where the parts of a study stand below its URL. Nothing here does I/O.
+"""The names of a study's objects below its URL. Nothing here does I/O.
 
 ```
 _study/study.json                       what holds for the whole study
-_study/inputs/<sha256>.idf|.epw         models and weather files, once each
-_study/jobs/<case>.json                 what to run
-_study/ok/<case>.<key>.json             how a case ended well, and its summary; can be made again from the run
-_study/failed/<case>.<key>.json         how EnergyPlus ended a case with an error
+_study/inputs/<sha256>.idf|.epw         models and weather files, each stored once
+_study/jobs/<case>.json                 what a case runs
+_study/ok/<case>.<key>.json             the outcome of a successful case, with its summary; can be rebuilt from the run
+_study/failed/<case>.<key>.json         the outcome of a case that EnergyPlus ended with an error
 <case>/...                              the run, with its run.json
 ```
 
-``<key>`` is the beginning of the job's hash. So a listing tells which cases are done, and what each of them was,
+``<key>`` is the beginning of the job's hash. A listing therefore shows which cases have ended, and with which job,
 without reading one object.
 """
 
@@ -29,7 +29,6 @@ __all__ = [
     "Ended",
     "State",
     "check_case",
-    "counted",
     "job_path",
     "outcome_path",
     "outcomes_directory",
@@ -39,7 +38,7 @@ __all__ = [
 ]
 
 Ended = Literal["ok", "failed"]
-State = Literal["ok", "failed", "missing"]
+State = Literal["ok", "failed", "pending"]
 
 _HOME = "_study"
 STUDY = f"{_HOME}/study.json"
@@ -52,13 +51,8 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _FORBIDDEN = '/\\<>:"|?*'
 
 
-def counted(count: int) -> str:
-    """How many cases, in words."""
-    return "1 case" if count == 1 else f"{count} cases"
-
-
 def check_case(name: str) -> str:
-    """Refuse a name that cannot be a directory on every store and system.
+    """Check that a name can be a directory on every backend and operating system.
 
     Args:
         name: A case's name.
@@ -67,9 +61,10 @@ def check_case(name: str) -> str:
         The name.
 
     Raises:
-        LocationError: If it is empty, longer than 200 bytes, more than one segment, begins with a dot or is
-            ``_study``, ends with a dot or space, or holds a character or is a name that some system forbids.
-        TypeError: If it is no text.
+        LocationError: If the name is empty or longer than 200 bytes, begins or ends with a dot or a space, begins with
+            ``_study``, contains a slash or another character that an operating system forbids, or is a device name
+            of Windows.
+        TypeError: If it is not a string.
 
     Examples:
         >>> check_case("wwr 0.4, Chicago #2")
@@ -77,54 +72,54 @@ def check_case(name: str) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"a case's name must be a str, not {type(name).__name__}")
-    reason = _unfit(name)
-    if reason:
-        raise LocationError(f"{name!r} cannot be the name of a case: {reason}")
+    problem = _problem_of(name)
+    if problem:
+        raise LocationError(f"{name!r} cannot be the name of a case: {problem}")
     return name
 
 
-def _unfit(name: str) -> str | None:
+def _problem_of(name: str) -> str | None:
     bad = next((character for character in name if character in _FORBIDDEN or not character.isprintable()), None)
     checks = (
         (not name.strip(), "it is empty"),
-        (bad is not None, f"it holds {bad!r}"),
-        (name.startswith(".") or name != name.strip() or name.endswith("."), "no dot or space may begin or end it"),
-        (_RESERVED.fullmatch(name) is not None, "Windows keeps it for a device"),
-        (name.startswith("_study"), "names that begin with _study are the study's own"),
+        (bad is not None, f"it contains {bad!r}"),
+        (name.startswith(".") or name != name.strip() or name.endswith("."), "it begins or ends with a dot or a space"),
+        (_RESERVED.fullmatch(name) is not None, "Windows reserves it for a device"),
+        (name.startswith("_study"), "names that begin with _study are reserved"),
         (len(name.encode("utf-8", "replace")) > _LONGEST, f"it is longer than {_LONGEST} bytes"),
-        (not unicodedata.is_normalized("NFC", name), "give it in Unicode's composed form (NFC), for some disks do"),
+        (not unicodedata.is_normalized("NFC", name), "it is not in Unicode's form NFC, which some disks need"),
     )
     return next((reason for wrong, reason in checks if wrong), None)
 
 
 def job_path(case: str) -> str:
-    """Where a case's job stands."""
+    """The path of a case's job."""
     return f"{JOBS}/{case}.json"
 
 
 def outcome_path(state: Ended, case: str, key: str) -> str:
-    """Where it stands how a job ended; *key* is the job's hash."""
+    """The path of a case's outcome; *key* is the job's hash."""
     return f"{outcomes_directory(state)}/{case}.{short_key(key)}.json"
 
 
 def short_key(key: str) -> str:
-    """The beginning of a job's hash, which is part of a file's name."""
+    """The beginning of a job's hash, as it appears in file names."""
     return key[:_KEY_LENGTH]
 
 
 def outcomes_directory(state: Ended) -> str:
-    """Where the outcomes of one kind stand."""
+    """The directory of the outcomes with one state."""
     return f"{_HOME}/{state}"
 
 
 def parse_jobs(paths: Iterable[str]) -> list[str]:
-    """The cases of a listing of the jobs; what could not be added as a case is none."""
+    """The cases in a listing of the jobs; a name that `check_case` refuses is ignored."""
     names = (path.rpartition("/")[2].removesuffix(".json") for path in paths if path.endswith(".json"))
-    return [name for name in names if _unfit(name) is None]
+    return [name for name in names if _problem_of(name) is None]
 
 
 def parse_outcomes(paths: Iterable[str]) -> dict[str, set[str]]:
-    """The beginnings of the keys of each case in a listing of outcomes."""
+    """The beginnings of the keys in a listing of outcomes, by case."""
     found: dict[str, set[str]] = {}
     for path in paths:
         match = _OUTCOME.fullmatch(path.rpartition("/")[2])

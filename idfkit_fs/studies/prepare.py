@@ -1,4 +1,4 @@
-"""Make of what a user gives for a case what a study stores: a job, and the model and weather file that it names."""
+"""Turn a case, as the user describes it, into what a study stores: a job, and the input files that it names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from idfkit.simulation import SimulationJob
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
-from idfkit_fs._util.retry import retry
 from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.record import RecordedFile
@@ -28,17 +27,21 @@ __all__ = ["Case", "Inputs", "case_of_job"]
 
 @dataclass(frozen=True)
 class Case:
-    """A case to be added to a study.
+    """A case to add to a study.
 
     Attributes:
-        name: The case's name; it becomes a directory of the study.
+        name: The case's name, which becomes a directory of the study.
         model: An idfkit document, or a path or URL of an IDF or epJSON file.
         weather: A path or URL of a weather file (EPW); None for a design-day run.
-        parameters: What you want to remember of the case: any JSON values; columns of the summary.
-        metrics: Cells of tabular reports to keep in the summary, beside the study's own.
-        include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
+        parameters: Any JSON values that describe the case. They become columns of the summary.
+        metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
+        include: Glob patterns of the files to publish; by default all output files.
         exclude: Glob patterns of files to leave out.
         options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate].
+
+    Examples:
+        >>> Case("wwr-0.4", "office.idf", "chicago.epw", {"wwr": 0.4}, options={"annual": True}).parameters
+        {'wwr': 0.4}
     """
 
     name: str
@@ -52,21 +55,25 @@ class Case:
 
 
 def case_of_job(job: SimulationJob) -> Case:
-    """The case that a job of idfkit's describes; its label is the name, or without one the output directory's."""
+    """The case for a job of idfkit; the name is the job's label, or the last part of its output directory.
+
+    Raises:
+        LocationError: If the job has neither.
+    """
     name = job.label or (Path(job.output_dir).name if job.output_dir else "")
     if not name:
-        raise LocationError("a SimulationJob needs a label to be a case of a study")
+        raise LocationError("A SimulationJob without a label cannot be a case; give it a label")
     options: Any = {option: getattr(job, option) for option in JobOptions.__annotations__ if hasattr(job, option)}
     model: Any = job.model  # idfkit declares it an object
     return Case(name, model, job.weather, options=options)
 
 
 class Inputs:
-    """The models and weather files of cases that are being added; each goes up once.
+    """The models and weather files of the cases that are being added; each is uploaded once.
 
     Args:
-        fs: Where they go.
-        stored: The names of those that are there; added to.
+        fs: The directory of the study's inputs.
+        stored: The names of the inputs that the store has; new ones are added to this set.
     """
 
     def __init__(self, fs: FsspecFileSystem, stored: set[str]) -> None:
@@ -77,7 +84,11 @@ class Inputs:
         self._lock = threading.Lock()
 
     def job_of(self, case: Case) -> tuple[Job, dict[str, bytes | Path]]:
-        """What a case is to run, and the contents that must be there before."""
+        """The job of a case, and the contents of its inputs that the store does not have yet.
+
+        Raises:
+            ModelError: If the model or the weather file cannot be read.
+        """
         text = _idf_of(case, self._fs)
         model = _named(text, ".idf")
         contents: dict[str, bytes | Path] = {model.name: text}
@@ -92,17 +103,17 @@ class Inputs:
         return job, {name: data for name, data in contents.items() if name not in self._stored}
 
     def send(self, name: str, content: bytes | Path) -> None:
-        """Upload an input, or wait for whoever does."""
+        """Upload an input, or wait for another thread that is uploading it."""
         with self._lock:
             known = self._sending.get(name)
             sending = self._sending.setdefault(name, Future())
         if known is None:
             try:
                 data = content.read_bytes() if isinstance(content, Path) else content
-                retry(lambda: self._fs.write_bytes(name, data))
+                self._fs.write_bytes(name, data)
                 sending.set_result(None)
                 self._stored.add(name)
-            except BaseException as exc:  # noqa: BLE001 - raised below, here and for whoever waits
+            except BaseException as exc:  # noqa: BLE001 - raised below, in each thread that waits
                 sending.set_exception(exc)
         sending.result()
 
@@ -113,10 +124,10 @@ class Inputs:
                 data = path.read_bytes()
             except OSError as exc:
                 raise ModelError(
-                    f"case {case.name!r}: the weather file {shown!r} cannot be read: {exc.strerror}"
+                    f"Case {case.name!r}: the weather file {shown!r} cannot be read: {exc.strerror}"
                 ) from exc
             if not data.startswith(b"LOCATION,"):
-                raise ModelError(f"case {case.name!r}: {shown!r} is no EPW file: it does not begin with LOCATION")
+                raise ModelError(f"Case {case.name!r}: {shown!r} is not an EPW file: it does not begin with LOCATION")
             self._weather[path] = _named(data, ".epw")
         return self._weather[path]
 
@@ -127,7 +138,7 @@ def _named(data: bytes, suffix: str) -> RecordedFile:
 
 
 def _idf_of(case: Case, fs: FsspecFileSystem) -> bytes:
-    """The model as IDF text, the same for the same model however it was given."""
+    """The model as IDF text: the same text for the same model, whether given as a document, IDF or epJSON."""
     if isinstance(case.model, IDFDocument):
         return write_idf(case.model).encode()
     shown = redact(to_text(case.model))
@@ -136,4 +147,4 @@ def _idf_of(case: Case, fs: FsspecFileSystem) -> bytes:
         load = load_epjson if shown.lower().endswith((".epjson", ".json")) else load_idf
         return write_idf(load(path)).encode()
     except (IdfKitError, ValueError, OSError) as exc:
-        raise ModelError(f"case {case.name!r}: the model {shown!r} cannot be read: {exc}") from exc
+        raise ModelError(f"Case {case.name!r}: the model {shown!r} cannot be read: {exc}") from exc

@@ -1,4 +1,4 @@
-"""The summary of a study as a table: one row a case, columns from all of them."""
+"""The summary of a study as a table: one row a case, with the columns of all cases."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LAST = ("warnings", "severe_errors")
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of one case.
+    """One case in the table.
 
     Attributes:
         case: The case's name.
-        state: Its state; ``"damaged"`` if what stands in the store cannot be read.
+        state: Its state; ``"damaged"`` if its job or outcome cannot be read.
         parameters: The case's parameters.
-        summary: What its worker noted; None for a case without outcome.
-        runtime_seconds: Wall-clock time of EnergyPlus.
-        message: What is wrong.
+        summary: The summary that its worker wrote; None for a case without an outcome.
+        runtime_seconds: Wall-clock time of EnergyPlus (s).
+        message: The error of the case; None if there is none.
     """
 
     case: str
@@ -48,7 +48,7 @@ def row_of(outcome: Outcome) -> Row:
 
 
 def as_table(rows: list[Row]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows; an end use that a case does not have is 0 where it has others, and else left out."""
+    """Columns and rows. An end use that a case does not have is 0 if the case has others; otherwise it is left out."""
     uses = sorted({name for row in rows for name in _end_uses(row.summary)})
     peaks = sorted({name for row in rows for name in _peaks(row.summary)})
     parameters = dict.fromkeys(name for row in rows for name in row.parameters)
@@ -81,12 +81,12 @@ def _peaks(summary: Summary | None) -> dict[str, float]:
 
 
 def _word(text: str) -> str:
-    """A name of EnergyPlus's as part of a column's: ``"District Heating Water"`` as ``district_heating_water``."""
+    """A name of EnergyPlus as part of a column name: ``"District Heating Water"`` as ``district_heating_water``."""
     return re.sub(r"\W+", "_", text).strip("_").lower()
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A table as CSV; lists and objects are JSON in it, and what a row does not have is empty."""
+    """A table as CSV. Lists and objects are written as JSON; a value that a row does not have is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -96,7 +96,7 @@ def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def as_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table to be read by people: aligned, numbers rounded."""
+    """A table for people to read: aligned columns, rounded numbers."""
     lines = [list(columns), *([_shown(row.get(name)) for name in columns] for row in rows)]
     numeric = [all(_is_number(row.get(name, 0)) for row in rows) for name in columns]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -1,4 +1,4 @@
-"""Which of a study's cases are this machine's, in an array job. Nothing here does I/O."""
+"""Which cases of a study one task of an array job runs. Nothing here does I/O."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ class Share:
     """The part of a study's cases that one of many machines runs.
 
     Attributes:
-        index: Which one, counted from 0.
-        count: How many there are.
+        index: The number of the share, counted from 0.
+        count: The number of shares.
     """
 
     index: int
     count: int
 
     def of(self, cases: Iterable[str]) -> list[str]:
-        """The cases of this share. Give all of the study's: then it stays the same while others are being run.
+        """The cases of this share.
+
+        Args:
+            cases: All cases of the study: then a share stays the same while other cases finish.
 
         Examples:
             >>> Share(1, 3).of(["e", "d", "c", "b", "a"])
@@ -37,18 +40,18 @@ class Share:
 
 
 def find_share(environ: Mapping[str, str], index: int | None = None, count: int | None = None) -> Share | None:
-    """Which share is this machine's: the one it is told, else the one of the array job it belongs to.
+    """Find the share of this task: from the command line, or else from the environment of an array job.
 
     Args:
-        environ: The environment, in which AWS Batch, Slurm and Kubernetes tell an array job's place.
-        index: What ``--index`` says; None to look at the environment.
-        count: What ``--of`` says; Kubernetes tells an index, and no count.
+        environ: The environment variables; AWS Batch, SLURM and Kubernetes set some for each task of an array job.
+        index: The value of ``--index``; None to use the environment.
+        count: The value of ``--of``; Kubernetes sets an index and no count.
 
     Returns:
-        The share; None if nothing tells of one.
+        The share; None if neither the command line nor the environment defines one.
 
     Raises:
-        ValueError: If what is told makes no share.
+        ValueError: If the values do not define a share.
 
     Examples:
         >>> find_share({"AWS_BATCH_JOB_ARRAY_INDEX": "2", "AWS_BATCH_JOB_ARRAY_SIZE": "10"})
@@ -59,7 +62,7 @@ def find_share(environ: Mapping[str, str], index: int | None = None, count: int 
     source = "--index"
     if index is not None:
         if count is None:
-            raise ValueError("--index needs --of: how many shares there are")
+            raise ValueError("--index needs --of, the number of shares")
     elif _BATCH[0] in environ:
         source, counter = _BATCH
         index = _number(environ, source)
@@ -73,17 +76,17 @@ def find_share(environ: Mapping[str, str], index: int | None = None, count: int 
         index = _number(environ, source)
         if count is None:
             raise ValueError(
-                f"{source} is {index}, but Kubernetes does not tell how many there are; add --of with the completions"
+                f"{source} is {index}, but Kubernetes does not set the number of tasks; add --of with the completions"
             )
     elif count is not None:
         raise ValueError(
-            f"--of needs --index, for this is no array job: {_BATCH[0]}, {_SLURM[0]} and {_KUBERNETES} are not set"
+            f"--of needs --index outside of an array job: {_BATCH[0]}, {_SLURM[0]} and {_KUBERNETES} are not set"
         )
     else:
         return None
     if index >= count:
         raise ValueError(
-            f"{source} makes this share {index} of {count}, but shares are counted from 0; check it and --of"
+            f"{source} gives share {index} of {count}, but shares are counted from 0; check {source} and --of"
         )
     return Share(index, count)
 
@@ -94,7 +97,7 @@ def _slurm_index(environ: Mapping[str, str]) -> int:
     if number < first or step == 0 or (number - first) % step:
         raise ValueError(
             f"{_SLURM[0]}={number} is not in the range that begins at {_SLURM_FIRST}={first} with "
-            f"{_SLURM_STEP}={step}; submit one range, such as --array=0-9, or give --index and --of"
+            f"{_SLURM_STEP}={step}; submit one range, such as --array=0-9, or add --index and --of"
         )
     return (number - first) // step
 
@@ -103,7 +106,7 @@ def _number(environ: Mapping[str, str], name: str) -> int:
     text = environ.get(name)
     if text is None:
         remedy = "--of" if name in (_BATCH[1], _SLURM[1]) else "--index and --of"
-        raise ValueError(f"this is an array job, but {name} is not set; give {remedy}")
+        raise ValueError(f"This is an array job, but {name} is not set; add {remedy}")
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{name}={text!r} is not a whole number of at least 0; correct it, or give --index and --of")
+        raise ValueError(f"{name}={text!r} is not a whole number of at least 0; correct it, or add --index and --of")
     return int(text)

@@ -1,120 +1,71 @@
-"""A study: many runs under one URL. The store holds all of its state; there is no server and no database."""
+"""A study: many runs under one URL. The store holds its whole state; there is no server and no database."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Unpack
 
 from idfkit import IDFDocument
 from idfkit.simulation import SimulationJob
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._util.messages import did_you_mean, redact
+from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar, progress_bar
-from idfkit_fs._util.retry import retry
 from idfkit_fs._util.urls import Location, is_url, last_name, to_text
-from idfkit_fs.errors import (
-    CaseExistsError,
-    CaseNotFoundError,
-    ExistsError,
-    IdfkitFsError,
-    LocationError,
-    RecordError,
-    RunNotFoundError,
-    StudyNotFoundError,
-)
+from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, LocationError, RecordError, RunNotFoundError
 from idfkit_fs.runs.download import chosen_files, save
-from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import RunResult, open_result
 from idfkit_fs.runs.simulate import JobOptions, options_beside
-from idfkit_fs.studies.collect import Collector
-from idfkit_fs.studies.engine import Planned, RunReport, run_cases
-from idfkit_fs.studies.job import Job, Metrics, Outcome, StudyFile, parse_metrics
-from idfkit_fs.studies.layout import (
-    INPUTS,
-    JOBS,
-    STUDY,
-    Ended,
-    State,
-    check_case,
-    counted,
-    job_path,
-    outcome_path,
-    outcomes_directory,
-    parse_jobs,
-    parse_outcomes,
-    short_key,
-)
-from idfkit_fs.studies.prepare import Case, Inputs, case_of_job
+from idfkit_fs.studies.collect import Collector, Selection
+from idfkit_fs.studies.display import one_line
+from idfkit_fs.studies.engine import run_cases
+from idfkit_fs.studies.job import Metrics, parse_metrics
+from idfkit_fs.studies.layout import State, check_case
+from idfkit_fs.studies.listing import Listing, read_listing
+from idfkit_fs.studies.plan import Source, make_plan
+from idfkit_fs.studies.prepare import Case, case_of_job
+from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries, write_parquet
+from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import Row, as_table, row_of
-from idfkit_fs.studies.worker import Source, read_job, read_study
+from idfkit_fs.studies.status import StudyStatus
+from idfkit_fs.studies.stored import read_job, read_outcome
+from idfkit_fs.studies.writer import StudyWriter
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
     from idfkit_fs._outputs.series import Names
-    from idfkit_fs._outputs.values import Values
-    from idfkit_fs.runs.data import RunData
 
 __all__ = ["Study", "StudyStatus"]
-
-
-@dataclass(frozen=True)
-class StudyStatus:
-    """How the cases of a study stand.
-
-    Attributes:
-        ok: Cases that EnergyPlus ended well.
-        failed: Cases that it ended with an error.
-        missing: Cases that are still to be run.
-    """
-
-    ok: tuple[str, ...]
-    failed: tuple[str, ...]
-    missing: tuple[str, ...]
-
-    @property
-    def total(self) -> int:
-        """How many cases there are."""
-        return len(self.ok) + len(self.failed) + len(self.missing)
-
-    def states(self) -> dict[str, State]:
-        """The state of each case, by its name; sorted."""
-        named: list[tuple[str, State]] = [
-            *((case, "ok") for case in self.ok),
-            *((case, "failed") for case in self.failed),
-            *((case, "missing") for case in self.missing),
-        ]
-        return dict(sorted(named))
-
-    def __str__(self) -> str:
-        return f"{counted(self.total)}: {len(self.ok)} ok, {len(self.failed)} failed, {len(self.missing)} missing"
 
 
 class Study:
     """Many runs under one URL: prepare them here, run them anywhere, collect them from any machine.
 
-    The store holds all of the state, so any number of machines may look, add and run at the same time. Making a Study
-    asks nothing of the store, and changes nothing there.
+    The store holds the whole state, so any number of machines can read, add and run cases at the same time. Creating a
+    ``Study`` object sends no request to the store.
 
     Args:
         url: The study's URL, a plain path, or a ``UPath``.
-        storage_options: What the store's fsspec class takes.
-        metrics: Cells of tabular reports that the summary of every case has, as ``(report, table, row, column)``, or
-            a mapping of the names of their columns to such; kept in the study when cases are added. None leaves
-            what the study has.
+        storage_options: The storage options for the URL, as its fsspec filesystem takes them.
+        metrics: Cells of tabular reports for the summary of every case, as ``(report, table, row, column)``, or a
+            mapping of column names to such cells. They are stored in the study when cases are added. None keeps the
+            study's metrics.
+
+    Attributes:
+        fs: A filesystem with the study's URL as its root.
 
     Raises:
         LocationError: If the URL names no bucket or directory.
-        ValueError: If a metric is none.
+        StorageOptionsError: If the filesystem does not know a storage option.
+        ValueError: If a metric is invalid.
 
     Examples:
         >>> study = Study("memory://study-001")
@@ -129,7 +80,7 @@ class Study:
     ) -> None:
         self.fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
         self._metrics = None if metrics is None else parse_metrics(metrics)
-        self._stored: set[str] | None = None
+        self._writer = StudyWriter(self.fs, self._metrics)
 
     @property
     def url(self) -> str:
@@ -138,6 +89,12 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({redact(self.url)!r})"
+
+    def _repr_html_(self) -> str:
+        try:
+            return self.status().html(repr(self))
+        except IdfkitFsError as exc:
+            return f"<p><b>{escape(repr(self))}</b><br>{escape(one_line(exc))}</p>"
 
     def __reduce__(self) -> Any:
         metrics = None if self._metrics is None else {metric.name: metric.cell for metric in self._metrics}
@@ -158,29 +115,31 @@ class Study:
         overwrite: bool = False,
         **options: Unpack[JobOptions],
     ) -> None:
-        """Add a case. Many go quicker with [add_cases][idfkit_fs.Study.add_cases].
+        """Add a case. For many cases, [add_cases][idfkit_fs.Study.add_cases] is faster.
 
         Adding the same case again changes nothing.
 
         Args:
-            case: The case's name; it becomes a directory of the study.
+            case: The case's name, which becomes a directory of the study.
             model: An idfkit document, or a path or URL of an IDF or epJSON file.
             weather: A path or URL of a weather file (EPW); None for a design-day run.
-            parameters: What you want to remember of the case: any JSON values; columns of the summary.
-            metrics: Cells of tabular reports to keep in the summary, beside the study's own.
-            include: Glob patterns of the files to publish. By default all but the inputs (weather file, model).
+            parameters: Any JSON values that describe the case. They become columns of the summary.
+            metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
+            include: Glob patterns of the files to publish; by default all output files.
             exclude: Glob patterns of files to leave out.
-            overwrite: Whether another case of that name may be replaced; its run goes, unless it is what the new one
-                asks for.
+            overwrite: Whether to replace another case of this name. Its run is removed, unless the new case asks for
+                the same run.
             **options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate], such as
                 ``annual=True``.
 
         Raises:
-            CaseExistsError: If the study has another case of that name, and *overwrite* is False.
-            ModelError: If the model or the weather file cannot be read as one.
-            LocationError: If *case* cannot be a name.
-            TypeError: For a keyword that idfkit does not know.
-            ValueError: If a parameter is no JSON, or has the name of a column of the summary.
+            CaseExistsError: If the study has another case of this name, and *overwrite* is False.
+            ModelError: If the model or the weather file cannot be read.
+            LocationError: If *case* cannot be the name of a case.
+            RecordError: If the study or the existing job is damaged, or of a newer format.
+            TypeError: If idfkit does not know a keyword.
+            ValueError: If a metric is invalid, or a parameter is not valid JSON or has the name of another column of
+                the summary.
 
         Examples:
             >>> study.add("wwr-0.4", model, "chicago.epw", annual=True, parameters={"wwr": 0.4})  # doctest: +SKIP
@@ -189,31 +148,34 @@ class Study:
         self.add_cases([added], overwrite=overwrite)
 
     def add_jobs(self, jobs: Iterable[SimulationJob], *, overwrite: bool = False, progress: bool = False) -> None:
-        """Add what [idfkit.simulation.simulate_batch][idfkit.simulation.batch.simulate_batch] takes.
+        """Add the jobs of idfkit's [simulate_batch][idfkit.simulation.batch.simulate_batch] as cases.
 
         Args:
-            jobs: Jobs; the ``label`` of each is the case's name, or without one the name of its ``output_dir``.
+            jobs: The jobs. The name of each case is the job's ``label``, or the last part of its ``output_dir``.
             overwrite: As in [add][idfkit_fs.Study.add].
-            progress: Whether to show a bar.
+            progress: Whether to show a progress bar.
 
         Raises:
-            LocationError: If a job has neither label nor output directory.
-            CaseExistsError: As [add][idfkit_fs.Study.add]; the others likewise.
+            LocationError: If a job has neither a label nor an output directory.
+            CaseExistsError: As in [add][idfkit_fs.Study.add], which lists further exceptions.
+
+        Examples:
+            >>> study.add_jobs([SimulationJob(model, "chicago.epw", label="base", annual=True)])  # doctest: +SKIP
         """
-        cases = [case_of_job(job) for job in jobs]
-        self.add_cases(cases, overwrite=overwrite, progress=progress)
+        self.add_cases([case_of_job(job) for job in jobs], overwrite=overwrite, progress=progress)
 
     def add_cases(self, cases: Iterable[Case], *, overwrite: bool = False, progress: bool = False) -> None:
-        """Add many cases side by side. Each model and weather file goes up once, whoever uses it.
+        """Add many cases in parallel. A model or weather file that several cases share is uploaded once.
 
         Args:
-            cases: The cases; a generator is asked for the next only when the store can take it.
+            cases: The cases; from a generator, the next case is taken only when the store is ready for it.
             overwrite: As in [add][idfkit_fs.Study.add].
-            progress: Whether to show a bar.
+            progress: Whether to show a progress bar.
 
         Raises:
-            CaseExistsError: As [add][idfkit_fs.Study.add]; the others likewise. Cases before the wrong one may have
-                been added by then; adding all again is free for these.
+            CaseExistsError: As in [add][idfkit_fs.Study.add], which lists further exceptions. Cases before the invalid
+                one may have been added; adding them again changes nothing.
+            TypeError: If an item is not a [Case][idfkit_fs.Case].
 
         Examples:
             >>> study.add_cases(
@@ -221,89 +183,23 @@ class Study:
             ...     for wwr in (0.2, 0.4, 0.6)
             ... )  # doctest: +SKIP
         """
-        self._begin()
-        inputs = Inputs(self.fs.joinpath(INPUTS), self._stored_inputs())
-        total = len(cases) if isinstance(cases, Sized) else None
-        # Many are looked up in one listing; of one, its job is asked for.
-        listed = None if total == 1 else {*parse_jobs(self._listing(JOBS))}
-        seen: dict[str, Job] = {}
+        self._writer.add(cases, overwrite, progress)
 
-        def prepared() -> Iterator[tuple[Job, dict[str, bytes | Path]]]:
-            for case in cases:
-                if not isinstance(case, Case):
-                    raise TypeError(f"add_cases() takes Case objects, not {type(case).__name__}")
-                job, contents = inputs.job_of(case)
-                if seen.setdefault(job.case, job) != job:
-                    raise self._taken(job.case)
-                yield job, contents
+    def remove(self, cases: str | Iterable[str], *, progress: bool = False) -> None:
+        """Remove cases with their runs. Models and weather files stay, because other cases may use them.
 
-        def add(item: tuple[Job, dict[str, bytes | Path]]) -> None:
-            job, contents = item
-            for name, data in contents.items():
-                inputs.send(name, data)
-            self._add_job(job, overwrite, is_new=listed is not None and job.case not in listed)
+        Args:
+            cases: One name, or several.
+            progress: Whether to show a progress bar.
 
-        with progress_bar(total, f"Adding to {last_name(self.url)}", "case", progress) as done:
-            parallel_map(add, prepared(), done)
+        Raises:
+            CaseNotFoundError: If the study has no such case; then nothing is removed.
+            StudyNotFoundError: If there is no study.
 
-    def _begin(self) -> None:
-        """Describe the study, unless it is described as it should be."""
-        try:
-            standing = read_study(self.fs)
-        except StudyNotFoundError:
-            wanted = StudyFile(metrics=self._metrics or ())
-            if self.fs.create_exclusive(STUDY, wanted.to_json()):
-                self._stored = None  # nothing is left of a study that stood here
-                return
-            standing = read_study(self.fs)
-        if self._metrics is not None and self._metrics != standing.metrics:
-            wanted = StudyFile(metrics=self._metrics)
-            retry(lambda: self.fs.write_bytes(STUDY, wanted.to_json()))
-
-    def _stored_inputs(self) -> set[str]:
-        if self._stored is None:
-            self._stored = {path.rpartition("/")[2] for path in retry(lambda: self.fs.glob(INPUTS, "*"))}
-        return self._stored
-
-    def _add_job(self, job: Job, overwrite: bool, is_new: bool) -> None:
-        path, data = job_path(job.case), job.to_json()
-        standing: Job | None = None
-        try:
-            standing = None if is_new else self._job(job.case)
-            if standing is None:
-                if self.fs.create_exclusive(path, data):
-                    return
-                standing = self._job(job.case)  # somebody else was quicker
-            if standing is not None and standing.asks_for_same(job):
-                return
-            if not overwrite:
-                raise self._taken(job.case)
-        except RecordError:
-            if not overwrite:
-                raise
-        # The outcome goes first: from now on the case is missing, whenever this process ends.
-        outcomes = self._outcomes_of(job.case, standing)
-        self.fs.remove_if_exists(outcomes)
-        if standing is None or (standing.key, standing.options) != (job.key, job.options):
-            self.fs.remove_if_exists([f"{job.case}/{RECORD_NAME}"])
-        self.fs.write_bytes(path, data)
-        self.fs.remove_if_exists(outcomes)  # of a worker that saw the old job until now
-
-    def _job(self, case: str) -> Job | None:
-        try:
-            return read_job(self.fs, case)
-        except CaseNotFoundError:
-            return None
-
-    def _outcomes_of(self, case: str, job: Job | None) -> list[str]:
-        """Where it may stand how a case ended; if its job cannot be read, by a listing."""
-        if job is not None:
-            return [job.outcome_path(state) for state in get_args(Ended)]
-        return self._table().outcomes_of(case)
-
-    def _taken(self, case: str) -> CaseExistsError:
-        message = f"The study has another case {case!r}; overwrite=True replaces it"
-        return CaseExistsError(17, message, redact(self.fs.url(job_path(case))))
+        Examples:
+            >>> study.remove(["case-42", "case-43"])  # doctest: +SKIP
+        """
+        self._writer.remove(cases, progress)
 
     # Run.
 
@@ -311,79 +207,67 @@ class Study:
         self,
         cases: Iterable[str] | None = None,
         *,
-        states: Collection[str] = ("missing",),
+        states: Collection[str] = ("pending",),
         executor: Executor | None = None,
         max_workers: int | None = None,
         reuse: Study | Location | None = None,
         progress: bool = False,
     ) -> RunReport:
-        """Run cases, here or on an engine.
+        """Run cases, in this process or on an engine.
 
-        A case that asks for what another one has already is copied from it instead of simulated. One that EnergyPlus
-        ends with an error is ``failed``, and the others go on. An interrupt stops EnergyPlus, and publishes nothing.
+        A case that asks for a run that exists already is copied instead of simulated. A case that EnergyPlus ends with
+        an error is ``failed``, and the other cases go on. An interrupt (Ctrl-C) stops EnergyPlus; cases that were
+        running stay pending.
 
         Args:
-            cases: Names of cases to run unless they are ok; None for all in one of *states*.
-            states: ``"missing"``, ``"failed"``, or both.
-            executor: Anything with [concurrent.futures.Executor][]'s ``submit``, such as a process pool or
-                ``dask.distributed.Client(...).get_executor()``; its workers get the storage options. None runs the
-                cases in this process, EnergyPlus being a process of its own.
-            max_workers: How many at once in this process; by default as many as it may use processors.
-            reuse: Another study, whose runs are copied too; a URL is reached with this study's storage options.
-            progress: Whether to show a bar.
+            cases: Names of the cases to run, except those that are ok; None for all cases in *states*.
+            states: ``"pending"``, ``"failed"``, or both.
+            executor: Any [concurrent.futures.Executor][], such as a process pool or
+                ``dask.distributed.Client(...).get_executor()``; its workers receive the storage options. None runs
+                the cases in this process, with EnergyPlus in processes of its own.
+            max_workers: The number of simulations at the same time in this process; by default the number of
+                processors that this process may use.
+            reuse: Another study whose runs may be copied too. For a URL, this study's storage options are used.
+            progress: Whether to show a progress bar.
 
         Returns:
-            What became of the cases; ``print`` it.
+            How each case was run; ``print`` shows the counts.
 
         Raises:
-            IncompleteRunError: If some could not be run for a reason that is not EnergyPlus's, such as a store that
-                does not answer; running again takes up the rest. Refused access and a missing EnergyPlus end the
-                run at once, for they would befall every case.
-            CaseNotFoundError: If the study has no case of a name in *cases*; before anything is run.
+            IncompleteRunError: If some cases could not be run for a reason outside EnergyPlus, such as a store that
+                does not answer. The other cases were run; running the study again runs the rest. Refused access and
+                a missing EnergyPlus stop the run immediately, because every other case would fail too.
+            CaseNotFoundError: If the study has no case of a name in *cases*; then nothing is run.
             StudyNotFoundError: If there is no study.
-            ValueError: If *states* or *max_workers* is none.
+            ValueError: If a state is unknown, or *max_workers* is less than 1.
 
         Examples:
             >>> print(study.run(max_workers=8, progress=True))  # doctest: +SKIP
             1000 cases: 940 simulated, 60 reused
         """
-        states = {states} if isinstance(states, str) else states
-        wrong = {*states} - {"missing", "failed"}
-        if wrong:
-            raise ValueError(f"states are 'missing' and 'failed', not {wrong.pop()!r}")
+        states = {states} if isinstance(states, str) else {*states}
+        unknown = states - {"pending", "failed"}
+        if unknown:
+            raise ValueError(f"states can be 'pending' and 'failed', not {unknown.pop()!r}")
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
-        table = self._table()
-        known = table.status().states()
-        chosen = [case for case in known if known[case] in states] if cases is None else table.known(cases, self.url)
+        listing = self._list()
+        known = listing.states()
+        chosen = [case for case in known if known[case] in states] if cases is None else listing.check(cases)
+        sources = _runs_in(self.fs, listing)
+        if reuse is not None:
+            other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self.fs.storage_options)
+            sources = _runs_in(other.fs, read_listing(other.fs)) | sources
         with progress_bar(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
             keys = dict(zip(chosen, parallel_map(self._key_of, chosen, done), strict=True))
-        plan = self._plan(keys, table, reuse)
+        plan = make_plan(keys, listing.ended["failed"], sources)
         return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
 
     def _key_of(self, case: str) -> str:
         try:
             return read_job(self.fs, case).key
         except (CaseNotFoundError, RecordError):
-            return case  # running it will say what is wrong, and the others go on
-
-    def _plan(self, keys: Mapping[str, str], table: _Table, reuse: Study | Location | None) -> list[list[Planned]]:
-        """Groups of cases that ask for the same run, with the run that has it already if there is one."""
-        studies = [(self, table)]
-        if reuse is not None:
-            other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self.fs.storage_options)
-            studies.append((other, other._table()))
-        sources = {
-            key: Source(study.fs.url(case), study.fs.storage_options)
-            for study, known in reversed(studies)
-            for case, endings in known.ended["ok"].items()
-            for key in endings
-        }
-        groups: dict[str, list[Planned]] = {}
-        for case, key in keys.items():
-            again = case in table.ended["failed"]
-            groups.setdefault(key, []).append(Planned(case, sources.get(short_key(key)), again))
-        return list(groups.values())
+            return case  # running the case reports the error, and the other cases go on
 
     # Collect.
 
@@ -392,17 +276,25 @@ class Study:
 
         Raises:
             StudyNotFoundError: If there is no study.
+
+        Examples:
+            >>> study.cases()  # doctest: +SKIP
+            ['case-41', 'case-42']
         """
-        return list(self._table().status().states())
+        return list(self._list().cases)
 
     def status(self) -> StudyStatus:
-        """How the cases stand; a few listings, whatever the number of cases is.
+        """The cases by their state. This takes a few listings, whatever the number of cases.
 
         Raises:
             StudyNotFoundError: If there is no study.
-            RecordError: If it is of a newer format.
+            RecordError: If the study is damaged, or of a newer format.
+
+        Examples:
+            >>> print(study.status())  # doctest: +SKIP
+            1000 cases: 940 ok, 3 failed, 57 pending
         """
-        return self._table().status()
+        return self._list().status()
 
     def result(self, case: str) -> RunResult:
         """Open the run of a case.
@@ -411,84 +303,101 @@ class Study:
             case: The case's name.
 
         Returns:
-            The result, as [open_result][idfkit_fs.open_result] gives it.
+            The result, as [open_result][idfkit_fs.open_result] returns it.
 
         Raises:
             CaseNotFoundError: If the study has no such case.
-            RunNotFoundError: If the case has not been run yet.
+            RunNotFoundError: If the case is pending.
+            RecordError: If the run's record is damaged, or of a newer format.
+
+        Examples:
+            >>> study.result("case-42").timeseries("Zone Mean Air Temperature")  # doctest: +SKIP
         """
         check_case(case)
         try:
             return open_result(self.fs.url(case), storage_options=self.fs.storage_options)
         except RunNotFoundError as exc:
-            self._table().known([case], self.url)
-            message = f"Case {case!r} has no run yet; run it first"
-            raise RunNotFoundError(2, message, redact(self.fs.url(case))) from exc
+            self._list().check(case)
+            raise RunNotFoundError.for_url(
+                self.fs.url(case), f"Case {case!r} has no run yet; run the study first"
+            ) from exc
 
     def results(self, cases: Iterable[str] | None = None, *, progress: bool = False) -> dict[str, RunResult]:
-        """Open the runs of many cases side by side; of each, only the record is read.
+        """Open the runs of many cases in parallel. Of each run, only the record is read.
 
         Args:
-            cases: Names of cases; None for all that have been run, failed ones too.
-            progress: Whether to show a bar.
+            cases: Names of cases; None for all cases that have been run, including failed ones.
+            progress: Whether to show a progress bar.
 
         Returns:
-            Results by case.
+            The results, by case.
+
+        Raises:
+            CaseNotFoundError: If the study has no case of a name in *cases*.
+            RunNotFoundError: If one of the cases is pending.
+            StudyNotFoundError: If there is no study.
+
+        Examples:
+            >>> {case: result.success for case, result in study.results().items()}  # doctest: +SKIP
         """
-        table = self._table()
-        status = table.status()
-        names = sorted([*status.ok, *status.failed]) if cases is None else table.known(cases, self.url)
+        listing = self._list()
+        states = listing.states()
+        names = [case for case in states if states[case] != "pending"] if cases is None else listing.check(cases)
         with progress_bar(len(names), f"Opening {last_name(self.url)}", "case", progress) as done:
             return dict(zip(names, parallel_map(self.result, names, done), strict=True))
 
     def summary(self, *, progress: bool = False) -> pd.DataFrame:
-        """What the workers noted of each case; no result file is read.
+        """The summary of each case, which its worker wrote; no result file is read.
 
         Args:
-            progress: Whether to show a bar.
+            progress: Whether to show a progress bar.
 
         Returns:
-            One row a case, those that failed or are missing among them; the index is the case's name. Columns: the
-            state, the parameters, [Summary][idfkit_fs.studies.job.Summary]'s fields (energies in kWh, areas in m2,
-            demands in W), end uses as ``heating_natural_gas_kwh``, peaks as ``peak_electricity_w``, the metrics, and
-            ``runtime_seconds`` of EnergyPlus.
+            One row a case, including failed and pending cases; the index is the case's name. Columns: the state, the
+            parameters, the fields of [Summary][idfkit_fs.Summary] (energies in kWh, areas in m2, demands in W), end
+            uses such as ``heating_natural_gas_kwh``, peaks such as ``peak_electricity_w``, the metrics, and
+            ``runtime_seconds`` of EnergyPlus. A case whose job or outcome cannot be read has the state ``"damaged"``.
 
         Raises:
             MissingExtraError: If pandas is not installed.
             StudyNotFoundError: If there is no study.
+
+        Examples:
+            >>> study.summary().pivot_table("eui_kwh_m2", "wwr", "city")  # doctest: +SKIP
         """
         pandas = require("pandas", "pandas", "summary()")
         columns, rows = self.summary_rows(progress=progress)
         return pandas.DataFrame(rows, columns=columns).set_index("case")
 
     def summary_rows(self, *, progress: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
-        """As [summary][idfkit_fs.Study.summary], without pandas.
+        """The same as [summary][idfkit_fs.Study.summary], without pandas.
+
+        Args:
+            progress: Whether to show a progress bar.
 
         Returns:
-            The columns, ``case`` first, and a row for each case, without what it does not have.
+            The columns, ``case`` first, and one row a case. A row has no entry where the case has no value.
+
+        Raises:
+            StudyNotFoundError: If there is no study.
+
+        Examples:
+            >>> columns, rows = study.summary_rows()  # doctest: +SKIP
+            >>> [row["case"] for row in rows if row["state"] == "failed"]  # doctest: +SKIP
         """
-        table = self._table()
-        states = table.status().states()
+        listing = self._list()
+        states = listing.states()
         with progress_bar(len(states), f"Collecting {last_name(self.url)}", "case", progress) as done:
-            return as_table(parallel_map(lambda item: self._row(*item, table), states.items(), done))
+            return as_table(parallel_map(lambda item: self._row(*item, listing), states.items(), done))
 
-    def _row(self, case: str, state: State, table: _Table) -> Row:
+    def _row(self, case: str, state: State, listing: Listing) -> Row:
         try:
-            if state != "missing":
-                with contextlib.suppress(FileNotFoundError):  # it is being run again
-                    return row_of(self._outcome(case, state, table.ended[state][case]))
-            return Row(case, "missing", read_job(self.fs, case).parameters)
+            if state != "pending":
+                with contextlib.suppress(FileNotFoundError):  # the case is being run again
+                    return row_of(read_outcome(self.fs, case, state, listing.ended[state][case]))
+            return Row(case, "pending", read_job(self.fs, case).parameters)
         except (RecordError, CaseNotFoundError) as exc:
-            return Row(case, "damaged", message=str(exc))
-
-    def _outcome(self, case: str, state: Ended, keys: set[str]) -> Outcome:
-        # There are several of a case that was replaced while it ran.
-        key = next(iter(keys)) if len(keys) == 1 else read_job(self.fs, case).key
-        path = outcome_path(state, case, key)
-        outcome = Outcome.from_json(self.fs.read_bytes(path), redact(self.fs.url(path)))
-        if (outcome.case, outcome.state) != (case, state):
-            raise RecordError(f"{redact(self.fs.url(path))} is the outcome of another case, {outcome.case!r}")
-        return outcome
+            return Row(case, "damaged", message=one_line(exc))
 
     def timeseries(
         self,
@@ -500,43 +409,37 @@ class Study:
         cases: Iterable[str] | None = None,
         progress: bool = False,
     ) -> pd.DataFrame:
-        """What EnergyPlus reported over time, of many cases.
+        """Read the series of output variables and meters of many cases.
 
-        Cases without data (failed, not run yet, or without these series) are left out, and a warning tells why;
+        Cases without data (failed, pending, or without these series) are left out, with a warning;
         ``attrs["without_data"]`` has the reason for each.
 
         Args:
-            variables: As in [RunResult.timeseries][idfkit_fs.RunResult.timeseries]; the next three likewise.
-            keys: Key values; None for all.
-            frequency: The reporting frequency; None for the one at which they are reported.
+            variables: Names of output variables and meters, as in
+                [RunResult.timeseries][idfkit_fs.RunResult.timeseries].
+            keys: Key values, such as names of zones; None for all.
+            frequency: The reporting frequency, such as ``"hourly"``; None for the one at which they are reported.
             environment: Names of environments; None for the run periods.
             cases: Names of cases; None for all.
-            progress: Whether to show bars.
+            progress: Whether to show progress bars.
 
         Returns:
-            One column a series, as [RunResult.timeseries][idfkit_fs.RunResult.timeseries] names them, with the same
-            ``attrs``. The index is the case's name and the end of the interval; between them the environment's name
-            if a case has several.
+            One column a series, named and with the ``attrs`` as in
+            [RunResult.timeseries][idfkit_fs.RunResult.timeseries]. The index is the case's name and the end of the
+            interval, with the environment's name between them if a case has several environments.
 
         Raises:
-            NotReportedError: If no case has such series; it lists the nearest names.
-            ValueError: If they are reported at several frequencies and none is given.
-            CaseNotFoundError: If the study has no such case.
+            NotReportedError: If no case reports such series; the message lists the nearest names.
+            ValueError: If the series are reported at several frequencies and *frequency* is None.
+            CaseNotFoundError: If the study has no case of a name in *cases*.
+            StudyNotFoundError: If there is no study.
             MissingExtraError: If pandas or pyarrow is not installed.
 
         Examples:
             >>> study.timeseries("Electricity:Facility")["Electricity:Facility [J](Hourly)"].unstack("case")
             ... # doctest: +SKIP
         """
-        collector = self._collector(cases, progress)
-        readings = collector.find(self._data_of, variables, keys, frequency, environment)
-        values = collector.read(readings, lambda _, read: read)
-        from idfkit_fs.studies.tables import values_frame
-
-        frame = values_frame(values)
-        frame.attrs["without_data"] = collector.without_data
-        collector.warn()
-        return frame
+        return read_timeseries(self._collector(cases, progress), Selection(variables, keys, frequency, environment))
 
     def tabular(
         self,
@@ -548,38 +451,34 @@ class Study:
         cases: Iterable[str] | None = None,
         progress: bool = False,
     ) -> pd.DataFrame:
-        """The cells of EnergyPlus's tabular reports, of many cases.
+        """Read cells of the tabular reports of many cases.
 
-        Cases without data are left out, and told of as in [timeseries][idfkit_fs.Study.timeseries].
+        Cases without data are left out, with a warning, as in [timeseries][idfkit_fs.Study.timeseries].
 
         Args:
-            report: As in [RunResult.tabular][idfkit_fs.RunResult.tabular]; the next three likewise.
-            table: Such as ``"End Uses"``.
-            row: Such as ``"Heating"``.
-            column: Such as ``"District Heating Water"``.
+            report: The report's name, such as ``"AnnualBuildingUtilityPerformanceSummary"``; in all names, case does
+                not matter and ``*`` stands for any characters.
+            table: The table's name, such as ``"End Uses"``.
+            row: The row's name, such as ``"Heating"``.
+            column: The column's name, such as ``"District Heating Water"``.
             cases: Names of cases; None for all.
-            progress: Whether to show a bar.
+            progress: Whether to show a progress bar.
 
         Returns:
-            One row a cell, with the columns of [RunResult.tabular][idfkit_fs.RunResult.tabular]; the index is the case.
+            One row a cell, with the columns of [RunResult.tabular][idfkit_fs.RunResult.tabular]; the index is the
+            case's name.
 
         Raises:
-            NotReportedError: If no case has such a cell; it lists the nearest names.
-            CaseNotFoundError: If the study has no such case.
+            NotReportedError: If no case has such a cell; the message lists the nearest names.
+            CaseNotFoundError: If the study has no case of a name in *cases*.
+            StudyNotFoundError: If there is no study.
             MissingExtraError: If pandas or pyarrow is not installed.
 
         Examples:
             >>> study.tabular("AnnualBuilding*", "End Uses", "Heating", "District Heating Water")["number"]
             ... # doctest: +SKIP
         """
-        collector = self._collector(cases, progress)
-        found = collector.ask(lambda case: self.result(case).tabular(report, table, row, column), "Reading")
-        from idfkit_fs.studies.tables import cells_frame
-
-        frame = cells_frame(found)
-        frame.attrs["without_data"] = collector.without_data
-        collector.warn()
-        return frame
+        return read_tabular(self._collector(cases, progress), report, table, row, column)
 
     def to_xarray(
         self,
@@ -591,45 +490,37 @@ class Study:
         cases: Iterable[str] | None = None,
         progress: bool = False,
     ) -> xr.Dataset:
-        """What EnergyPlus reported over time, of many cases, as a dataset in memory.
+        """Read the series of output variables and meters of many cases as a dataset in memory.
 
-        It has room for each key and time of each case, so name the variables that you want: one at a time takes least.
+        The dataset has space for each key value and each time of every case; to save memory, read one variable at a
+        time. Cases without data are left out, with a warning.
 
         Args:
-            variables: As in [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
-            keys: Key values; None for all.
-            frequency: The reporting frequency; None for the one at which they are reported.
+            variables: Names of output variables and meters, as in [timeseries][idfkit_fs.Study.timeseries].
+            keys: Key values, such as names of zones; None for all.
+            frequency: The reporting frequency, such as ``"hourly"``; None for the one at which they are reported.
             environment: Names of environments; None for the run periods.
             cases: Names of cases; None for all.
-            progress: Whether to show bars.
+            progress: Whether to show progress bars.
 
         Returns:
-            One array a variable, with the dimensions ``case``, ``key`` and ``time``; meters, and what is reported of
-            the whole site, have no ``key``. The parameters are coordinates of the cases. NaN where a case has no such
-            key or time. ``attrs["without_data"]`` tells of cases without data, if there are any.
+            One array a variable, with the dimensions ``case``, ``key`` and ``time``; meters and variables of the
+            whole site have no ``key``. The parameters are coordinates of the cases. A value is NaN where a case has
+            no such key value or time. ``attrs["without_data"]`` lists the cases without data, if there are any.
 
         Raises:
-            NotReportedError: As [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
-            ValueError: Also if several environments have values for one time.
+            NotReportedError: If no case reports such series; the message lists the nearest names.
+            ValueError: If the series are reported at several frequencies and *frequency* is None, if several
+                environments have values for the same time, or if a parameter has the name of a variable.
+            CaseNotFoundError: If the study has no case of a name in *cases*.
+            StudyNotFoundError: If there is no study.
             MissingExtraError: If xarray or pyarrow is not installed.
 
         Examples:
             >>> ds = study.to_xarray("Zone Mean Air Temperature")  # doctest: +SKIP
             >>> ds["Zone Mean Air Temperature"].sel(key="OFFICE").quantile(0.95, "time")  # doctest: +SKIP
         """
-        require("xarray", "xarray", "to_xarray()")
-        collector = self._collector(cases, progress)
-        readings = collector.find(self._data_of, variables, keys, frequency, environment)
-        parameters = self._parameters_of(collector)
-        values = collector.read(readings, lambda _, read: read)
-        from idfkit_fs.studies.tables import to_dataset
-
-        dataset: xr.Dataset = to_dataset(values, parameters)
-        if collector.without_data:
-            # A text, for a netCDF file has no dictionaries.
-            dataset.attrs["without_data"] = collector.reasons()
-        collector.warn()
-        return dataset
+        return read_dataset(self._collector(cases, progress), Selection(variables, keys, frequency, environment))
 
     def to_parquet(
         self,
@@ -644,25 +535,31 @@ class Study:
         overwrite: bool = False,
         progress: bool = False,
     ) -> None:
-        """Write what EnergyPlus reported over time as a Parquet dataset: one file a case, all with the same columns.
+        """Write the series of output variables and meters of many cases as a Parquet dataset.
 
-        pandas, Dask, polars, DuckDB and Arrow read the directory as one table.
+        The dataset is a directory with one file a case; all files have the same columns. pandas, Dask, polars, DuckDB
+        and Arrow read the directory as one table. Cases without data are left out, with a warning.
 
         Args:
             url: The directory: a URL, a plain path, or a ``UPath``.
-            variables: As in [timeseries][idfkit_fs.Study.timeseries]; the next four likewise.
-            keys: Key values; None for all.
-            frequency: The reporting frequency; None for the one at which they are reported.
+            variables: Names of output variables and meters, as in [timeseries][idfkit_fs.Study.timeseries].
+            keys: Key values, such as names of zones; None for all.
+            frequency: The reporting frequency, such as ``"hourly"``; None for the one at which they are reported.
             environment: Names of environments; None for the run periods.
             cases: Names of cases; None for all.
-            storage_options: What the store's fsspec class takes; None for the study's own where it is in such a store.
-            overwrite: Whether Parquet files that stand there may be replaced; those of other cases are removed.
-            progress: Whether to show bars.
+            storage_options: The storage options for *url*; None to use the study's own for a URL of the same protocol.
+            overwrite: Whether to replace Parquet files in the directory; those of other cases are removed.
+            progress: Whether to show progress bars.
 
         Raises:
-            FileExistsError: If Parquet files stand there, and *overwrite* is False; before any run is read.
-            LocationError: If a run or a study stands there.
-            NotReportedError: As [timeseries][idfkit_fs.Study.timeseries]; the others likewise.
+            ExistsError: If the directory contains Parquet files, and *overwrite* is False; then no run is read.
+            LocationError: If *url* is a run or a study.
+            NotReportedError: If no case reports such series; the message lists the nearest names.
+            ValueError: If the series are reported at several frequencies and *frequency* is None, or if a parameter
+                has the name of a column.
+            CaseNotFoundError: If the study has no case of a name in *cases*.
+            StudyNotFoundError: If there is no study.
+            MissingExtraError: If pandas or pyarrow is not installed.
 
         Examples:
             >>> study.to_parquet("s3://bucket/study-001-hourly", "Zone*", frequency="hourly")  # doctest: +SKIP
@@ -671,42 +568,20 @@ class Study:
         collector = self._collector(cases, progress)
         options = options_beside(to_text(url), self.fs) if storage_options is None else storage_options
         target = FsspecFileSystem.from_url(url, **options)
-        if target.exists(RECORD_NAME) or target.exists(STUDY):
-            raise LocationError(
-                f"a run or a study stands at {redact(target.url())}; give the dataset a directory of its own"
-            )
-        standing = target.glob("", "*.parquet")
-        if standing and not overwrite:
-            message = f"{len(standing)} Parquet files stand here already; overwrite=True replaces them"
-            raise ExistsError(17, message, redact(target.url()))
-        readings = collector.find(self._data_of, variables, keys, frequency, environment)
-        parameters = self._parameters_of(collector)
-        from idfkit_fs.studies.tables import parquet_bytes, parquet_schema
-
-        schema = parquet_schema((reading.series for reading in readings.values()), parameters)
-
-        def write(case: str, values: Values) -> str:
-            name = f"{case}.parquet"
-            data = parquet_bytes(case, values, parameters[case], schema)
-            retry(lambda: target.write_bytes(name, data))
-            return name
-
-        written = collector.read(readings, write)
-        target.remove_if_exists({*standing} - {*written.values()})
-        collector.warn()
+        write_parquet(collector, Selection(variables, keys, frequency, environment), target, overwrite)
 
     def _collector(self, cases: Iterable[str] | None, progress: bool) -> Collector:
-        """Of the cases that were named, or all."""
-        table = self._table()
-        states = table.status().states()
-        names = states if cases is None else table.known(cases, self.url)
-        return Collector({name: states[name] for name in names}, last_name(self.url), progress)
-
-    def _data_of(self, case: str) -> RunData:
-        return self.result(case).data
-
-    def _parameters_of(self, collector: Collector) -> dict[str, dict[str, Any]]:
-        return collector.ask(lambda case: read_job(self.fs, case).parameters, "Describing")
+        """What reads the named cases, or all."""
+        listing = self._list()
+        states = listing.states()
+        names = states if cases is None else listing.check(cases)
+        return Collector(
+            {name: states[name] for name in names},
+            open_run=self.result,
+            parameters_of=lambda case: read_job(self.fs, case).parameters,
+            title=last_name(self.url),
+            progress=progress,
+        )
 
     def download(
         self,
@@ -716,25 +591,31 @@ class Study:
         include: Sequence[str] = ("**",),
         progress: bool = False,
     ) -> list[Path]:
-        """Copy the runs of cases to this machine, each file checked.
+        """Download the runs of cases. Each file is checked against the run's record.
 
         Args:
             cases: Names of cases.
-            directory: A local directory; each case becomes a directory in it, which
+            directory: A local directory. Each case becomes a directory in it, which
                 [open_result][idfkit_fs.open_result] opens.
-            include: Glob patterns of the files to copy.
-            progress: Whether to show a bar.
+            include: Glob patterns of the files to download.
+            progress: Whether to show a progress bar.
 
         Returns:
             The directories of the cases.
 
         Raises:
-            CaseNotFoundError: If the study has no such case; before anything is copied.
-            RunNotFoundError: If a case has not been run yet.
+            CaseNotFoundError: If the study has no such case; then nothing is downloaded.
+            RunNotFoundError: If one of the cases is pending.
+            DamagedRunError: If a file differs from the run's record.
             LocationError: If *directory* is a URL.
+            StudyNotFoundError: If there is no study.
+
+        Examples:
+            >>> study.download(["case-42"], "results", include=["*.sql", "*.err"])  # doctest: +SKIP
+            [PosixPath('results/case-42')]
         """
         if is_url(to_text(directory)):
-            raise LocationError(f"download() copies to a local directory, not to {redact(to_text(directory))!r}")
+            raise LocationError(f"download() needs a local directory, not {redact(to_text(directory))!r}")
         target, include = Path(to_text(directory)), [include] if isinstance(include, str) else include
         results = self.results(cases)
         wanted = [(result, chosen_files(result, include), target / case) for case, result in results.items()]
@@ -743,91 +624,13 @@ class Study:
             parallel_map(lambda item: save(*item, meter), wanted)
         return [directory for _, _, directory in wanted]
 
-    def remove(self, cases: str | Iterable[str], *, progress: bool = False) -> None:
-        """Remove cases with their runs; models and weather files stay, for other cases may use them.
-
-        Args:
-            cases: A name, or names.
-            progress: Whether to show a bar.
-
-        Raises:
-            CaseNotFoundError: If the study has no such case; before anything is removed.
-        """
-        table = self._table()
-        names = table.known(cases, self.url)
-
-        def remove(case: str) -> None:
-            job: Job | None = None
-            with contextlib.suppress(RecordError):
-                job = self._job(case)
-            outcomes = {*table.outcomes_of(case), *self._outcomes_of(case, job)}
-            self.fs.remove_if_exists([*outcomes, f"{case}/{RECORD_NAME}"])
-            self.fs.remove_if_exists([*self.fs.glob(case, "**"), job_path(case)])
-            # Of a worker that saw the job until now; one that comes later clears up after itself.
-            self.fs.remove_if_exists([*outcomes, *self.fs.glob(case, "**")])
-
-        with progress_bar(len(names), f"Removing from {last_name(self.url)}", "case", progress) as done:
-            parallel_map(remove, names, done)
-
-    def _table(self) -> _Table:
-        """What the listings say, asked for all at once."""
-        with ThreadPoolExecutor(4) as pool:
-            described = pool.submit(read_study, self.fs)
-            jobs = pool.submit(self._listing, JOBS)
-            ended = {state: pool.submit(self._listing, outcomes_directory(state)) for state in get_args(Ended)}
-        described.result()
-        return _Table(
-            parse_jobs(jobs.result()), {state: parse_outcomes(listing.result()) for state, listing in ended.items()}
-        )
-
-    def _listing(self, directory: str) -> list[str]:
-        return retry(lambda: self.fs.glob(directory, "*"))
-
-    def _repr_html_(self) -> str:
-        try:
-            status = self.status()
-        except IdfkitFsError as exc:
-            return f"<p><b>{escape(repr(self))}</b><br>{escape(getattr(exc, 'strerror', None) or str(exc))}</p>"
-        counts = {"ok": status.ok, "failed": status.failed, "missing": status.missing}
-        head = "".join(f"<th>{state}</th>" for state in (*counts, "total"))
-        body = "".join(f"<td>{count}</td>" for count in (*map(len, counts.values()), status.total))
-        return (
-            f"<table><caption>{escape(repr(self))}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody></table>"
-        )
+    def _list(self) -> Listing:
+        return read_listing(self.fs)
 
 
-@dataclass(frozen=True)
-class _Table:
-    """What the listings of a study say.
-
-    Attributes:
-        jobs: The names of the cases.
-        ended: For each state, the cases that ended so, with the beginnings of their keys.
-    """
-
-    jobs: list[str]
-    ended: dict[Ended, dict[str, set[str]]]
-
-    def status(self) -> StudyStatus:
-        ok = {case for case in self.jobs if case in self.ended["ok"]}
-        failed = {case for case in self.jobs if case in self.ended["failed"]} - ok
-        missing = {*self.jobs} - ok - failed
-        return StudyStatus(tuple(sorted(ok)), tuple(sorted(failed)), tuple(sorted(missing)))
-
-    def outcomes_of(self, case: str) -> list[str]:
-        """Where it stands how a case ended."""
-        return [outcome_path(state, case, key) for state in get_args(Ended) for key in self.ended[state].get(case, ())]
-
-    def known(self, cases: Iterable[str], url: str) -> list[str]:
-        """The names, each once, if the study has all of them; a name alone is one."""
-        names = list(dict.fromkeys([cases] if isinstance(cases, str) else cases))
-        jobs = dict.fromkeys(sorted(self.jobs))
-        for name in names:
-            if name not in jobs:
-                message = f"The study has no case {name!r}{did_you_mean(name, jobs)}"
-                raise CaseNotFoundError(2, message, redact(url))
-        return names
+def _runs_in(fs: FsspecFileSystem, listing: Listing) -> dict[str, Source]:
+    """The successful runs of a study, by the beginnings of their jobs' hashes."""
+    return {key: Source(fs.url(case), fs.storage_options) for case, keys in listing.ended["ok"].items() for key in keys}
 
 
 def _restore(url: str, storage_options: dict[str, Any], metrics: Metrics | None) -> Study:

@@ -1,4 +1,4 @@
-"""What is worth knowing of a run: read where its files are local, so that collecting a study downloads none of them."""
+"""The main results of a run, read from its local files, so that collecting a study downloads no file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HOURS = {"Hours": 1.0, "hr": 1.0}
 
 
 def _in_unit(cell: Cell, factors: dict[str, float]) -> float | None:
-    """The cell's number in our unit; None if it has no number, or another kind of unit."""
+    """The cell's number in our unit; None if it has no number, or a unit of another kind."""
     return cell.number * factors[cell.units] if cell.number is not None and cell.units in factors else None
 
 
@@ -34,9 +34,9 @@ def summarise(sql: Path | None, err: str | None, metrics: Sequence[Metric] = ())
     """Summarise a run from its files.
 
     Args:
-        sql: The run's SQLite output on this machine; None if it has none.
-        err: The text of its ``.err`` file; None if it has none.
-        metrics: Further cells to keep.
+        sql: The run's SQLite output on this machine; None if the run has none.
+        err: The text of its ``.err`` file; None if the run has none.
+        metrics: Further cells to read.
 
     Returns:
         The summary.
@@ -66,7 +66,7 @@ def summarise(sql: Path | None, err: str | None, metrics: Sequence[Metric] = ())
 
 
 class _Cells:
-    """The cells of some reports. Names are not unique in EnergyPlus's tables; the first one counts."""
+    """The cells of some reports. Names are not unique in EnergyPlus's tables; the first cell of a name is used."""
 
     def __init__(self, cells: Iterable[Cell]) -> None:
         self._cells = list(cells)
@@ -99,7 +99,7 @@ class _Cells:
 
 
 def _read(sql: Path, reports: set[str]) -> list[Cell]:
-    """The cells of some reports; none if the file has no tables, as that of a run which broke off."""
+    """The cells of some reports; an empty list if the database has no tables, because EnergyPlus did not get so far."""
     try:
         return Database(sql).cells(reports)
     except UnreadableDatabaseError:

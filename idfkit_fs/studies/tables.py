@@ -1,4 +1,4 @@
-"""What was collected from many cases, as pandas, xarray and Parquet have it."""
+"""Values and cells of many cases as pandas, xarray and Parquet objects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASE = "case"
 
 
 def values_frame(values: Mapping[str, Values]) -> pd.DataFrame:
-    """One column a series, by case, environment where there are several, and time."""
+    """One column a series; the index is the case, the environment if a case has several, and the time."""
     several = any(each.has_several_environments for each in values.values())
     frames = {case: series_frame(each, with_environment=several) for case, each in values.items()}
     frame = pd.concat(frames, names=[CASE])
@@ -37,7 +37,7 @@ def values_frame(values: Mapping[str, Values]) -> pd.DataFrame:
 
 
 def cells_frame(cells: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a cell, by case."""
+    """One row a cell; the index is the case."""
     return pd.concat(cells, names=[CASE]).droplevel(1)
 
 
@@ -45,7 +45,7 @@ def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[st
     """One array a variable with the dimensions case, key and time; parameters are coordinates of the cases.
 
     Raises:
-        ValueError: If a case has several values for one time, or a parameter has the name of something else.
+        ValueError: If a case has several values for the same time, or a parameter has the name of a variable.
     """
     import xarray as xr
 
@@ -53,7 +53,7 @@ def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[st
         if len(np.unique(each.times)) < len(each.times):
             names = ", ".join(dict.fromkeys(map(repr, each.environments)))
             raise ValueError(
-                f"case {of_case!r} has several values for one time, of {names}; choose one with environment="
+                f"Case {of_case!r} has several values for the same time, from {names}; choose one with environment="
             )
     times = np.unique(np.concatenate([each.times for each in values.values()]))
     by_case = {case: {array.name: array for array in arrays_of(each.series)} for case, each in values.items()}
@@ -73,15 +73,15 @@ def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[st
                     filled[number, row, where] = columns[series]
         dims = (CASE, "key", TIME) if array.has_keys else (CASE, TIME)
         variables[array.name] = (dims, filled if array.has_keys else filled[:, 0], array.attributes)
-    told = _parameters([parameters[case] for case in values], {*variables, CASE, "key", TIME})
+    given = _parameters([parameters[case] for case in values], {*variables, CASE, "key", TIME})
     coordinates = coordinates_of(times, keys)
     coordinates[CASE] = (CASE, np.array([*values], dtype=object))
-    coordinates |= {name: (CASE, given.to_numpy(zero_copy_only=False)) for name, given in told.items()}
+    coordinates |= {name: (CASE, column.to_numpy(zero_copy_only=False)) for name, column in given.items()}
     return xr.Dataset(variables, coordinates)
 
 
 def _united(by_case: Iterable[Mapping[str, Array]]) -> list[Array]:
-    """The variables of all cases, each with the keys of all."""
+    """The variables of all cases, each with the key values of all cases."""
     united: dict[str, Array] = {}
     for arrays in by_case:
         for name, array in arrays.items():
@@ -93,12 +93,12 @@ def _united(by_case: Iterable[Mapping[str, Array]]) -> list[Array]:
 
 
 def _parameters(of_cases: Sequence[Mapping[str, Any]], taken: set[str]) -> dict[str, pa.Array]:
-    """Each parameter of all cases: of one type, or as JSON texts."""
+    """Each parameter of all cases, as one column: of one type, or as JSON texts."""
     names = dict.fromkeys(name for given in of_cases for name in given)
     for name in names:
         if name in taken:
             raise ValueError(
-                f"the parameter {name!r} has the name of something else in the data; add the cases with another name"
+                f"The parameter {name!r} has the name of another column; add the cases with another parameter name"
             )
     return {name: _of_one_type([given.get(name) for given in of_cases]) for name in names}
 
@@ -118,7 +118,7 @@ def _text(value: Any) -> str | None:
 
 
 def parquet_schema(series: Iterable[Sequence[Series]], parameters: Mapping[str, Mapping[str, Any]]) -> pa.Schema:
-    """The columns of all cases: case, environment and time, the series, and the parameters.
+    """The columns for all cases: case, environment, time, series, and parameters.
 
     Raises:
         ValueError: If a parameter has the name of another column.
@@ -129,13 +129,13 @@ def parquet_schema(series: Iterable[Sequence[Series]], parameters: Mapping[str, 
         TIME: pa.field(TIME, pa.timestamp("us")),
     }
     fields |= {each.column: series_field(each) for of_case in series for each in of_case}
-    told = _parameters([*parameters.values()], {*fields})
-    fields |= {name: pa.field(name, given.type) for name, given in told.items()}
+    given = _parameters([*parameters.values()], {*fields})
+    fields |= {name: pa.field(name, column.type) for name, column in given.items()}
     return pa.schema([*fields.values()])
 
 
 def parquet_bytes(case: str, values: Values, parameters: Mapping[str, Any], schema: pa.Schema) -> bytes:
-    """The rows of one case, with the columns of all, as a Parquet file."""
+    """The rows of one case as a Parquet file, with the columns for all cases."""
     rows = len(values.times)
     columns: dict[str, Any] = {
         CASE: pa.array([case] * rows, pa.string()),

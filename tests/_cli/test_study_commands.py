@@ -69,7 +69,7 @@ def ran(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(pristine: Path, tmp_path: Path) -> Path:
-    """A study of two good cases and a bad one, all missing."""
+    """A study of two good cases and a bad one, all pending."""
     return Path(shutil.copytree(pristine, tmp_path / "study"))
 
 
@@ -178,9 +178,9 @@ def test_tables_are_aligned_and_round_trip() -> None:
 
 def test_status_tells_by_its_exit_code_what_is_left(changeable: Path) -> None:
     done = idfkit_fs("status", changeable)
-    assert (done.returncode, done.stdout) == (3, "3 cases: 2 ok, 1 failed, 0 missing\n")
+    assert (done.returncode, done.stdout) == (3, "3 cases: 2 ok, 1 failed, 0 pending\n")
     told = json.loads(idfkit_fs("status", changeable, "--json").stdout)
-    assert told == {"total": 3, "ok": 2, "failed": 1, "missing": 0, "cases": STATES}
+    assert told == {"total": 3, "ok": 2, "failed": 1, "pending": 0, "cases": STATES}
     Study(changeable).remove("bad")
     assert idfkit_fs("status", changeable).returncode == 0
     Study(changeable).add("new", broken(), weather())
@@ -190,7 +190,7 @@ def test_status_tells_by_its_exit_code_what_is_left(changeable: Path) -> None:
 def test_a_study_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = idfkit_fs("status", tmp_path / "none")
     assert done.returncode == 1
-    assert "No study stands here" in done.stderr and done.stderr.count("\n") == 1
+    assert "There is no study here" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_run_runs_what_it_is_told(prepared: Path) -> None:
@@ -204,7 +204,7 @@ def test_run_runs_what_it_is_told(prepared: Path) -> None:
     assert (again.returncode, again.stdout) == (0, "nothing to run\n")
     Study(prepared).add("case-01", broken(), weather(), overwrite=True, annual=True)
     assert json.loads(idfkit_fs("run", prepared, "--failed", "--json").stdout)["failed"] == ["bad"]
-    both = json.loads(idfkit_fs("run", prepared, "--failed", "--missing", "--json").stdout)
+    both = json.loads(idfkit_fs("run", prepared, "--failed", "--pending", "--json").stdout)
     assert both["failed"] == ["bad", "case-01"]
 
 
@@ -481,12 +481,12 @@ def test_a_signal_leaves_nothing_behind(
     _, said = process.communicate(timeout=30)
 
     assert process.returncode == code
-    assert said == f"Stopped by {signal.Signals(code - 128).name}; what was under way is still missing\n"
+    assert said == f"Stopped by {signal.Signals(code - 128).name}; the cases that were running are still pending\n"
     assert time.monotonic() - sent < 5
     assert psutil.wait_procs(running, timeout=5)[1] == []
     assert list(temporary.iterdir()) == []
     assert {path.name for path in url.iterdir()} == {"_study"}
-    assert Study(url).status().missing == ("long",)
+    assert Study(url).status().pending == ("long",)
 
 
 def test_an_upload_that_hangs_delays_no_signal(
@@ -518,4 +518,4 @@ def test_an_upload_that_hangs_delays_no_signal(
     assert list(temporary.iterdir()) == []
     proxy.rate = None
     proxy.drop()
-    assert study.status().missing == ("case-00",)
+    assert study.status().pending == ("case-00",)

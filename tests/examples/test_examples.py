@@ -97,7 +97,7 @@ def test_demo_on_a_store_of_your_own_runs_what_is_missing(desk: Desk, moto: Stor
     printed = desk.run("demo", prefix, "--png", "own.png", **aws_variables(moto))
 
     assert_demo(printed, desk.work / "own.png")
-    assert "12 cases: 1 ok, 0 failed, 11 missing" in printed
+    assert "12 cases: 1 ok, 0 failed, 11 pending" in printed
     assert "11 cases: 11 simulated" in printed
     assert f"--open {prefix}/windows" in printed
     assert study.result("wwr-0.33").record == first.record
@@ -117,7 +117,7 @@ def test_demo_on_an_endpoint_of_its_own(desk: Desk) -> None:
 def assert_demo(printed: str, png: Path) -> None:
     """Check what the second process printed, and the picture."""
     _, _, second = printed.partition("second process")
-    assert "12 cases: 12 ok, 0 failed, 0 missing" in second
+    assert "12 cases: 12 ok, 0 failed, 0 pending" in second
     assert re.search(r"wwr-0\.33 +33\.6 +24\.8 +41\.4 +38\.7 +138\.4", second)
     assert len(re.findall(r"wwr-0\.\d\d +33\.6 +24\.8", second)) == 12
     assert str(png) in second
@@ -169,7 +169,7 @@ def test_demo_says_what_to_install(desk: Desk) -> None:
     blocked = "import runpy, sys; sys.modules['matplotlib'] = None; sys.argv[0] = {0!r}; runpy.run_path({0!r}, run_name='__main__')"
     result = desk.try_to_run([sys.executable, "-c", blocked.format(str(EXAMPLES / "demo.py"))])
     assert result.returncode == 1
-    assert result.stderr.startswith("Not installed, but needed by the demo: matplotlib. Install all of it with")
+    assert result.stderr.startswith("The demo needs packages that are not installed: matplotlib. Install them with")
     assert "pip install" in result.stderr
 
 
@@ -193,9 +193,9 @@ def test_study_on_a_laptop_and_on_a_cluster(desk: Desk, moto: Store) -> None:
     study.remove(["tampa-0.4", "chicago-0.2"])
     study.add("tampa-0.4", small_office(window_to_wall_ratio=0.4), weather("tampa"), annual=True)
     printed = desk.run("study_dask", url, **aws_variables(moto))
-    assert "5 cases: 4 ok, 0 failed, 1 missing" in printed
+    assert "5 cases: 4 ok, 0 failed, 1 pending" in printed
     assert "1 case: 1 simulated" in printed
-    assert "5 cases: 5 ok, 0 failed, 0 missing" in printed
+    assert "5 cases: 5 ok, 0 failed, 0 pending" in printed
 
 
 def test_plain_idfkit(desk: Desk, moto: Store) -> None:

@@ -127,7 +127,7 @@ def test_what_stands_in_the_repository_was_executed() -> None:
     assert NOTEBOOK.stat().st_size < 1_000_000
 
     cells = code_of(stored)
-    assert "6 cases: 0 ok, 0 failed, 6 missing" in shown(cells["prepare"])
+    assert "6 cases: 0 ok, 0 failed, 6 pending" in shown(cells["prepare"])
     assert "6 cases: 6 simulated" in shown(cells["run"])
     assert all("<table" in cells[name].outputs[-1].data["text/html"] for name in ("run", "result", "summary"))
     assert "the nearest are 'Zone Mean Air Temperature'" in shown(cells["error"])
@@ -182,6 +182,6 @@ def test_in_a_place_of_the_readers(reader: Reader, moto: Store, monkeypatch: pyt
     beginning.cells = [*beginning.cells[: names.index("prepare") + 1], beginning.cells[names.index("stop")]]
     reader.execute(beginning)
 
-    assert shown(code_of(beginning)["prepare"]) == "6 cases: 0 ok, 0 failed, 6 missing\n"
-    assert len(Study(f"{place}/windows", storage_options=moto.storage_options).status().missing) == 6
+    assert shown(code_of(beginning)["prepare"]) == "6 cases: 0 ok, 0 failed, 6 pending\n"
+    assert len(Study(f"{place}/windows", storage_options=moto.storage_options).status().pending) == 6
     reader.assert_clean()

@@ -173,7 +173,7 @@ def test_a_parquet_dataset_that_everybody_reads(collected: Study, ok: list[str],
 def test_a_dataset_is_replaced_only_when_asked(collected: Study, tmp_path: Path) -> None:
     target = tmp_path / "dataset"
     collected.to_parquet(target, TEMPERATURE)
-    with pytest.raises(FileExistsError, match="3 Parquet files stand here already; overwrite=True"):
+    with pytest.raises(FileExistsError, match="3 Parquet files already exist; pass overwrite=True"):
         collected.to_parquet(target, TEMPERATURE, cases="thick")
     collected.to_parquet(target, METER, cases="thick", overwrite=True)
     assert [path.name for path in target.iterdir()] == ["thick.parquet"]
@@ -182,7 +182,7 @@ def test_a_dataset_is_replaced_only_when_asked(collected: Study, tmp_path: Path)
 
 def test_a_dataset_takes_no_place_of_a_run_or_a_study(collected: Study) -> None:
     for url in (collected.url, collected.fs.url("thick")):
-        with pytest.raises(LocationError, match="a run or a study stands at s3://"):
+        with pytest.raises(LocationError, match="A run or a study exists at s3://"):
             collected.to_parquet(url, TEMPERATURE, cases="thick", overwrite=True)
     assert collected.result("thick").timeseries(TEMPERATURE).notna().all(axis=None)
 
@@ -210,7 +210,9 @@ def test_series_of_different_schedules_are_not_put_into_one_column(study: Study,
     next(iter(scheduled["Output:Variable"])).schedule_name = "Occupancy"
     study.add_cases([Case("always", variant(), epw), Case("sometimes", scheduled, epw)])
     study.run()
-    with pytest.raises(ValueError, match="not the same in all cases: .* schedules 'always' and 'OCCUPANCY'"):
+    with pytest.raises(
+        ValueError, match="not the same in all cases: its reporting schedules are 'always' and 'OCCUPANCY'"
+    ):
         study.timeseries(TEMPERATURE)
     always, sometimes = (study.timeseries(TEMPERATURE, cases=case).count().item() for case in ("always", "sometimes"))
     assert 0 < sometimes < always == HOURS
@@ -261,7 +263,7 @@ def test_a_parameter_must_not_hide_a_column(study: Study, epw: Path, tmp_path: P
     study.add("case", variant(), epw, parameters={"time": "noon"})
     study.run()
     for collect in (lambda: study.to_xarray(), lambda: study.to_parquet(tmp_path / "x")):
-        with pytest.raises(ValueError, match="parameter 'time' has the name of something else"):
+        with pytest.raises(ValueError, match="parameter 'time' has the name of another column"):
             collect()
 
 

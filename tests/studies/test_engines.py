@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dask
 import psutil
@@ -99,6 +101,29 @@ def test_an_executor_passes_on_what_went_wrong(executor: Executor, study: Study,
     assert len(ledger.check()) == 2
 
 
+def test_cases_that_an_executor_cancels_are_reported(study: Study, ledger: Ledger, epw: Path) -> None:
+    study.add_cases(cases(2, epw))
+    released, queued = threading.Event(), threading.Semaphore(0)
+
+    class Busy(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            future = super().submit(*args, **kwargs)
+            queued.release()
+            return future
+
+    with Busy(1) as busy, ThreadPoolExecutor(1) as other:
+        busy.submit(released.wait)
+        report = other.submit(study.run, executor=busy)
+        for _ in range(3):
+            assert queued.acquire(timeout=60)
+        busy.shutdown(wait=False, cancel_futures=True)
+        released.set()
+        with pytest.raises(IncompleteRunError, match="'case-00' and 1 more .*: the executor cancelled the case; run"):
+            report.result()
+    assert study.status().pending == ("case-00", "case-01")
+    assert ledger.check() == {}
+
+
 def test_a_run_inside_a_running_loop(study: Study, ledger: Ledger, epw: Path) -> None:
     """As in a notebook."""
     study.add_cases(cases(3, epw))
@@ -168,7 +193,7 @@ def test_an_interrupt_stops_energyplus_and_publishes_nothing(
         child.communicate("")
     assert child.returncode == 0
     assert {name.partition("/")[0] for name in ledger.names()} == {"_study"}
-    assert study.status().missing == ("slow-0", "slow-1", "slow-2")
+    assert study.status().pending == ("slow-0", "slow-1", "slow-2")
 
 
 # Runs that are copied.

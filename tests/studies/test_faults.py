@@ -324,7 +324,7 @@ def test_a_case_that_gets_more_time_is_run_again(study: Study, epw: Path) -> Non
     study.add("slow", variant(), epw, timeout=0.05)
     assert study.run().failed == ("slow",)
     study.add("slow", variant(), epw, timeout=600, overwrite=True)
-    assert study.status().missing == ("slow",)
+    assert study.status().pending == ("slow",)
     assert study.run().ok == ("slow",)
 
 
@@ -384,7 +384,7 @@ def test_of_two_who_add_one_case_one_wins(pair: Crowd, place: Place) -> None:
         added = pair.do(add, here.url, here.options, "one", [0.1, 0.2])
         assert sorted(added) == [False, True]
         study = Study(here.url, storage_options=here.options)
-        assert study.status().missing == ("one",)
+        assert study.status().pending == ("one",)
         study.add("one", variant([0.1, 0.2][added.index(True)]), design_day=True)  # that is it
         with pytest.raises(CaseExistsError):
             study.add("one", variant([0.1, 0.2][added.index(False)]), design_day=True)
@@ -446,13 +446,13 @@ def test_a_job_of_a_newer_format_is_refused(half_done: Study, ledger: Ledger, ep
             half_done.run(["bad"])
         with pytest.raises(RecordError, match=message):
             half_done.add("bad", variant())
-        assert half_done.status().missing == ("bad", "later")
+        assert half_done.status().pending == ("bad", "later")
         summary = half_done.summary()
         assert summary["state"].to_dict() == {
             "bad": "damaged",
             "case-00": "ok",
             "case-01": "ok",
-            "later": "missing",
+            "later": "pending",
         }
         assert "jobs/bad.json" in summary.loc["bad", "message"]
     half_done.add("bad", variant(0.4), epw, overwrite=True)
@@ -464,7 +464,7 @@ def test_an_outcome_of_a_newer_format_is_a_damaged_row(half_done: Study, ledger:
     name = ledger.outcome("case-00")
     for _what, message in newer_or_damaged(ledger, name):
         summary = half_done.summary()
-        assert summary["state"].to_dict() == {"case-00": "damaged", "case-01": "ok", "later": "missing"}
+        assert summary["state"].to_dict() == {"case-00": "damaged", "case-01": "ok", "later": "pending"}
         assert pd.Series([summary.loc["case-00", "message"]]).str.contains(message).all()
         assert summary.loc["case-01", "eui_kwh_m2"] == good.loc["case-01", "eui_kwh_m2"]
         assert half_done.status().ok == ("case-00", "case-01")
@@ -562,21 +562,21 @@ def job_path_of(name: str) -> str:
         ({"model": "empty.idf"}, ModelError, "empty.idf"),
         ({"model": "binary.idf"}, ModelError, "binary.idf"),
         ({"model": "directory"}, ModelError, "directory"),
-        ({"weather": "garbage.idf"}, ModelError, "no EPW file"),
-        ({"weather": "empty.idf"}, ModelError, "no EPW file"),
+        ({"weather": "garbage.idf"}, ModelError, "not an EPW file"),
+        ({"weather": "empty.idf"}, ModelError, "not an EPW file"),
         ({"weather": "missing.epw"}, ModelError, "missing.epw"),
         ({"weather": "directory"}, ModelError, "directory"),
         ({"anual": True}, TypeError, "did you mean 'annual'"),
         ({"energyplus": None}, TypeError, "worker"),
         ({"on_progress": print}, TypeError, "worker"),
-        ({"parameters": {"x": math.nan}}, ValueError, "case 'one': parameters x: .*NaN"),
-        ({"parameters": {"x": {"y": [math.inf]}}}, ValueError, "case 'one': parameters x"),
-        ({"parameters": {"x": np.float64("nan")}}, ValueError, "case 'one': parameters x: .*NaN"),
-        ({"parameters": {"x": object()}}, ValueError, "case 'one': parameters x"),
+        ({"parameters": {"x": math.nan}}, ValueError, "Case 'one': parameters x: .*NaN"),
+        ({"parameters": {"x": {"y": [math.inf]}}}, ValueError, "Case 'one': parameters x"),
+        ({"parameters": {"x": np.float64("nan")}}, ValueError, "Case 'one': parameters x: .*NaN"),
+        ({"parameters": {"x": object()}}, ValueError, "Case 'one': parameters x"),
         ({"parameters": {"state": 1}}, ValueError, "'state'"),
         ({"parameters": {"eui_kwh_m2": 1}}, ValueError, "'eui_kwh_m2'"),
-        ({"metrics": [("report", "table", "row")]}, ValueError, "a metric is a tuple"),
-        ({"metrics": ["four"]}, ValueError, "a metric is a tuple"),
+        ({"metrics": [("report", "table", "row")]}, ValueError, "A metric must be a tuple"),
+        ({"metrics": ["four"]}, ValueError, "A metric must be a tuple"),
         ({"metrics": {"state": HEATING}}, ValueError, "'state'"),
         ({"include": "*.sql"}, TypeError, r"\['\*\.sql'\]"),
     ],
@@ -630,7 +630,7 @@ def test_ten_thousand_cases_cost_a_few_listings(
     moody.reset_counters()
     status = through.status()
 
-    assert str(status) == "10000 cases: 9500 ok, 500 failed, 0 missing"
+    assert str(status) == "10000 cases: 9500 ok, 500 failed, 0 pending"
     assert status.failed[:3] == ("case-0000", "case-0020", "case-0040")
     listings = [line for line in moody.request_lines if "list-type" in line]
     assert 21 <= len(listings) <= 25
@@ -647,7 +647,7 @@ def test_a_case_that_is_replaced_loses_its_run(study: Study, ledger: Ledger, epw
     with pytest.raises(CaseExistsError, match="overwrite=True"):
         study.add("case-00", variant(0.3), epw)
     study.add("case-00", variant(0.3), epw, overwrite=True)
-    assert study.status().states() == {"case-00": "missing", "case-01": "ok"}
+    assert study.status().states() == {"case-00": "pending", "case-01": "ok"}
     with pytest.raises(RunNotFoundError, match="has no run yet"):
         study.result("case-00")
     assert ledger.check().keys() == {"case-01"}
@@ -664,7 +664,7 @@ def test_a_case_that_asks_for_the_same_keeps_its_run(study: Study, ledger: Ledge
     study.run()
     run = ledger.check()["one"]
     study.add("one", variant(), epw, parameters={"x": 2}, metrics={"heating_gj": HEATING}, overwrite=True)
-    assert study.status().missing == ("one",)
+    assert study.status().pending == ("one",)
     assert study.run().runs == (("one", "ok", "found"),)
     assert ledger.check()["one"] == run
     row = study.summary().loc["one"]
@@ -694,8 +694,8 @@ def test_a_run_of_a_case_that_was_replaced_meanwhile_is_not_taken_for_the_new_on
         stale.run()
     assert done.is_set()
 
-    assert study.status().missing == ("one",)
-    assert study.summary().loc["one", ["state", "x"]].to_list() == ["missing", "new"]
+    assert study.status().pending == ("one",)
+    assert study.summary().loc["one", ["state", "x"]].to_list() == ["pending", "new"]
     assert study.run().simulated == ("one",)
     assert study.status().ok == ("one",)
     assert study.summary().loc["one", ["state", "x"]].to_list() == ["ok", "new"]
@@ -709,7 +709,7 @@ def test_an_outcome_that_was_lost_is_made_again_from_the_run(study: Study, ledge
     before, summary = ledger.check(), study.summary()
     ledger.delete(ledger.outcome("case-00"))
     ledger.delete(ledger.outcome("bad", "failed"))
-    assert study.status().missing == ("bad", "case-00")
+    assert study.status().pending == ("bad", "case-00")
     assert study.run().runs == (("bad", "failed", "found"), ("case-00", "ok", "found"))
     assert ledger.check() == before
     pd.testing.assert_frame_equal(study.summary(), summary)
@@ -766,4 +766,4 @@ def test_removing_a_case_leaves_nothing_of_it(study: Study, ledger: Ledger, epw:
     assert {name.split("/")[1] for name in ledger.names()} == {"inputs", "study.json"}
     assert study.cases() == []
     study.add_cases(cases(1, epw))
-    assert study.status().missing == ("case-00",)
+    assert study.status().pending == ("case-00",)

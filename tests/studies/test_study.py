@@ -20,7 +20,7 @@ from support.servers import Store
 from support.variants import HEATING, broken, cases, variant
 from upath import UPath
 
-from idfkit_fs import Case, Study, open_result, run_case
+from idfkit_fs import Case, FsspecFileSystem, Study, open_result, run_case
 from idfkit_fs.errors import (
     CaseExistsError,
     CaseNotFoundError,
@@ -31,14 +31,16 @@ from idfkit_fs.errors import (
     StudyNotFoundError,
 )
 from idfkit_fs.runs.simulate import LocalRun
-from idfkit_fs.studies.worker import read_job
+from idfkit_fs.studies import writer
+from idfkit_fs.studies.listing import Listing, read_listing
+from idfkit_fs.studies.stored import read_job
 
 
 def test_a_study_from_end_to_end_on_every_store(place: Place, epw: Path) -> None:
     study = Study(place.url, storage_options=place.options, metrics={"heating_gj": HEATING})
     study.add_cases([*cases(2, epw), Case("bad", broken(), epw)])
     study.add("same", variant(0.05), epw)
-    assert str(study.status()) == "4 cases: 0 ok, 0 failed, 4 missing"
+    assert str(study.status()) == "4 cases: 0 ok, 0 failed, 4 pending"
 
     report = study.run(max_workers=2)
 
@@ -60,7 +62,7 @@ def test_a_study_from_end_to_end_on_every_store(place: Place, epw: Path) -> None
 
 @pytest.fixture(scope="module")
 def finished(moto: Store, epw: Path) -> Study:
-    """A study of two cases that are ok, one that failed, and one that is missing."""
+    """A study of two cases that are ok, one that failed, and one that is pending."""
     url = f"{moto.url}/{uuid.uuid4().hex}"
     study = Study(url, storage_options=dict(moto.storage_options), metrics={"heating_gj": HEATING})
     study.add_cases([*cases(2, epw), Case("bad", broken(), epw, {"insulation_m": 9.0})])
@@ -123,7 +125,7 @@ def test_another_case_under_a_used_name_is_refused_and_replaced_when_asked(study
         Case("case", variant(0.1), epw, options={"annual": True}),
         Case("case", variant(0.1), epw, exclude=["*.eso"]),
     ):
-        with pytest.raises(CaseExistsError, match="another case 'case'; overwrite=True"):
+        with pytest.raises(CaseExistsError, match="another case 'case'; pass overwrite=True"):
             study.add_cases([other])
     with pytest.raises(CaseExistsError):
         Study(study.url, storage_options=study.fs.storage_options).add_cases(
@@ -177,7 +179,7 @@ def test_the_summary_says_what_idfkit_reads_in_the_results(finished: Study) -> N
 
 def test_the_summary_has_a_row_for_every_case(finished: Study) -> None:
     summary = finished.summary()
-    assert dict(summary["state"]) == {"bad": "failed", "case-00": "ok", "case-01": "ok", "case-02": "missing"}
+    assert dict(summary["state"]) == {"bad": "failed", "case-00": "ok", "case-01": "ok", "case-02": "pending"}
     assert dict(summary["insulation_m"]) == {"bad": 9.0, "case-00": 0.05, "case-01": 0.06, "case-02": 0.3}
     assert summary.loc["case-02", "tags"] == ["a", "b"]
     assert summary.loc["bad", "severe_errors"] == 2
@@ -244,7 +246,7 @@ def test_a_case_that_is_not_there_is_told_from_one_that_is_missing(finished: Stu
 def test_a_url_without_a_study_is_told(s3_place: Place) -> None:
     study = Study(s3_place.url, storage_options=s3_place.options)
     for look in (study.status, study.cases, study.summary, study.run, study.results):
-        with pytest.raises(StudyNotFoundError, match="No study stands here"):
+        with pytest.raises(StudyNotFoundError, match="There is no study here"):
             look()
     with pytest.raises(StudyNotFoundError):
         run_case(s3_place.url, "case", s3_place.options)
@@ -268,10 +270,10 @@ def test_downloaded_cases_open_as_runs(finished: Study, tmp_path: Path) -> None:
 def test_a_study_shows_itself_and_no_secret(finished: Study, s3_place: Place) -> None:
     secret = finished.fs.storage_options["secret"]
     html = finished._repr_html_()
-    assert "<td>2</td><td>1</td><td>1</td><td>4</td>" in html
+    assert "<th>failed</th><td>1</td><td>bad</td>" in html
     assert secret not in html + repr(finished) + str(finished.status())
     nowhere = Study(f"{s3_place.url}/<b>", storage_options=s3_place.options)
-    assert "No study stands here" in nowhere._repr_html_()
+    assert "There is no study here" in nowhere._repr_html_()
     assert "<b>'" not in nowhere._repr_html_()
 
 
@@ -365,20 +367,19 @@ def test_nothing_stays_of_a_case_that_is_removed_while_it_runs(
     study: Study, epw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study.add_cases(cases(2, epw))
-    listed = Study._table
 
-    def then_a_worker_runs_it(self: Study) -> Any:
-        table = listed(self)
+    def then_a_worker_runs_it(fs: FsspecFileSystem) -> Listing:
+        listing = read_listing(fs)
         run_case(study.url, "case-00", study.fs.storage_options)
-        return table
+        return listing
 
     with monkeypatch.context() as patch:
-        patch.setattr(Study, "_table", then_a_worker_runs_it)
+        patch.setattr(writer, "read_listing", then_a_worker_runs_it)
         study.remove("case-00")
     assert study.cases() == ["case-01"]
     assert [path for path in study.fs.glob("", "**") if "case-00" in path] == []
     study.add_cases(cases(2, epw))
-    assert study.status().missing == ("case-00", "case-01")
+    assert study.status().pending == ("case-00", "case-01")
 
 
 def test_a_worker_clears_up_after_a_case_that_is_gone(study: Study, epw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,12 +409,12 @@ def test_an_outcome_in_a_wrong_place_is_damaged_and_the_others_show(study: Study
 
 @pytest.mark.parametrize("prefix", ["../x", "/tmp/x", "a\\b", ".x"])
 def test_no_job_writes_outside_its_directory(study: Study, epw: Path, prefix: str) -> None:
-    with pytest.raises(ValueError, match="no beginning of a file's name"):
+    with pytest.raises(ValueError, match="cannot begin a file name"):
         study.add("case", variant(), epw, output_prefix=prefix)
     study.add("case", variant(), epw, output_prefix="good")
     job = study.fs.read_text("_study/jobs/case.json")
     study.fs.write_text("_study/jobs/case.json", job.replace('"good"', json.dumps(prefix)))
-    with pytest.raises(RecordError, match="no beginning of a file's name"):
+    with pytest.raises(RecordError, match="cannot begin a file name"):
         run_case(study.url, "case", study.fs.storage_options)
 
 
@@ -437,7 +438,7 @@ def test_a_study_whose_bucket_was_emptied_begins_anew(study: Study, epw: Path) -
 def test_wrong_things_to_add_and_download_are_told(finished: Study) -> None:
     with pytest.raises(TypeError, match="takes Case objects, not dict"):
         finished.add_cases([{"name": "x"}])  # type: ignore[list-item]  # that is the point
-    with pytest.raises(ValueError, match="column 'wwr' of its own"):
+    with pytest.raises(ValueError, match="column 'wwr' already"):
         finished.add("x", variant(), parameters={"wwr": 1}, metrics={"wwr": HEATING})
     with pytest.raises(LocationError, match="local directory"):
         finished.download("case-00", "s3://bucket/results")

@@ -1,0 +1,95 @@
+"""The listings of a study: which cases exist, and how each ended, without reading an object of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import get_args
+
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.messages import did_you_mean
+from idfkit_fs.errors import CaseNotFoundError
+from idfkit_fs.studies.layout import (
+    JOBS,
+    Ended,
+    State,
+    outcome_path,
+    outcomes_directory,
+    parse_jobs,
+    parse_outcomes,
+)
+from idfkit_fs.studies.status import StudyStatus
+from idfkit_fs.studies.stored import read_study
+
+__all__ = ["Listing", "read_listing"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the listings of a study show.
+
+    Attributes:
+        url: The study's URL, for messages.
+        cases: The names of the cases, sorted.
+        ended: For each state, the cases that ended in it, with the beginnings of their jobs' hashes.
+    """
+
+    url: str
+    cases: tuple[str, ...]
+    ended: dict[Ended, dict[str, set[str]]]
+
+    def states(self) -> dict[str, State]:
+        """The state of each case; sorted."""
+        return {case: self._state(case) for case in self.cases}
+
+    def _state(self, case: str) -> State:
+        return "ok" if case in self.ended["ok"] else "failed" if case in self.ended["failed"] else "pending"
+
+    def status(self) -> StudyStatus:
+        """The cases by their state."""
+        states = self.states()
+        cases_in = {state: tuple(case for case in states if states[case] == state) for state in get_args(State)}
+        return StudyStatus(**cases_in)
+
+    def outcomes_of(self, case: str) -> list[str]:
+        """The paths of the outcomes of a case; several if the case was replaced while it ran."""
+        return [outcome_path(state, case, key) for state in get_args(Ended) for key in self.ended[state].get(case, ())]
+
+    def check(self, cases: str | Iterable[str]) -> list[str]:
+        """Check that the study has all of some cases.
+
+        Args:
+            cases: One name, or several.
+
+        Returns:
+            The names, each once.
+
+        Raises:
+            CaseNotFoundError: If the study has no case of a name.
+        """
+        names = list(dict.fromkeys([cases] if isinstance(cases, str) else cases))
+        known = dict.fromkeys(self.cases)
+        for name in names:
+            if name not in known:
+                raise CaseNotFoundError.for_url(self.url, f"The study has no case {name!r}{did_you_mean(name, known)}")
+        return names
+
+
+def read_listing(fs: FsspecFileSystem) -> Listing:
+    """Request all listings of the study at a filesystem's root at the same time.
+
+    Raises:
+        StudyNotFoundError: If there is no study.
+        RecordError: If the study is damaged, or of a newer format.
+    """
+    with ThreadPoolExecutor(4) as pool:
+        study = pool.submit(read_study, fs)
+        jobs = pool.submit(fs.glob, JOBS, "*")
+        ended = {state: pool.submit(fs.glob, outcomes_directory(state), "*") for state in get_args(Ended)}
+    study.result()
+    return Listing(
+        fs.url(),
+        tuple(sorted(parse_jobs(jobs.result()))),
+        {state: parse_outcomes(paths.result()) for state, paths in ended.items()},
+    )
