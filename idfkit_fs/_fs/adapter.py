@@ -42,7 +42,7 @@ from idfkit_fs._stores.backends import (
     url_protocols,
     version_of,
 )
-from idfkit_fs._stores.identity import store_identity
+from idfkit_fs._stores.instances import identity_of
 from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.messages import redact, secrets_of
@@ -211,7 +211,7 @@ class Adapter:
     @property
     def identity(self) -> str | None:
         """Text that no other store has; None if that cannot be known."""
-        return store_identity(self.fs)
+        return identity_of(self.fs).store
 
     def key(self, path: StrPath) -> str:
         """The store's own key of a path."""
@@ -419,7 +419,7 @@ class Adapter:
         version = version_of(info)
         return Version(
             # A file of which the store says no version is fetched each time, beside those that are in use.
-            identity=repr((store_identity(self._fs), key, version or uuid.uuid4().hex)),
+            identity=repr((identity_of(self._fs).store, key, version or uuid.uuid4().hex)),
             name=key.rpartition("/")[2],
             size=expected_size(info),
             known=version is not None,
