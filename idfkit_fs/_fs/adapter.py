@@ -11,7 +11,6 @@ import contextlib
 import errno
 import functools
 import os
-import pickle
 import re
 import time
 import uuid
@@ -42,7 +41,7 @@ from idfkit_fs._stores.backends import (
     url_protocols,
     version_of,
 )
-from idfkit_fs._stores.instances import identity_of
+from idfkit_fs._stores.instances import after_fork, identity_of
 from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.messages import redact, secrets_of
@@ -60,7 +59,6 @@ from idfkit_fs.errors import (
 __all__ = ["Adapter", "Plan", "Step"]
 
 T = TypeVar("T")
-_INHERITED: list[Any] = []
 _TEMPORARY = re.compile(r"\.idfkit-fs-[0-9a-f]{32}\.tmp")
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Seconds: between two tries to enter a slot, and until one that makes no progress is given up.
@@ -186,10 +184,7 @@ class Adapter:
     def fs(self) -> AbstractFileSystem:
         """The fsspec filesystem underneath."""
         if os.getpid() != self._pid:
-            # A forked child must not use its parent's connections; unpickling makes fsspec build its own. Nor may it
-            # close them, as collecting them would: that takes the parent's sockets off the event loop that both share.
-            _INHERITED.append((self._fs, dict(getattr(type(self._fs), "_cache", {}))))
-            self._fs = pickle.loads(pickle.dumps(self._fs))
+            self._fs = after_fork(self._fs)
             self._pid = os.getpid()
         return self._fs
 
@@ -269,7 +264,8 @@ class Adapter:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Adapter) or type(self) is not type(other):
             return NotImplemented
-        return (self.fs, self._root.key, self._read_cache) == (other.fs, other._root.key, other._read_cache)
+        mine, others = identity_of(self.fs), identity_of(other.fs)
+        return (mine, self._root.key, self._read_cache) == (others, other._root.key, other._read_cache)
 
     def __hash__(self) -> int:
         return hash((type(self), self._root.key))

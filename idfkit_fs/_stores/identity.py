@@ -128,7 +128,8 @@ def _is_here(cls: type[AbstractFileSystem]) -> bool:
 
 def _files(package: str, environment: Mapping[str, str]) -> list[str]:
     """The files that a login may be read from; some are missing, and some names are patterns."""
-    found = [os.path.expanduser(name) for name in _FILES.get(package, ())]
+    home = os.path.expanduser("~")
+    found = [home + name[1:] for name in _FILES.get(package, ())]
     for name, value in environment.items():
         if value and _NAMES_FILE.search(name):
             found.append(os.path.expanduser(value))
@@ -140,13 +141,17 @@ def _stamps(paths: Iterable[str]) -> list[tuple[str, int, int, int]]:
     """What changes with each file that exists."""
     stamps = []
     for pattern in paths:
-        for path in glob.glob(pattern) if "*" in pattern else (pattern,):
+        for path in _matching(pattern) if "*" in pattern else (pattern,):
             try:
                 stat = os.stat(path)
             except (OSError, ValueError):
                 continue
             stamps.append((path, stat.st_mtime_ns, stat.st_size, stat.st_ino))
     return sorted(stamps)
+
+
+def _matching(pattern: str) -> list[str]:
+    return glob.glob(pattern) if os.path.isdir(os.path.dirname(pattern)) else []
 
 
 def fingerprint(value: object) -> str:
