@@ -54,7 +54,7 @@ _FILES = {
         *("~/.config/gcloud/configurations/*", "~/.gcs_tokens"),
     ),
     "adlfs": ("~/.azure/azureProfile.json", "~/.azure/msal_token_cache.*", "~/.azure/service_principal_entries.*"),
-    "fsspec": ("~/.netrc",),
+    "fsspec": ("~/.netrc", "~/.ssh/id_*"),
 }
 # Variables that name a file, or a directory in which an SDK looks for the files above.
 _NAMES_FILE = re.compile(r"(?:_FILE|_PATH|_CREDENTIALS|_CONFIG|^NETRC)$")

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from fsspec.asyn import sync
 from fsspec.spec import AbstractFileSystem
@@ -34,12 +35,12 @@ class _Made:
 
     Attributes:
         identity: Which store and login it has.
-        again: Makes it again, as options, environment and files are then; None for a borrowed filesystem.
+        again: Makes it again, as options, environment and files are then.
         fs: The filesystem, while it lives.
     """
 
     identity: Identity
-    again: Callable[[], AbstractFileSystem] | None
+    again: Callable[[], AbstractFileSystem]
     fs: weakref.ref[AbstractFileSystem]
 
 
@@ -89,9 +90,7 @@ def shared(
     return fs
 
 
-def made(
-    fs: AbstractFileSystem, identity: Identity, again: Callable[[], AbstractFileSystem] | None
-) -> AbstractFileSystem:
+def made(fs: AbstractFileSystem, identity: Identity, again: Callable[[], AbstractFileSystem]) -> AbstractFileSystem:
     """Write down how a filesystem was made, and let it be collected when nobody uses it any more.
 
     Args:
@@ -101,32 +100,44 @@ def made(
     """
     if backend_package(type(fs)) == "adlfs":
         _let_go(fs)
-    _remember(fs, _Made(identity, again, weakref.ref(fs)))
-    return fs
-
-
-def _remember(fs: AbstractFileSystem, what: _Made) -> None:
-    _made[id(fs)] = what
+    _made[id(fs)] = _Made(identity, again, weakref.ref(fs))
     weakref.finalize(fs, _made.pop, id(fs), None).atexit = False
+    return fs
 
 
 def identity_of(fs: AbstractFileSystem) -> Identity:
     """Which store and login a filesystem has.
 
-    It stays what it was when the filesystem was made here; that of a borrowed one, when it was first asked for.
+    It stays what it was when the filesystem was made here. A borrowed one is asked each time, as it may be one that
+    connects to whatever the environment says by then.
 
     Args:
         fs: Any fsspec filesystem.
     """
     known = _made.get(id(fs))
-    if known is None:
-        identity = identity_by(type(fs), fs.storage_options)
-        if fs.storage_args:
-            place = f"{identity.place} {fingerprint(frozen(fs.storage_args))}"
-            identity = Identity(place, identity.login, lasting=False)
-        known = _Made(identity, None, weakref.ref(fs))
-        _remember(fs, known)
-    return known.identity
+    if known is not None:
+        return known.identity
+    identity = identity_by(type(fs), _in_effect(fs))
+    if not fs.storage_args:
+        return identity
+    return Identity(f"{identity.place} {fingerprint(frozen(fs.storage_args))}", identity.login, lasting=False)
+
+
+def _in_effect(fs: Any) -> dict[str, Any]:
+    """A borrowed filesystem's options, and what it took from the environment when it was made or connected."""
+    options = dict(fs.storage_options)
+    package = backend_package(type(fs))
+    client = getattr(fs, "_s3", None) if package == "s3fs" else None
+    if client is not None:
+        if urlsplit(client.meta.endpoint_url).netloc.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+            config = {**(options.get("config_kwargs") or {}), "ignore_configured_endpoint_urls": True}
+            options |= {"config_kwargs": config, "endpoint_url": None}
+        else:
+            options["endpoint_url"] = client.meta.endpoint_url
+        options |= {"session": None, "profile": fs.session.profile}
+    elif package == "adlfs":
+        options |= {"connection_string": fs.connection_string, "account_name": fs.account_name}
+    return options
 
 
 def renewed(fs: AbstractFileSystem) -> AbstractFileSystem | None:
@@ -142,7 +153,7 @@ def renewed(fs: AbstractFileSystem) -> AbstractFileSystem | None:
         environment and files now lead to another store, or if *fs* is borrowed.
     """
     known = _made.get(id(fs))
-    if known is None or known.again is None:
+    if known is None:
         return None
     try:
         new = known.again()
@@ -165,7 +176,7 @@ def after_fork(fs: AbstractFileSystem) -> AbstractFileSystem:
         StorageOptionsError: If environment and files now lead to another store.
     """
     known = _made.get(id(fs))
-    if known is None or known.again is None:
+    if known is None:
         _inherited.append(fs)
         borrowed: AbstractFileSystem = pickle.loads(pickle.dumps(fs))
         return borrowed

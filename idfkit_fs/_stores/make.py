@@ -54,6 +54,7 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     scheme = url.partition(":")[0]
     if chain == ("file",) and ":" in url and scheme in fsspec.available_protocols() and scheme != "file":
         raise LocationError(f"{redact(url)!r} is no URL, and would be taken for a local path; write {scheme}://")
+    options = copied(options)  # kept, to make the filesystem again with
     if len(chain) > 1:
         return _chained(url, chain, options)
     protocol, cls = chain[0], filesystem_class(chain[0])
@@ -63,7 +64,7 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     try:
         around = surroundings(cls)
         effective = _with_defaults(chain, given, around)
-        own = {**cls._get_kwargs_from_urls(url), **effective}
+        own = _with_url(protocol, cls._get_kwargs_from_urls(url), effective)
         identity = identity_by(cls, own, around)
         fs = shared(
             cls,
@@ -76,6 +77,16 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
         # gcsfs looks for credentials at once, on the network if need be.
         raise _explained(exc, url, protocol, options, handled)  # noqa: B904 - has its cause
     return fs, stripper(fs)(url), effective
+
+
+def _with_url(protocol: str, said: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with those that the URL itself holds, such as a host and a user's name."""
+    for name, value in said.items():
+        if options.get(name) not in (None, value):
+            raise StorageOptionsError(
+                f"The storage option {name!r} contradicts the {protocol}:// URL, which has another one; give it once"
+            )
+    return {**options, **said}
 
 
 def _make(protocol: str, cls: type[AbstractFileSystem], options: Mapping[str, Any], around: str) -> AbstractFileSystem:

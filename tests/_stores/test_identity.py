@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 import weakref
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_a_filesystem_that_has_not_connected_stays_with_amazon(
     assert endpoint_of(fs).endswith("amazonaws.com")
     assert endpoint_of(filesystem(f"s3://{BUCKET}")) == moto.endpoint
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
-    assert filesystem(f"s3://{BUCKET}") is fs or endpoint_of(filesystem(f"s3://{BUCKET}")) == endpoint_of(fs)
+    assert endpoint_of(filesystem(f"s3://{BUCKET}")) == endpoint_of(fs)
 
 
 def test_the_profile_of_the_environment(
@@ -323,12 +324,29 @@ def test_a_renewed_login_leads_to_no_other_store(
     assert renewed(fs) is None
 
 
-def test_a_borrowed_filesystem_is_not_replaced(monkeypatch: pytest.MonkeyPatch, moto: Store) -> None:
-    fs = fsspec.filesystem("s3", **moto.storage_options)
-    before = identity_of(fs)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "other")
+def test_a_borrowed_filesystem_is_known_by_where_it_connected(
+    monkeypatch: pytest.MonkeyPatch, aws: Path, moto: Store, seaweed: Store
+) -> None:
+    use(monkeypatch, moto)
+    fs = fsspec.filesystem("s3", skip_instance_cache=True)
+    assert identity_of(fs).store == identity_of(filesystem(f"s3://{BUCKET}")).store
+    fs.connect()
+    use(monkeypatch, seaweed)
+    other = identity_of(filesystem(f"s3://{BUCKET}"))
+    assert identity_of(fs).store != other.store
     assert renewed(fs) is None
-    assert identity_of(fs) == before
+    use(monkeypatch, moto)
+    assert identity_of(fs).store == identity_of(filesystem(f"s3://{BUCKET}")).store
+
+
+def test_a_borrowed_azure_filesystem_is_known_by_what_it_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "one")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
+    fs = fsspec.filesystem("az", skip_instance_cache=True)
+    before = identity_of(fs).store
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "two")
+    assert identity_of(fs).store == before
+    assert identity_of(filesystem("az://c")).store != before
 
 
 def test_a_token_in_a_file_is_renewed(gcs: Store, tmp_path: Path) -> None:
@@ -495,6 +513,21 @@ def test_a_backend_that_refuses_its_options(url: str, options: dict[str, Any], m
     text = "".join(map(str, (caught.value, caught.value.__cause__)))
     assert message in str(caught.value)
     assert "very-secret" not in text
+
+
+def test_an_option_that_contradicts_the_url() -> None:
+    with pytest.raises(StorageOptionsError, match="'account_name'"):
+        FsspecFileSystem.from_url("abfss://c@one.dfs.core.windows.net/x", account_name="two", account_key="c2VjcmV0")
+
+
+def test_chained_filesystems_are_made_anew(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            archive.writestr("a.txt", text)
+        fs, key, options = make_filesystem(f"zip://a.txt::file://{tmp_path}/a.zip", {})
+        assert fs.cat_file(key) == text.encode()
+        assert "skip_instance_cache" not in str(options)
+        assert identity_of(fs).store is not None
 
 
 def test_a_missing_profile_is_reported_when_the_filesystem_is_made(aws: Path) -> None:
