@@ -170,13 +170,19 @@ def frozen(value: object) -> object:
     return type(value).__name__, id(value)
 
 
-def identity_by(cls: type[AbstractFileSystem], options: Mapping[str, Any], around: str | None = None) -> Identity:
+def identity_by(
+    cls: type[AbstractFileSystem],
+    options: Mapping[str, Any],
+    around: str | None = None,
+    in_effect: Mapping[str, Any] | None = None,
+) -> Identity:
     """The identity of the filesystem that a class makes of options here and now.
 
     Args:
         cls: The filesystem's class.
         options: Its options.
         around: The [surroundings][idfkit_fs._stores.identity.surroundings], if they are known already.
+        in_effect: What a filesystem that exists goes by, where that differs from its options.
 
     Raises:
         botocore.exceptions.BotoCoreError: If AWS's configuration files are invalid.
@@ -186,7 +192,7 @@ def identity_by(cls: type[AbstractFileSystem], options: Mapping[str, Any], aroun
         return Identity(f"file {platform.node()}" if local else "memory", "", lasting=local)
     around = surroundings(cls) if around is None else around
     resolved = apply_config(cls, dict(options))
-    place, lasting = _place(cls, resolved, around)
+    place, lasting = _place(cls, resolved if in_effect is None else in_effect, around)
     files = (value for name, value in resolved.items() if name in _OPTION_NAMES_FILE and isinstance(value, str))
     return Identity(place, fingerprint((around, frozen(resolved), _stamps(files))), lasting)
 

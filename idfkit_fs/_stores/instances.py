@@ -117,7 +117,7 @@ def identity_of(fs: AbstractFileSystem) -> Identity:
     known = _made.get(id(fs))
     if known is not None:
         return known.identity
-    identity = identity_by(type(fs), _in_effect(fs))
+    identity = identity_by(type(fs), fs.storage_options, in_effect=_in_effect(fs))
     if not fs.storage_args:
         return identity
     return Identity(f"{identity.place} {fingerprint(frozen(fs.storage_args))}", identity.login, lasting=False)

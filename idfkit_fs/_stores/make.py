@@ -24,6 +24,7 @@ from idfkit_fs.errors import IdfkitFsError, LocationError, StorageOptionsError
 
 __all__ = ["make_filesystem"]
 
+_CHAINED = re.compile(r"::[A-Za-z][A-Za-z0-9+.\-]+(?:::|://)")
 _DICTIONARIES = ("client_kwargs", "config_kwargs")
 
 
@@ -55,8 +56,9 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     if chain == ("file",) and ":" in url and scheme in fsspec.available_protocols() and scheme != "file":
         raise LocationError(f"{redact(url)!r} is no URL, and would be taken for a local path; write {scheme}://")
     options = copied(options)  # kept, to make the filesystem again with
-    if len(chain) > 1:
-        return _chained(url, chain, options)
+    if len(chain) > 1 or _CHAINED.search(url):
+        # In zip://a.csv::s3://bucket/x.zip the outer protocol has a path of its own.
+        return _chained(url, tuple(chain_protocols(part)[-1] for part in _parts(url)), options)
     protocol, cls = chain[0], filesystem_class(chain[0])
     given = {name: value for name, value in options.items() if name != protocol} | dict(options.get(protocol) or {})
     check_options(cls, protocol, given, chain)
@@ -107,6 +109,11 @@ def _make(protocol: str, cls: type[AbstractFileSystem], options: Mapping[str, An
         # Else gcsfs reads STORAGE_EMULATOR_HOST before each request.
         fs._endpoint = fs._location
     return fs
+
+
+def _parts(url: str) -> list[str]:
+    """The links of a chained URL; one that is only a protocol gets its slashes."""
+    return [part if "://" in part else f"{part}://" for part in url.split("::")]
 
 
 def _chained(
