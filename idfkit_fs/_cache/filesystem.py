@@ -24,7 +24,7 @@ from idfkit_fs._cache.options import open_cache
 from idfkit_fs._cache.store import Cache, LocalCopy, Slot, Version
 from idfkit_fs._stores.access import fresh_info, read_file, store_url, translated
 from idfkit_fs._stores.backends import expected_size, in_memory, stripper, tuned, version_of
-from idfkit_fs._stores.identity import store_identity
+from idfkit_fs._stores.instances import identity_of
 from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs._util.files import digest_of
 from idfkit_fs.errors import CacheUnusableError, DamagedRunError, IsDirectoryError, StorageOptionsError, StoreError
@@ -55,7 +55,7 @@ def store_version(store: AbstractFileSystem, key: str) -> Version:
     version = version_of(info)
     return Version(
         # A file whose store reports no version is downloaded each time, apart from the copies in use.
-        identity=repr((store_identity(store), key, version or uuid.uuid4().hex)),
+        identity=repr((identity_of(store).store, key, version or uuid.uuid4().hex)),
         name=key.rpartition("/")[2],
         size=expected_size(info),
         known=version is not None,
@@ -190,6 +190,11 @@ class CacheFileSystem(ChainedFileSystem):  # fsspec builds get, cat, cat_ranges,
         strip = stripper(self.store)
         # An instance strips the URLs of its store too; fsspec only ever asks the class about the bare prefix.
         self._strip_protocol = functools.partial(_strip, strip)
+
+    def with_store(self, store: AbstractFileSystem) -> CacheFileSystem:
+        """The same cache around another filesystem of the store, such as one with a renewed login."""
+        options = {name: value for name, value in self.storage_options.items() if not name.startswith("target_")}
+        return type(self)(**{**options, "fs": store})
 
     # Reading, through the cache.
 

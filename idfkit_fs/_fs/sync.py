@@ -7,7 +7,6 @@ import copy as copying
 import functools
 import io
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from idfkit_fs._fs.routing import Route, route_filesystem, route_url
 from idfkit_fs._fs.writing import copy_file, create_file, put_file, write_file
 from idfkit_fs._stores.access import forget_listing, fresh_info, read_file
 from idfkit_fs._stores.backends import copied, found_files, in_memory, is_file, is_object_store, options_of, tuned
-from idfkit_fs._stores.identity import store_identity
+from idfkit_fs._stores.instances import after_fork, identity_of, renewed
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.files import is_temporary
 from idfkit_fs._util.messages import redact, secrets_of
@@ -38,6 +37,7 @@ from idfkit_fs.errors import (
     ExistsError,
     IsDirectoryError,
     NotFoundError,
+    PermissionDeniedError,
     StorageOptionsError,
 )
 
@@ -45,9 +45,6 @@ __all__ = ["FsspecFileSystem"]
 
 T = TypeVar("T")
 A = TypeVar("A", bound="FsspecFileSystem")
-# Clients that a forked child inherited. It must not use its parent's connections, nor close them, as collecting them
-# would: that takes the parent's sockets off the event loop that both share.
-_INHERITED: list[Any] = []
 
 
 class FsspecFileSystem:
@@ -151,8 +148,7 @@ class FsspecFileSystem:
     def fs(self) -> AbstractFileSystem:
         """The fsspec filesystem underneath; it is a cache's own where the URL says so."""
         if os.getpid() != self._pid:
-            _INHERITED.append((self._fs, dict(getattr(type(self._fs), "_cache", {}))))
-            self._fs = self._made_again() or pickle.loads(pickle.dumps(self._fs))
+            self._replace_store(after_fork(self._store))
             self._pid = os.getpid()
         return self._fs
 
@@ -162,12 +158,12 @@ class FsspecFileSystem:
         fs = self.fs
         return fs.store if isinstance(fs, CacheFileSystem) else fs
 
-    def _made_again(self) -> AbstractFileSystem | None:
-        """A new filesystem with the login of this moment; None for a borrowed one."""
-        if self._made_from is None:
-            return None
-        url, options = self._made_from
-        return route_url(url, options).fs
+    @property
+    def _store(self) -> AbstractFileSystem:
+        return self._fs.store if isinstance(self._fs, CacheFileSystem) else self._fs
+
+    def _replace_store(self, store: AbstractFileSystem) -> None:
+        self._fs = self._fs.with_store(store) if isinstance(self._fs, CacheFileSystem) else store
 
     @property
     def cache(self) -> Cache:
@@ -188,7 +184,7 @@ class FsspecFileSystem:
     @property
     def identity(self) -> str | None:
         """Text that no other store has; None if that cannot be known."""
-        return store_identity(self.store)
+        return identity_of(self.store).store
 
     @property
     def storage_options(self) -> dict[str, Any]:
@@ -236,12 +232,8 @@ class FsspecFileSystem:
         return self._fs.cache if isinstance(self._fs, CacheFileSystem) else None
 
     def is_same_store(self, other: FsspecFileSystem) -> bool:
-        """Whether another adapter reaches the same store: the same endpoint, account and options."""
-        mine, theirs = self.store, other.store
-        if type(mine) is not type(theirs):
-            return False
-        identity = store_identity(mine)
-        return mine == theirs if identity is None else identity == store_identity(theirs)
+        """Whether another adapter reaches the same store: the same endpoint and account, with the same login."""
+        return self.store is other.store or identity_of(self.store) == identity_of(other.store)
 
     def __reduce__(self) -> Any:
         # Elsewhere the filesystem is made from URL and options, with the login that it finds there.
@@ -268,7 +260,7 @@ class FsspecFileSystem:
         only_bucket: bool = False,
         conditional: bool = False,
     ) -> T:
-        """Call the store: again where a transfer was interrupted, with mapped errors.
+        """Call the store, with mapped errors: again after an interrupted transfer, or with a login that was renewed.
 
         Args:
             key: The key that errors name.
@@ -295,7 +287,14 @@ class FsspecFileSystem:
                     handled=handled,
                 )
 
-        return retry(attempt)
+        try:
+            return retry(attempt)
+        except PermissionDeniedError:
+            store = renewed(self.store)
+            if store is None:
+                raise
+            self._replace_store(store)
+            return retry(attempt)
 
     def _info(self, key: str) -> dict[str, Any]:
         return self.call(key, lambda fs: fresh_info(fs, key))

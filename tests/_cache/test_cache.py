@@ -28,7 +28,7 @@ from upath import UPath
 
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, cache
 from idfkit_fs._cache.store import Version, temporary_directory
-from idfkit_fs._stores.identity import store_identity
+from idfkit_fs._stores.instances import identity_of
 from idfkit_fs.errors import LocationError, StorageOptionsError
 
 
@@ -541,7 +541,7 @@ def test_a_file_without_version_is_fetched_beside_those_in_use(web: str, storage
 
 def test_stores_are_told_apart_and_logins_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def told(protocol: str, **options: Any) -> str | None:
-        return store_identity(fsspec.filesystem(protocol, **options, skip_instance_cache=True))
+        return identity_of(fsspec.filesystem(protocol, **options, skip_instance_cache=True)).store
 
     assert told("memory") is None
     plain = told("s3", key="a", secret="first-secret")
