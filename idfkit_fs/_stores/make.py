@@ -12,6 +12,7 @@ from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._stores.backends import OBJECT_STORES, S3, copied
+from idfkit_fs._stores.limits import bounded_class
 from idfkit_fs._stores.options import check_options, filesystem_class
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.messages import redact, secrets_of
@@ -52,14 +53,15 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     for index, protocol in enumerate(chain):
         own = {name: value for name, value in effective.items() if name not in chain} if index == 0 else {}
         check_options(filesystem_class(protocol), protocol, {**own, **effective.get(protocol, {})}, chain)
-    if filesystem_class(chain[0]).__module__ == "s3fs.core":
-        from idfkit_fs._stores.s3 import QuickS3FileSystem
-
-        flat = {**effective.pop(chain[0], {}), **effective}
-        fs: AbstractFileSystem = QuickS3FileSystem(**copied(flat))
-        return fs, fs._strip_protocol(url), flat
+    cls = filesystem_class(chain[0])
+    bounded = bounded_class(cls) if len(chain) == 1 else None
     handled = sys.exception()
     try:
+        if bounded is not None:
+            flat = {**effective.pop(chain[0], {}), **effective}
+            # As fsspec's url_to_fs does, which knows no class but the registered one.
+            from_url = cls._get_kwargs_from_urls(url)
+            return bounded(**{**from_url, **copied(flat)}), cls._strip_protocol(url), flat
         fs, key = url_to_fs(url, **copied(effective))
     except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
         # gcsfs looks for credentials at once, on the network if need be.
