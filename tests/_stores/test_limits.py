@@ -16,7 +16,7 @@ import aiohttp
 import fsspec
 import pytest
 from support.proxy import FaultProxy
-from support.servers import AZURE_KEY, Store, free_ports
+from support.servers import AZURE_KEY, Store
 
 from idfkit_fs import FsspecFileSystem, Study, open_result
 from idfkit_fs._stores import limits
@@ -111,6 +111,14 @@ def filesystem(kind: str, endpoint: str, seconds: float | None = None) -> Fsspec
 
 def through(store: Store, proxy: FaultProxy) -> FsspecFileSystem:
     return FsspecFileSystem.from_url(f"{store.url}/limits", **store.through(proxy.endpoint).storage_options)
+
+
+@pytest.fixture
+def closed() -> Iterator[str]:
+    """An endpoint that refuses connections, on a port that no other server can take meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -256,9 +264,8 @@ def test_botocore_repeats_alone_if_the_options_say_so(moto: Store, quick: None) 
         assert proxy.requests == 2
 
 
-def test_who_repeats_on_which_filesystem() -> None:
-    (port,) = free_ports(1)
-    made = {kind: filesystem(kind, f"http://127.0.0.1:{port}").fs for kind in ("s3", "gs", "abfs", "http")}
+def test_who_repeats_on_which_filesystem(closed: str) -> None:
+    made = {kind: filesystem(kind, closed).fs for kind in ("s3", "gs", "abfs", "http")}
     assert retried_errors(made["s3"]) == retried_errors(made["gs"]) == (InterruptedTransferError,)
     assert retried_errors(made["abfs"]) == ()
     assert retried_errors(made["http"]) == retried_errors(fsspec.filesystem("memory")) == (ConnectionError,)
@@ -278,10 +285,9 @@ def test_a_refusal_is_not_repeated() -> None:
 @KINDS
 @EACH_CALL
 def test_a_closed_port_is_reported(
-    kind: str, call: str, quick: None, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    kind: str, call: str, closed: str, quick: None, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (port,) = free_ports(1)
-    fs = filesystem(kind, f"http://127.0.0.1:{port}")
+    fs = filesystem(kind, closed)
     with caplog.at_level(logging.WARNING), pytest.raises(ConnectionError):
         CALLS[call](fs)
     assert caplog.messages == []
@@ -349,16 +355,14 @@ def _timeouts(fs: Any) -> tuple[float, float]:
 
 @KINDS
 @pytest.mark.parametrize("pickled", [False, True])
-def test_the_defaults_and_the_options(kind: str, pickled: bool) -> None:
-    (port,) = free_ports(1)
+def test_the_defaults_and_the_options(kind: str, pickled: bool, closed: str) -> None:
     for seconds, expected in ((None, (CONNECT_SECONDS, SILENCE_SECONDS)), (7, (7, 7))):
-        fs = filesystem(kind, f"http://127.0.0.1:{port}", seconds).fs
+        fs = filesystem(kind, closed, seconds).fs
         assert _timeouts(pickle.loads(pickle.dumps(fs)) if pickled else fs) == expected
 
 
-def test_azure_waits_within_the_bounds() -> None:
-    (port,) = free_ports(1)
-    retries = filesystem("abfs", f"http://127.0.0.1:{port}").fs.service_client._config.retry_policy
+def test_azure_waits_within_the_bounds(closed: str) -> None:
+    retries = filesystem("abfs", closed).fs.service_client._config.retry_policy
     longest = sum(
         retries.initial_backoff + retries.increment_base**count + retries.random_jitter_range
         for count in range(1, retries.total_retries + 1)
