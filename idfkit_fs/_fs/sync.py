@@ -26,6 +26,7 @@ from idfkit_fs._fs.writing import copy_file, create_file, put_file, write_file
 from idfkit_fs._stores.access import forget_listing, fresh_info, read_file
 from idfkit_fs._stores.backends import copied, found_files, in_memory, is_file, is_object_store, options_of, tuned
 from idfkit_fs._stores.instances import after_fork, identity_of, renewed
+from idfkit_fs._stores.limits import retried_errors
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.files import is_temporary
 from idfkit_fs._util.messages import redact, secrets_of
@@ -288,13 +289,13 @@ class FsspecFileSystem:
                 )
 
         try:
-            return retry(attempt)
+            return retry(attempt, on=retried_errors(self._store))
         except PermissionDeniedError:
             store = renewed(self.store)
             if store is None:
                 raise
             self._replace_store(store)
-            return retry(attempt)
+            return retry(attempt, on=retried_errors(self._store))
 
     def _info(self, key: str) -> dict[str, Any]:
         return self.call(key, lambda fs: fresh_info(fs, key))

@@ -16,6 +16,7 @@ from fsspec.spec import AbstractFileSystem
 from idfkit_fs._stores.backends import OBJECT_STORES, S3, copied, stripper
 from idfkit_fs._stores.identity import backend_package, identity_by, s3_settings, surroundings
 from idfkit_fs._stores.instances import made, shared
+from idfkit_fs._stores.limits import bounded_class
 from idfkit_fs._stores.options import check_options, filesystem_class
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.messages import redact, secrets_of
@@ -87,17 +88,17 @@ def _with_url(protocol: str, said: Mapping[str, Any], options: Mapping[str, Any]
 def _make(protocol: str, cls: type[AbstractFileSystem], options: Mapping[str, Any], around: str) -> AbstractFileSystem:
     """A new filesystem, whose requests go where the environment says now, and not when it connects."""
     own = {**copied(options), "skip_instance_cache": True}
+    bounded = bounded_class(cls) or cls
     if backend_package(cls) == "s3fs" and protocol in S3:
         from idfkit_fs._stores.aws import check, pin, session_of
-        from idfkit_fs._stores.s3 import QuickS3FileSystem
 
         resolved = apply_config(cls, dict(options))
         settings = s3_settings(resolved, around)
         check(settings, resolved.get("config_kwargs") or {})
-        fs: AbstractFileSystem = QuickS3FileSystem(**own)
+        fs: AbstractFileSystem = bounded(**own)
         pin(fs, session_of(resolved), settings)
         return fs
-    fs = cls(**own)
+    fs = bounded(**own)
     if backend_package(cls) == "gcsfs":
         # Else gcsfs reads STORAGE_EMULATOR_HOST before each request.
         fs._endpoint = fs._location

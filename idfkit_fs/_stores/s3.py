@@ -1,9 +1,11 @@
-"""s3fs with fewer round trips and less memory; imported only where a URL leads to S3."""
+"""s3fs with fewer round trips, less memory and bounded waits; imported only where a URL leads to S3."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import functools
+from collections.abc import Mapping
 from typing import IO, Any
 
 import s3fs
@@ -11,39 +13,61 @@ from botocore.handlers import add_expect_header
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import S3_RETRYABLE_ERRORS
 
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._util.retry import retry_request
+
 __all__ = ["QuickS3FileSystem"]
 
 _MIB = 2**20
 _RANGE = 8 * _MIB
-_AT_ONCE = 8
+_PARALLEL = 8
 _PIECE = _MIB // 4
 
 
 class QuickS3FileSystem(s3fs.S3FileSystem):
-    """An [S3FileSystem][s3fs.S3FileSystem] that sends a body at once, and fetches what it knows the size of in ranges.
+    """An [S3FileSystem][s3fs.S3FileSystem] with fewer round trips, and with one layer that repeats requests.
 
-    Botocore asks leave by ``Expect: 100-continue``, so that a refused upload costs no bandwidth. Results are small and
-    nearly always accepted, so the question costs a round trip for each file. What a refusal means does not change: the
-    same status is answered, and bodies are rewound for a retry all the same.
+    - Uploads send their body without `Expect: 100-continue`. Botocore asks first, so that a refused upload costs no
+      bandwidth; results are small and nearly always accepted, so the question costs a round trip for each file.
+    - A download whose size is known runs in parallel ranges, without a request to learn the size.
+    - s3fs repeats each request five times, and botocore five times within each. Here each request is repeated by
+      [retry_request][idfkit_fs._util.retry.retry_request] alone, or by botocore alone if `config_kwargs` has `retries`.
     """
 
     # `get_file` takes a size.
     takes_size = True
+    # s3fs's own attempts.
+    retries = 1
 
-    _asks_no_leave: Any = None
+    _without_expect: Any = None
+
+    def __init__(self, *args: Any, config_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        """Take s3fs's arguments; timeouts and retries among them stay as they are."""
+        given = config_kwargs or {}
+        self._botocore_repeats = "retries" in given
+        bounds = {
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": SILENCE_SECONDS,
+            "retries": {"total_max_attempts": 1},
+        }
+        super().__init__(*args, config_kwargs={**bounds, **given}, **kwargs)
 
     async def set_session(self, refresh: bool = False, kwargs: dict[str, Any] | None = None) -> Any:
-        """Connect as s3fs does, then take the handler that adds the header off the new client."""
+        """Connect as s3fs does, then take the handler that adds `Expect` off the new client."""
         client = await super().set_session(refresh=refresh, kwargs=kwargs or {})
-        if client is not self._asks_no_leave:
+        if client is not self._without_expect:
             client.meta.events.unregister("before-call.s3", add_expect_header)
-            self._asks_no_leave = client
+            self._without_expect = client
         return client
+
+    async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        request = functools.partial(super()._call_s3, method, *akwarglist, **kwargs)
+        return await (request() if self._botocore_repeats else retry_request(request, may_pass))
 
     async def _get_file(
         self, rpath: str, lpath: str, callback: Callback = DEFAULT_CALLBACK, size: int | None = None, **kwargs: Any
     ) -> None:
-        """Fetch a file as s3fs does; one whose size is known, in ranges side by side, without a request to learn it.
+        """Download a file as s3fs does; one whose size is known in parallel ranges.
 
         Each piece is written as it arrives, so that no range is held in memory.
         """
@@ -52,18 +76,18 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
             return
         callback.set_size(size)
         versions: set[str] = set()
-        at_once = asyncio.Semaphore(_AT_ONCE)
+        parallel = asyncio.Semaphore(_PARALLEL)
         with open(lpath, "wb") as file:  # noqa: ASYNC230 - on fsspec's own loop, and as s3fs does
 
             async def fetch(start: int) -> None:
-                async with at_once:
+                async with parallel:
                     await self._fetch_range(rpath, file, start, min(start + _RANGE, size), versions, callback)
 
             tasks = [asyncio.ensure_future(fetch(start)) for start in range(0, size, _RANGE)]
             try:
                 await asyncio.gather(*tasks)
             finally:
-                # The file must not be closed under those that are left when one fails.
+                # The file must not be closed while other tasks write to it, when one fails.
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -71,15 +95,17 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
     async def _fetch_range(
         self, rpath: str, file: IO[bytes], start: int, stop: int, versions: set[str], callback: Callback
     ) -> None:
+        """Download one range, and after an interruption what is left of it."""
         bucket, key, _ = self.split_path(rpath)
-        failures = 0
-        while start < stop:
-            wanted, before = f"bytes={start}-{stop - 1}", start
+
+        async def fetch_rest() -> None:
+            nonlocal start
+            wanted = f"bytes={start}-{stop - 1}"
             reply = await self._call_s3("get_object", Bucket=bucket, Key=key, Range=wanted, **self.req_kw)
-            # Somebody may overwrite the file, and put it back before anybody looks again.
+            # The file may be overwritten, and restored before anything looks at it again.
             versions.add(reply.get("ETag", ""))
             if len(versions) > 1:
-                raise OSError(errno.EBUSY, "the file changes while it is fetched", rpath)
+                raise OSError(errno.EBUSY, "the file changes while it is downloaded", rpath)
             try:
                 async with reply["Body"] as body:
                     while piece := await body.read(_PIECE):
@@ -87,9 +113,10 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
                         file.write(piece)
                         start += len(piece)
                         callback.relative_update(len(piece))
-            except S3_RETRYABLE_ERRORS:
-                if failures + 1 >= self.retries:
-                    raise
-            failures = failures + 1 if start == before else 0
-            if failures >= self.retries:
-                raise OSError(errno.EIO, "the store sends nothing of what was asked for", rpath)
+            except S3_RETRYABLE_ERRORS as exc:
+                raise ConnectionError(f"the transfer was interrupted ({type(exc).__name__})") from exc
+            if start < stop:
+                raise ConnectionError("the store sent less than the range that was requested")
+
+        # `_call_s3` repeats its own requests, and raises no ConnectionError.
+        await retry_request(fetch_rest, lambda exc: isinstance(exc, ConnectionError))

@@ -10,6 +10,7 @@ from idfkit_fs.errors import (
     BucketNotFoundError,
     ExistsError,
     IdfkitFsError,
+    InterruptedTransferError,
     IsDirectoryError,
     NotFoundError,
     PermissionDeniedError,
@@ -25,19 +26,27 @@ _UNREACHABLE = frozenset(
         "ClientConnectionError",
         "ClientConnectorError",
         "ClientOSError",
-        "ClientPayloadError",
         "ConnectTimeoutError",
         "ConnectionClosedError",
         "EndpointConnectionError",
         "HTTPClientError",
-        "IncompleteReadError",
         "ReadTimeoutError",
         "RequestException",
-        "ResponseStreamingError",
         "ServerDisconnectedError",
         "ServiceRequestError",
         "ServiceResponseError",
         "TransportError",
+    }
+)
+# The reply began, and its body did not come whole; what is silent in the middle of a body is among them for S3 only.
+_INTERRUPTED = frozenset(
+    {
+        "AioReadTimeoutError",
+        "ChecksumError",
+        "ClientPayloadError",
+        "IncompleteRead",
+        "IncompleteReadError",
+        "ResponseStreamingError",
     }
 )
 _DENIED = frozenset(
@@ -107,6 +116,8 @@ def _class_for(exc: BaseException) -> type[StoreError] | None:
         return NotFoundError
     if isinstance(exc, PermissionError) or (isinstance(exc, OSError) and str(exc).startswith("Forbidden:")):
         return PermissionDeniedError
+    if names & _INTERRUPTED:
+        return InterruptedTransferError
     if isinstance(exc, (ConnectionError, TimeoutError)) or names & _UNREACHABLE:
         return UnreachableError
     if status is not None and (status in (408, 429) or status >= 500):
@@ -119,6 +130,7 @@ _ERRNO: dict[type[StoreError], int] = {
     BucketNotFoundError: errno.ENOENT,
     PermissionDeniedError: errno.EACCES,
     UnreachableError: errno.ECONNREFUSED,
+    InterruptedTransferError: errno.ECONNRESET,
     ExistsError: errno.EEXIST,
     IsDirectoryError: errno.EISDIR,
 }
@@ -131,7 +143,9 @@ def _class_of_chain(chain: list[BaseException]) -> type[StoreError] | None:
         return None
     causes = {id(exc.__cause__) for exc in chain}
     deeper = [_class_for(exc) for exc in chain if id(exc) in causes]
-    truer = next((kind for kind in deeper if kind in (PermissionDeniedError, UnreachableError)), None)
+    truer = next(
+        (kind for kind in deeper if kind in (PermissionDeniedError, UnreachableError, InterruptedTransferError)), None
+    )
     return truer if found[0] is NotFoundError and truer else found[0]
 
 
@@ -162,6 +176,8 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
         return "A file stands where a directory should be" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
         return f"The store refused access; check that the credentials are right, not expired, and allow this ({detail})"
+    if kind is InterruptedTransferError:
+        return f"The connection broke during the transfer; check the network, then try again ({detail})"
     if kind is UnreachableError:
         return f"The store did not answer; check the endpoint and the network, then try again ({detail})"
     if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):

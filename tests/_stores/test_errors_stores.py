@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import traceback
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from support.servers import AZURE_KEY, Store, free_ports
 
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, IdfkitFsError
+from idfkit_fs._util import retry
 from idfkit_fs.errors import StoreError
 from idfkit_fs.testing.contract import CALLS, call
 
@@ -30,22 +32,11 @@ ASKING = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each SDK's retries, without the waits between them: no option of s3fs, gcsfs or adlfs takes them away."""
-    import azure.storage.blob._shared.policies_async as azure_retries
-    import gcsfs.retry
-    import s3fs.core
+    """The same attempts, without the waits between them."""
+    from azure.storage.blob.aio import ExponentialRetry
 
-    class Asyncio:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(asyncio, name)
-
-        @staticmethod
-        async def sleep(_seconds: float) -> None:
-            await asyncio.sleep(0)
-
-    monkeypatch.setattr(gcsfs.retry, "asyncio", Asyncio())
-    monkeypatch.setattr(s3fs.core, "asyncio", Asyncio())
-    monkeypatch.setattr(azure_retries.ExponentialRetry, "get_backoff_time", lambda *_args: 0)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(ExponentialRetry, "get_backoff_time", lambda *_args: 0)
 
 
 def refused(fs: Any, method: str, kind: type[BaseException], *secrets: str) -> str:
@@ -138,11 +129,12 @@ def test_wrong_azure_key(azurite_blob: Store, adapter: Any, method: str, impatie
 @pytest.mark.parametrize("method", ASKING)
 def test_dead_endpoint(request: pytest.FixtureRequest, server: str, adapter: Any, method: str, impatient: None) -> None:
     store: Store = request.getfixturevalue(server)
-    (port,) = free_ports(1)
-    dead = store.through(f"http://127.0.0.1:{port}")
-    fs = adapter.from_url(f"{store.url}/study", **dead.storage_options)
-    secrets = [store.storage_options["secret"]] if "secret" in store.storage_options else [AZURE_KEY]
-    said = refused(fs, method, ConnectionError, *(secrets if server != "moto" else []))
+    with socket.socket() as bound:  # but not listening: no other server can take the port meanwhile
+        bound.bind(("127.0.0.1", 0))
+        dead = store.through(f"http://127.0.0.1:{bound.getsockname()[1]}")
+        fs = adapter.from_url(f"{store.url}/study", **dead.storage_options)
+        secrets = [store.storage_options["secret"]] if "secret" in store.storage_options else [AZURE_KEY]
+        said = refused(fs, method, ConnectionError, *(secrets if server != "moto" else []))
     assert "did not answer" in said
 
 

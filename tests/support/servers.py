@@ -492,8 +492,6 @@ def _s3_store(name: str, endpoint: str, key: str, secret: str) -> Store:
         "endpoint_url": endpoint,
         "client_kwargs": {"region_name": "us-east-1"},
         "config_kwargs": {
-            # botocore tries five times by default; s3fs has its own loop around that, which no option changes.
-            "retries": {"total_max_attempts": 1},
             "connect_timeout": 5,
             "read_timeout": 10,
             # Newer botocore adds checksums that stores other than Amazon's store as data or refuse.

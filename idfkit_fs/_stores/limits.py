@@ -1,0 +1,78 @@
+"""How long a store may be silent, and who repeats a request that failed.
+
+Each request is repeated in one layer. For a filesystem that this package makes from a URL, that is the filesystem's own
+class, found here: it repeats single requests by the policy of [retry][idfkit_fs._util.retry], with the SDK's and
+fsspec's own loops switched off. What such a class does not repeat, the adapter does (see `retried_errors`).
+
+The bounds are on silence, never on the length of a transfer that moves. Storage options change them:
+
+- `s3://`: `config_kwargs={"connect_timeout": 5, "read_timeout": 15}`, and `"retries": {"total_max_attempts": 3}` among
+  them, with which botocore alone repeats;
+- `gs://`: `requests_timeout=aiohttp.ClientTimeout(sock_connect=5, sock_read=15)`;
+- `abfs://`: `connection_timeout=5`, `read_timeout=15`;
+- `http://`: `client_kwargs={"timeout": aiohttp.ClientTimeout(sock_connect=5, sock_read=15)}`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+from fsspec.spec import AbstractFileSystem
+
+from idfkit_fs._stores.translate import translate
+from idfkit_fs.errors import InterruptedTransferError, UnreachableError
+
+__all__ = ["CONNECT_SECONDS", "SILENCE_SECONDS", "bounded_class", "may_pass", "retried_errors"]
+
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 15.0
+
+_BOUNDED = {
+    "s3fs": ("idfkit_fs._stores.s3", "QuickS3FileSystem"),
+    "gcsfs": ("idfkit_fs._stores.gcs", "BoundedGCSFileSystem"),
+    "adlfs": ("idfkit_fs._stores.azure", "BoundedAzureBlobFileSystem"),
+    "fsspec.implementations.http": ("idfkit_fs._stores.http", "BoundedHTTPFileSystem"),
+}
+# Packages whose classes repeat single requests themselves.
+_REPEATING = frozenset({"adlfs", "gcsfs", "obstore", "s3fs"})
+
+
+def bounded_class(cls: type[AbstractFileSystem]) -> type[AbstractFileSystem] | None:
+    """This package's class in place of one of fsspec's, which would wait or repeat too long; None to take that one."""
+    name = _BOUNDED.get(cls.__module__) or _BOUNDED.get(cls.__module__.partition(".")[0])
+    if name is None:
+        return None
+    bounded: type[AbstractFileSystem] = getattr(importlib.import_module(name[0]), name[1])
+    return bounded
+
+
+def may_pass(exc: Exception) -> bool:
+    """Whether the same request may succeed a moment later: the store was unreachable, busy or failed (HTTP 429, 5xx).
+
+    A body that was interrupted is left to the adapter, which repeats it on every store.
+    """
+    kind = type(translate(exc, "", conditional=True))
+    return issubclass(kind, UnreachableError) and not issubclass(kind, InterruptedTransferError)
+
+
+def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
+    """The errors after which the adapter repeats a whole call, as nothing below it has done so.
+
+    Args:
+        fs: Any filesystem, made by this package or borrowed.
+
+    Returns:
+        Error classes of this package, for [retry][idfkit_fs._util.retry.retry]: `ConnectionError` where the
+        filesystem's class repeats nothing (sftp, ftp, http, unknown classes), interrupted transfers where it repeats
+        requests only, and none for Azure, whose SDK repeats these too.
+    """
+    return _retried_errors(type(fs))
+
+
+@functools.cache
+def _retried_errors(of: type[AbstractFileSystem]) -> tuple[type[Exception], ...]:
+    packages = {cls.__module__.partition(".")[0] for cls in of.__mro__}
+    if "adlfs" in packages:
+        return ()
+    return (InterruptedTransferError,) if packages & _REPEATING else (ConnectionError,)
