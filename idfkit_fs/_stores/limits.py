@@ -67,7 +67,7 @@ def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
         filesystem's class repeats nothing (sftp, ftp, http, unknown classes), interrupted transfers where it repeats
         requests only, and none for Azure, whose SDK repeats these too.
     """
-    return _retried_errors(type(fs))
+    return _retried_errors(type(fs))  # type: ignore[arg-type]  # mypy finds a metaclass unhashable
 
 
 @functools.cache

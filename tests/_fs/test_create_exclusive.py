@@ -15,7 +15,7 @@ from idfkit_fs.errors import StoreError
 
 
 def create(fs: FsspecFileSystem, data: bytes) -> bool:
-    return fs._run(fs._create("a/b.json", data))
+    return fs.create_exclusive("a/b.json", data)
 
 
 @pytest.fixture
