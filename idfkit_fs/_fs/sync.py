@@ -19,6 +19,7 @@ from fsspec.spec import AbstractFileSystem
 from idfkit_fs._cache.options import open_cache
 from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs._fs.adapter import Adapter, Plan, Step
+from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs._stores.backends import in_memory, tuned
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.retry import retry
@@ -66,11 +67,11 @@ class FsspecFileSystem(Adapter):
             step = next(plan)
             while True:
                 try:
-                    outcome = (
-                        getattr(fs, step.call)(*step.args, **step.kwargs)
-                        if isinstance(step.call, str)
-                        else (step.call(*step.args, **step.kwargs))
-                    )
+                    if isinstance(step.call, str):
+                        with one_at_a_time(fs):
+                            outcome = getattr(fs, step.call)(*step.args, **step.kwargs)
+                    else:
+                        outcome = step.call(*step.args, **step.kwargs)
                 except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
                     step = plan.throw(self._translated(exc, step, handled))
                 else:

@@ -14,6 +14,7 @@ from fsspec.spec import AbstractFileSystem
 __all__ = [
     "OBJECT_STORES",
     "S3",
+    "behind",
     "cached_filesystem",
     "copied",
     "expected_size",
@@ -70,6 +71,13 @@ def _own(fs: AbstractFileSystem) -> dict[str, Any]:
     """A filesystem's own attributes; fsspec's caches answer with those of the filesystem behind them."""
     attributes: dict[str, Any] = object.__getattribute__(fs, "__dict__")
     return attributes
+
+
+def behind(fs: AbstractFileSystem) -> tuple[AbstractFileSystem, ...]:
+    """The filesystems that a filesystem reads from, the nearest first: behind a cache, ``dir::`` or an archive."""
+    own = _own(fs)
+    inner = own.get("fs", getattr(own.get("of"), "fs", None))
+    return (inner, *behind(inner)) if isinstance(inner, AbstractFileSystem) else ()
 
 
 def stripper(fs: AbstractFileSystem) -> Callable[[str], str]:
