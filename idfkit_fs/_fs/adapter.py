@@ -39,6 +39,7 @@ from idfkit_fs._stores.backends import (
     stripper,
     tuned,
     unfit,
+    unstripped,
     url_protocols,
     version_of,
 )
@@ -607,5 +608,4 @@ def _url_of(fs: AbstractFileSystem, key: str) -> str:
     cached = cached_filesystem(fs)
     if cached is not None:
         return f"{protocols(fs)[0]}::{_url_of(cached, key)}"
-    url: str = fs.unstrip_protocol(key.lstrip("/") if fs.root_marker == "/" and not is_local(fs) else key)
-    return repair(url)
+    return repair(unstripped(fs, key))

@@ -11,7 +11,7 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs._stores.backends import OBJECT_STORES, S3, copied
+from idfkit_fs._stores.backends import HOSTS, OBJECT_STORES, S3, copied, split_host
 from idfkit_fs._stores.options import check_options, filesystem_class
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.messages import redact, secrets_of
@@ -60,11 +60,12 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
         return fs, fs._strip_protocol(url), flat
     handled = sys.exception()
     try:
-        fs, key = url_to_fs(url, **copied(effective))
+        server, key = split_host(url) if chain[0] in HOSTS else (url, "")
+        fs, stripped = url_to_fs(server, **copied(effective))
     except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
         # gcsfs looks for credentials at once, on the network if need be.
         raise translate(exc, redact(url), secrets=secrets_of(effective), handled=handled)  # noqa: B904 - has its cause
-    return fs, key, effective
+    return fs, key or stripped, effective
 
 
 def _behind_simplecache(
@@ -87,7 +88,7 @@ def _with_defaults(chain: tuple[str, ...], options: Mapping[str, Any]) -> dict[s
     """The caller's options, and what they left open where a backend's default would hurt."""
     effective = dict(options)
     store = chain[-1]
-    if store not in OBJECT_STORES or store in ("http", "https"):
+    if store not in OBJECT_STORES | {"ftp"} or store in ("http", "https"):
         return effective
     nested = len(chain) > 1 or store in effective
     own = dict(effective.get(store, {})) if nested else effective

@@ -92,5 +92,7 @@ def one_at_a_time(fs: AbstractFileSystem) -> contextlib.AbstractContextManager[N
 def _is_closed(fs: AbstractFileSystem) -> bool:
     """Whether an sftp connection was closed by the other side, as servers do to idle ones."""
     client: Any = vars(fs).get("client")
-    transport = client.get_transport() if hasattr(client, "get_transport") else None
-    return transport is not None and not transport.is_active()
+    if not hasattr(client, "get_transport"):
+        return False
+    transport = client.get_transport()
+    return transport is None or not transport.is_active()

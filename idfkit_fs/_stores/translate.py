@@ -115,7 +115,7 @@ def _class_for(exc: BaseException) -> type[StoreError] | None:
         return NotFoundError
     if isinstance(exc, PermissionError) or (isinstance(exc, OSError) and str(exc).startswith("Forbidden:")):
         return PermissionDeniedError
-    if isinstance(exc, (ConnectionError, TimeoutError, EOFError)) or names & _UNREACHABLE:
+    if isinstance(exc, (ConnectionError, TimeoutError, EOFError)) or str(exc) == "Socket is closed" or names & _UNREACHABLE:
         return UnreachableError
     if status is not None and (status in (408, 429) or status >= 500):
         return UnreachableError

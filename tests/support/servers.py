@@ -501,6 +501,7 @@ def ftp_server(idle_seconds: int = 300) -> Iterator[Store]:
     """
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.ioloop import IOLoop
     from pyftpdlib.servers import FTPServer
 
     logging.getLogger("pyftpdlib").setLevel(logging.WARNING)
@@ -508,12 +509,12 @@ def ftp_server(idle_seconds: int = 300) -> Iterator[Store]:
         authorizer = DummyAuthorizer()
         authorizer.add_user(FILE_USER, FILE_PASSWORD, directory, perm="elradfmwMT")
         handler = type("Handler", (FTPHandler,), {"authorizer": authorizer, "timeout": idle_seconds})
-        server = FTPServer((HOST, 0), handler)
+        server = FTPServer((HOST, 0), handler, ioloop=IOLoop())  # by default, all servers share one
         over = threading.Event()
 
         def serve() -> None:
             while not over.is_set():
-                server.serve_forever(timeout=0.05, blocking=False)
+                server.ioloop.loop(timeout=0.05, blocking=False)
             server.close_all()
 
         thread = threading.Thread(target=serve, name="ftp-server", daemon=True)
