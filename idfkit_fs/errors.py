@@ -39,6 +39,7 @@ __all__ = [
     "StudyNotFoundError",
     "UnreachableError",
     "UnreadableDatabaseError",
+    "UnsupportedError",
 ]
 
 
@@ -127,6 +128,13 @@ class IsDirectoryError(StoreError, IsADirectoryError):
 
     number = errno.EISDIR
     text = "This is a directory, not a file"
+
+
+class UnsupportedError(StoreError, NotImplementedError):
+    """The backend cannot do this at all, such as write into an archive."""
+
+    number = errno.ENOTSUP
+    text = "The backend does not support this operation"
 
 
 class RunNotFoundError(NotFoundError):

@@ -103,3 +103,17 @@ def azurite_blob() -> Iterator[Store]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Local copies of results go to a directory of this session, never to the user's own cache."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def sftp() -> Iterator[Store]:
+    """An SFTP server with a password."""
+    with _started(servers.sftp_server()) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def ftp() -> Iterator[Store]:
+    """An FTP server with a password."""
+    with _started(servers.ftp_server()) as store:
+        yield store

@@ -213,6 +213,14 @@ class CacheFileSystem(ChainedFileSystem):  # fsspec builds get, cat, cat_ranges,
             data: bytes = self.store.cat_file(self._strip_protocol(path), start=start, end=end, **kwargs)
             return data
 
+    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+        """Copy a file, on the store's side where the store can."""
+        self.store.cp_file(_without_prefix(path1), _without_prefix(path2), **kwargs)
+
+    def put_file(self, lpath: Any, rpath: str, **kwargs: Any) -> None:
+        """Store a local file."""
+        self.store.put_file(lpath, _without_prefix(rpath), **kwargs)
+
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> IO[bytes]:
         key = self._strip_protocol(path)
         if mode != "rb":

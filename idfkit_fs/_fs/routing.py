@@ -30,7 +30,8 @@ from idfkit_fs.errors import LocationError
 __all__ = ["Route", "route_filesystem", "route_url"]
 
 # In a URL that is given to this package, all of them mean the cache of this package.
-_CACHE_PREFIXES = ("simplecache::", f"{CACHE_PROTOCOL}::")
+_CACHE_NAMES = ("simplecache", CACHE_PROTOCOL)
+_CACHE_PREFIXES = tuple(f"{name}::" for name in _CACHE_NAMES)
 
 
 class Route(NamedTuple):
@@ -60,6 +61,8 @@ def route_url(url: Location, options: Mapping[str, Any]) -> Route:
     behind = text.removeprefix(prefix)
     if not behind:  # fsspec would take the working directory
         raise LocationError(f"the URL {text!r} has no bucket or directory; write one, such as 's3://bucket/study'")
+    if chain_protocols(behind)[0] in _CACHE_NAMES:
+        raise LocationError(f"{redact(text)!r} has no store; write {CACHE_PROTOCOL}::s3://bucket/study")
     if prefix and not is_url(behind):
         behind = f"file://{os.path.abspath(behind)}"
     if not prefix:
@@ -76,10 +79,9 @@ def route_url(url: Location, options: Mapping[str, Any]) -> Route:
 
 def _split_options(chain: tuple[str, ...], options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of the cache, and those of the store behind it; flat ones are the cache's, as in fsspec."""
-    names = ("simplecache", CACHE_PROTOCOL)
     nested = {name: value for name, value in options.items() if name in chain}
-    cache = {name: value for name, value in options.items() if name not in (*chain, *names)}
-    for name in names:
+    cache = {name: value for name, value in options.items() if name not in (*chain, *_CACHE_NAMES)}
+    for name in _CACHE_NAMES:
         cache.update(options.get(name, {}))
     return cache, nested.get(chain[0], {}) if len(chain) == 1 else nested
 

@@ -27,6 +27,7 @@ from idfkit_fs._stores.access import forget_listing, fresh_info, read_file
 from idfkit_fs._stores.backends import copied, found_files, in_memory, is_file, is_object_store, options_of, tuned
 from idfkit_fs._stores.instances import after_fork, identity_of, renewed
 from idfkit_fs._stores.limits import retried_errors
+from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.files import is_temporary
 from idfkit_fs._util.messages import redact, secrets_of
@@ -265,7 +266,7 @@ class FsspecFileSystem:
 
         Args:
             key: The key that errors name.
-            function: Does the call, given the fsspec filesystem. It may be called more than once.
+            function: Does the call, given the store's own filesystem. It may be called more than once.
             only_bucket: Whether nothing but the bucket can be missing, as for a write to an object store.
             conditional: Whether the call writes only if the file does not exist.
 
@@ -276,7 +277,9 @@ class FsspecFileSystem:
 
         def attempt() -> T:
             try:
-                return function(self.fs)
+                store = self.store
+                with one_at_a_time(store):
+                    return function(store)
             except Exception as exc:  # noqa: BLE001 - each SDK has its own classes; the translator sorts them
                 raise translate(  # noqa: B904 - it sets the cause
                     exc,
@@ -318,7 +321,7 @@ class FsspecFileSystem:
             ValueError: If the path leaves the root; before any I/O.
         """
         key = self._root.to_file_key(path)
-        return self.call(key, lambda fs: read_file(fs, key))
+        return self.call(key, lambda _store: read_file(self.fs, key))
 
     def write_bytes(self, path: StrPath, data: bytes) -> None:
         """Write a whole file: a reader sees the old bytes or the new.
@@ -525,7 +528,7 @@ class FsspecFileSystem:
         key = self._root.to_file_key(path)
         if not in_memory(self.store):
             tuned_options = {**tuned(self.fs, "open"), **options}
-            return self.call(key, lambda fs: _open_fresh(fs, key, tuned_options))
+            return self.call(key, lambda _store: _open_fresh(self.fs, key, tuned_options))
         if not options.keys() <= BUFFERING:
             raise TypeError(f"open() has no option {next(iter(options.keys() - BUFFERING))!r} for a file in memory")
         return io.BytesIO(self.call(key, lambda fs: read_file(fs, key)))  # its open files share one position
@@ -559,7 +562,7 @@ class FsspecFileSystem:
             return LocalCopy(Path(key))
 
         def copy(cache: Cache) -> LocalCopy:
-            return self.call(key, lambda _fs: cached_copy(self.store, key, cache, self.recorded_version(path)))
+            return self.call(key, lambda store: cached_copy(store, key, cache, self.recorded_version(path)))
 
         cache = self.cache
         try:
@@ -575,17 +578,17 @@ class FsspecFileSystem:
     def version(self, path: StrPath) -> Version:
         """The version of a file that the store has now."""
         key = self._root.to_file_key(path)
-        return self.call(key, lambda _fs: store_version(self.store, key))
+        return self.call(key, lambda store: store_version(store, key))
 
     def fetch(self, path: StrPath) -> bytes:
         """Read a whole file from the store itself, never from the cache."""
         key = self._root.to_file_key(path)
-        return self.call(key, lambda _fs: read_file(self.store, key))
+        return self.call(key, lambda store: read_file(store, key))
 
     def read_ranges(self, path: StrPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read ranges of a file from the store, each from its first byte to before its last."""
         key = self._root.to_file_key(path)
-        return self.call(key, lambda _fs: _ranges(self.store, key, ranges))
+        return self.call(key, lambda store: _ranges(store, key, ranges))
 
     def upload(self, local: StrPath, path: StrPath, *, callback: Callback | None = None) -> None:
         """Store a local file, in bounded memory; raises as [write_bytes][idfkit_fs.FsspecFileSystem.write_bytes].

@@ -48,7 +48,10 @@ def create_file(fs: AbstractFileSystem, key: str, data: bytes) -> None:
     if not is_local(fs):
         _write(fs, key, lambda target: fs.pipe_file(target, data, mode="create"))
         return
-    os.makedirs(os.path.dirname(key), exist_ok=True)
+    try:
+        os.makedirs(os.path.dirname(key), exist_ok=True)
+    except FileExistsError as exc:  # of the directory, not of the file
+        raise NotADirectoryError(exc.errno, exc.strerror, exc.filename) from exc
     temporary = temporary_beside(Path(key))
     try:
         temporary.write_bytes(data)

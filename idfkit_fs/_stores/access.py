@@ -9,7 +9,7 @@ from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs._stores.backends import is_local, tuned
+from idfkit_fs._stores.backends import tuned, unstripped
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.messages import redact, secrets_of
 from idfkit_fs._util.urls import repair
@@ -19,8 +19,7 @@ __all__ = ["forget_listing", "fresh_info", "read_file", "store_url", "translated
 
 def store_url(fs: AbstractFileSystem, key: str) -> str:
     """The URL of a key in a filesystem."""
-    url: str = fs.unstrip_protocol(key.lstrip("/") if fs.root_marker == "/" and not is_local(fs) else key)
-    return repair(url)
+    return repair(unstripped(fs, key))
 
 
 @contextlib.contextmanager

@@ -12,8 +12,10 @@ from typing import Any
 from fsspec.spec import AbstractFileSystem
 
 __all__ = [
+    "HOSTS",
     "OBJECT_STORES",
     "S3",
+    "behind",
     "cached_filesystem",
     "copied",
     "expected_size",
@@ -25,9 +27,11 @@ __all__ = [
     "is_object_store",
     "options_of",
     "protocols",
+    "split_host",
     "stripper",
     "tuned",
     "unfit",
+    "unstripped",
     "url_protocols",
     "version_of",
 ]
@@ -37,6 +41,9 @@ S3 = frozenset({"s3", "s3a"})
 OBJECT_STORES = frozenset({*S3, "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "http", "https"})
 
 _ARCHIVES = frozenset({"zip", "tar", "libarchive"})
+# Servers of files: their URLs are a login, a host and a path.
+HOSTS = frozenset({"sftp", "ssh", "ftp", "smb"})
+
 _CACHES = frozenset({"simplecache", "filecache", "blockcache", "cached"})
 
 _MIB = 2**20
@@ -74,14 +81,46 @@ def _own(fs: AbstractFileSystem) -> dict[str, Any]:
     return attributes
 
 
+def behind(fs: AbstractFileSystem) -> tuple[AbstractFileSystem, ...]:
+    """The filesystems that a filesystem reads from, the nearest first: behind a cache, ``dir::`` or an archive."""
+    own = _own(fs)
+    inner = own.get("fs", getattr(own.get("of"), "fs", None))
+    return (inner, *behind(inner)) if isinstance(inner, AbstractFileSystem) else ()
+
+
 def stripper(fs: AbstractFileSystem) -> Callable[[str], str]:
     """What turns a URL into a filesystem's key."""
     if "protocol" in _own(fs):
         # obstore's class serves every protocol, so its own `_strip_protocol` knows none of them.
         prefixes = tuple(f"{protocol}://" for protocol in protocols(fs))
         return lambda url: url.partition("://")[2] if url.startswith(prefixes) else url
+    if not HOSTS.isdisjoint(protocols(fs)):
+        return lambda url: split_host(url)[1]
     strip: Callable[[str], str] = fs._strip_protocol  # noqa: SLF001 - fsspec's own extension point
     return strip
+
+
+def unstripped(fs: AbstractFileSystem, key: str) -> str:
+    """The URL of a key; of a server of files with the host, which fsspec leaves out."""
+    if not HOSTS.isdisjoint(protocols(fs)):
+        return f"{protocols(fs)[0]}://{_own(fs)['host']}/{key.lstrip('/')}"
+    url: str = fs.unstrip_protocol(key.lstrip("/") if fs.root_marker == "/" and not is_local(fs) else key)
+    return url
+
+
+def split_host(url: str) -> tuple[str, str]:
+    """The URL of a server's root, and the path after it, of a URL of one of the `HOSTS`.
+
+    fsspec takes ``#`` and ``?`` for the ends of a path: it opens ``sftp://host/a?b`` as ``/a``, and hands the rest on as
+    an option that no server knows. In names of files they are characters like any other.
+
+    Examples:
+        >>> split_host("sftp://me@host:22/runs/case #1?")
+        ('sftp://me@host:22/', '/runs/case #1?')
+    """
+    protocol, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    return f"{protocol}://{host}/", f"/{path}"
 
 
 def found_files(listing: Any) -> list[str]:

@@ -13,7 +13,7 @@ from fsspec.config import apply_config
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs._stores.backends import OBJECT_STORES, S3, copied, stripper
+from idfkit_fs._stores.backends import HOSTS, OBJECT_STORES, S3, copied, split_host, stripper
 from idfkit_fs._stores.identity import backend_package, identity_by, s3_settings, surroundings
 from idfkit_fs._stores.instances import made, shared
 from idfkit_fs._stores.limits import bounded_class
@@ -60,7 +60,8 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     try:
         around = surroundings(cls)
         effective = _with_defaults(chain, given, around)
-        own = _with_url(protocol, cls._get_kwargs_from_urls(url), effective)
+        server = split_host(url)[0] if protocol in HOSTS else url
+        own = _with_url(protocol, cls._get_kwargs_from_urls(server), effective)
         identity = identity_by(cls, own, around)
         fs = shared(
             cls,
@@ -156,7 +157,7 @@ def _with_defaults(chain: tuple[str, ...], options: Mapping[str, Any], around: s
     """The caller's options, and what they left open where a backend's default would hurt."""
     effective = dict(options)
     store = chain[-1]
-    if store not in OBJECT_STORES or store in ("http", "https"):
+    if store not in OBJECT_STORES | {"ftp"} or store in ("http", "https"):
         return effective
     nested = len(chain) > 1 or store in effective
     own = dict(effective.get(store, {})) if nested else effective

@@ -30,7 +30,7 @@ _INSTALL = {
     "smb": "fsspec[smb]",
 }
 # Constructors of these packages end in **kwargs and drop what they do not know, so their signature is the whole truth.
-CHECKED_PACKAGES = frozenset({"fsspec", "s3fs", "gcsfs", "adlfs"})
+CHECKED_PACKAGES = frozenset({"s3fs", "gcsfs", "adlfs"})
 # What their **kwargs do take: fsspec's own options, and aiobotocore's session for s3fs.
 BASE_OPTIONS = frozenset(
     {

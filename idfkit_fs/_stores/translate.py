@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator, Mapping
 
 from idfkit_fs._util.messages import redact
@@ -16,6 +17,7 @@ from idfkit_fs.errors import (
     PermissionDeniedError,
     StoreError,
     UnreachableError,
+    UnsupportedError,
 )
 
 __all__ = ["translate"]
@@ -34,8 +36,10 @@ _UNREACHABLE = frozenset(
         "RequestException",
         "ServerDisconnectedError",
         "ServiceRequestError",
+        "SSHException",
         "ServiceResponseError",
         "TransportError",
+        *("error_proto", "error_reply", "error_temp"),  # of ftplib: no answer, or one that says "later"
     }
 )
 # The reply began, and its body did not come whole; what is silent in the middle of a body is among them for S3 only.
@@ -65,8 +69,12 @@ _DENIED = frozenset(
 )
 _DENIED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
 _SDK_PACKAGES = frozenset(
-    {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "paramiko", "smbprotocol"}
+    {
+        *("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "ftplib", "gcsfs", "google", "obstore", "paramiko"),
+        *("requests", "smbprotocol"),
+    }
 )
+_FTP_DENIED = re.compile(r"5(?:30|32)|.*(?:permission|privilege|denied|not allowed|forbidden|read-only)", re.IGNORECASE)
 
 
 def _causes(exc: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
@@ -118,11 +126,25 @@ def _class_for(exc: BaseException) -> type[StoreError] | None:
         return PermissionDeniedError
     if names & _INTERRUPTED:
         return InterruptedTransferError
-    if isinstance(exc, (ConnectionError, TimeoutError)) or names & _UNREACHABLE:
+    if (
+        isinstance(exc, (ConnectionError, TimeoutError, EOFError))
+        or str(exc) == "Socket is closed"
+        or names & _UNREACHABLE
+    ):
         return UnreachableError
     if status is not None and (status in (408, 429) or status >= 500):
         return UnreachableError
-    return None
+    return _class_of_ftp_answer(str(exc)) if "error_perm" in names else None
+
+
+def _class_of_ftp_answer(text: str) -> type[StoreError] | None:
+    """The class for what an FTP server refuses, by the code and the text of its answer."""
+    if _FTP_DENIED.match(text):
+        return PermissionDeniedError
+    if re.match(r"55[03].*exists", text, re.IGNORECASE):
+        return ExistsError
+    # The code for every file that the server does not give; nearly all say so of one that does not exist.
+    return NotFoundError if text.startswith("550") else None
 
 
 _ERRNO: dict[type[StoreError], int] = {
@@ -133,6 +155,7 @@ _ERRNO: dict[type[StoreError], int] = {
     InterruptedTransferError: errno.ECONNRESET,
     ExistsError: errno.EEXIST,
     IsDirectoryError: errno.EISDIR,
+    UnsupportedError: errno.ENOTSUP,
 }
 
 
@@ -169,17 +192,19 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
     if kind is BucketNotFoundError:
         return f"No bucket or container named {bucket!r}: create it, or check the name"
     if kind is ExistsError:
-        return "Something stands there already"
+        return "A file or directory already exists"
     if kind is IsDirectoryError:
-        return "A directory stands there, not a file"
+        return "This is a directory, not a file"
     if kind is NotFoundError:
-        return "A file stands where a directory should be" if isinstance(first, NotADirectoryError) else "No such file"
+        return "A file exists where a directory is needed" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
         return f"The store refused access; check that the credentials are right, not expired, and allow this ({detail})"
     if kind is InterruptedTransferError:
         return f"The connection broke during the transfer; check the network, then try again ({detail})"
     if kind is UnreachableError:
         return f"The store did not answer; check the endpoint and the network, then try again ({detail})"
+    if kind is UnsupportedError:
+        return f"The backend does not support this operation ({detail})"
     if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
         return f"The store called the request bad; an expired token or a wrong region is the usual cause ({detail})"
     return f"The store failed ({detail})"
@@ -197,16 +222,17 @@ def translate(
 ) -> Exception:
     """Turn whatever a store or its SDK raised into this package's errors.
 
-    Errors that say the caller is wrong (``TypeError``, ``ValueError`` from Python itself and the like) and errors that
-    are already translated come back as they are.
+    Errors that are already translated come back as they are, and so do ``MemoryError`` and ``RecursionError``. Every
+    other class becomes one of this package's: a backend that cannot do with a name, an option or an answer raises
+    ``ValueError``, ``TypeError``, ``KeyError`` and the like, which say nothing of the store and its URL.
 
     Args:
         exc: The exception that an I/O call raised.
         url: The URL that the call was about; becomes ``filename``.
         bucket: Bucket or container, for the message when it is missing.
         only_bucket: Whether nothing but the bucket can be missing, as for a write to an object store.
-        conditional: Whether the call was to write only where nothing stands; then 412 says that something does, and
-            ConditionalRequestConflict that somebody writes there now (S3 API, PutObject, If-None-Match).
+        conditional: Whether the call was to write only where no file exists; then 412 says that one exists, and
+            ConditionalRequestConflict that another client writes there now (S3 API, PutObject, If-None-Match).
         secrets: Values to keep out of the message.
         handled: What the caller was handling when it called; it says nothing about *exc*.
 
@@ -218,12 +244,12 @@ def translate(
     chain = list(_causes(exc, handled))
     kind = (_class_if_conditional(chain) if conditional else None) or _class_of_chain(chain)
     if kind is None:
-        if not (isinstance(exc, OSError) or any(map(_is_sdk, chain))):
+        if isinstance(exc, (MemoryError, RecursionError)):
             return exc
-        kind = StoreError
+        kind = UnsupportedError if isinstance(exc, NotImplementedError) else StoreError
     if kind is NotFoundError and bucket and (only_bucket or _bucket_is_missing(chain)):
         kind = BucketNotFoundError
-    number = _ERRNO.get(kind) or getattr(exc, "errno", None) or errno.EIO
+    number = _ERRNO.get(kind) or (exc.errno if isinstance(exc, OSError) else None) or errno.EIO
     translated = kind(number, _explain(kind, chain, bucket, secrets), url)
     leaks = any(redact(text, secrets) != text for cause in chain for text in (str(cause), repr(cause)))
     translated.__cause__ = None if leaks else exc

@@ -64,7 +64,7 @@ class RunFileSystem(FsspecFileSystem):
             return self.fetch(path) if self._recorded(path) else super().read_bytes(path)
         try:
             key = self.key(path)
-            with self.call(key, lambda _fs: cached_copy(self.store, key, self.cache, version)) as local:
+            with self.call(key, lambda store: cached_copy(store, key, self.cache, version)) as local:
                 return local.read_bytes()
         except CacheUnusableError as exc:
             self.cache.warn(exc)

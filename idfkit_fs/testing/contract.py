@@ -308,7 +308,8 @@ class FileSystemContract:
         scheme, _, place = root.partition("://")
         slash = "/" if place.startswith("/") else ""
         bucket = f"{scheme}://{slash}foreign-{place.lstrip('/')}"
-        for foreign in (f"ftp://{place}", f"ftp:/{place}", bucket, f"{root}-2", f"{root}/.."):
+        other = "sftp" if scheme == "ftp" else "ftp"
+        for foreign in (f"{other}://{place}", f"{other}:/{place}", bucket, f"{root}-2", f"{root}/.."):
             with pytest.raises(ValueError):
                 CALLS[call](files, f"{foreign}/x.txt")
 

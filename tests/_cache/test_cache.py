@@ -179,7 +179,7 @@ def test_a_handed_in_simplecache_lends_its_options_and_not_its_cache(
     FsspecFileSystem.from_url(place).write_text("a.csv", "x")
     theirs = fsspec.filesystem("simplecache", target_protocol="memory", cache_storage=str(storage))
     fs = FsspecFileSystem(theirs, place)
-    assert fs.url("a.csv") == f"simplecache::{place}/a.csv"
+    assert fs.url("a.csv") == f"safecache::{place}/a.csv"
     assert fs.read_text("a.csv") == "x"
     assert copies(storage) == [b"x"]
     refused = fsspec.filesystem("simplecache", target_protocol="memory", compression="gzip")

@@ -23,7 +23,7 @@ from idfkit_fs import FsspecFileSystem, publish
 
 @pytest.fixture
 def fs(s3_place: Place, local_run: SimulationResult, tmp_path: Path) -> FsspecFileSystem:
-    """The cached place of a run, which pandas finds as fsspec's own simplecache in the same directory."""
+    """The cached place of a run, which pandas reads through the same cache."""
     publish(local_run, s3_place.url, storage_options=s3_place.options)
     options = {"cache_storage": str(tmp_path / "kept"), "max_bytes": "1 GB"}
     return FsspecFileSystem.from_url(f"simplecache::{s3_place.url}", simplecache=options, s3=s3_place.options)
@@ -42,7 +42,7 @@ def plain(s3_place: Place, fs: FsspecFileSystem) -> FsspecFileSystem:
 
 def test_pandas(fs: FsspecFileSystem, csv: pd.DataFrame) -> None:
     where = fs.url("eplus.csv")
-    assert where.startswith("simplecache::s3://")
+    assert where.startswith("safecache::s3://")
     for _ in range(2):
         assert pd.read_csv(where, storage_options=fs.storage_options).equals(csv)
         assert pd.read_csv(fs.local_path("eplus.csv")).equals(csv)
@@ -88,7 +88,6 @@ def test_plain_fsspec(fs: FsspecFileSystem, local_run: SimulationResult) -> None
     whole = (local_run.run_dir / "eplus.err").read_bytes()
     with fsspec.open(fs.url("eplus.err"), **fs.storage_options) as file:
         assert file.read() == whole
-    assert Path(fsspec.open_local(fs.url("eplus.err"), **fs.storage_options)).read_bytes() == whole
     assert fs.read_bytes("eplus.err") == whole
 
 

@@ -31,6 +31,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -405,6 +406,131 @@ def azurite() -> Iterator[Store]:
 
     with _running("azurite", command) as server:
         yield server.ready(store)
+
+
+class DirectoryRaw:
+    """The directory that a server of files serves. Keys are literal paths in it."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a file, replacing one that exists."""
+        path = self._directory / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def get(self, key: str) -> bytes:
+        """Read a file."""
+        return (self._directory / key).read_bytes()
+
+    def delete(self, key: str) -> None:
+        """Delete a file."""
+        (self._directory / key).unlink()
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """List every file whose path starts with `prefix`, sorted."""
+        files = (path for path in self._directory.rglob("*") if path.is_file())
+        return sorted(key for path in files if (key := path.relative_to(self._directory).as_posix()).startswith(prefix))
+
+    def make_bucket(self, name: str) -> DirectoryRaw:
+        """Create a directory unless it exists, and return a client of it."""
+        (self._directory / name).mkdir(exist_ok=True)
+        return DirectoryRaw(str(self._directory / name))
+
+
+FILE_USER, FILE_PASSWORD = "tester", "sftp-and-ftp-password"
+
+
+@contextmanager
+def sftp_server() -> Iterator[Store]:
+    """Run an SFTP server of asyncssh in a thread, which lets one user in by a password."""
+    import asyncio
+
+    import asyncssh
+
+    class Login(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return True
+
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, password: str) -> bool:
+            return (username, password) == (FILE_USER, FILE_PASSWORD)
+
+    with _temporary_directory() as directory:
+
+        async def listen() -> asyncssh.SSHAcceptor:
+            return await asyncssh.listen(
+                HOST,
+                0,
+                server_factory=Login,
+                server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+                sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=directory.encode()),
+            )
+
+        async def stop(acceptor: asyncssh.SSHAcceptor) -> None:
+            acceptor.close()
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        logging.getLogger("asyncssh").setLevel(logging.WARNING)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="sftp-server", daemon=True)
+        thread.start()
+        try:
+            acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result(START_SECONDS)
+            options = {"port": acceptor.get_port(), "username": FILE_USER, "password": FILE_PASSWORD}
+            options |= {"allow_agent": False, "look_for_keys": False}
+            yield _file_store("sftp", acceptor.get_port(), options, directory)
+            asyncio.run_coroutine_threadsafe(stop(acceptor), loop).result(START_SECONDS)
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(START_SECONDS)
+
+
+@contextmanager
+def ftp_server(idle_seconds: int = 300) -> Iterator[Store]:
+    """Run an FTP server of pyftpdlib in a thread, which lets one user in.
+
+    Args:
+        idle_seconds: After how long it closes an idle connection.
+    """
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.ioloop import IOLoop
+    from pyftpdlib.servers import FTPServer
+
+    logging.getLogger("pyftpdlib").setLevel(logging.WARNING)
+    with _temporary_directory() as directory:
+        authorizer = DummyAuthorizer()
+        authorizer.add_user(FILE_USER, FILE_PASSWORD, directory, perm="elradfmwMT")
+        handler = type("Handler", (FTPHandler,), {"authorizer": authorizer, "timeout": idle_seconds})
+        server = FTPServer((HOST, 0), handler, ioloop=IOLoop())  # by default, all servers share one
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                server.ioloop.loop(timeout=0.05, blocking=False)
+            server.close_all()
+
+        thread = threading.Thread(target=serve, name="ftp-server", daemon=True)
+        thread.start()
+        try:
+            port = server.address[1]
+            options = {"port": port, "username": FILE_USER, "password": FILE_PASSWORD}
+            yield _file_store("ftp", port, options, directory)
+        finally:
+            over.set()
+            thread.join(START_SECONDS)
+
+
+def _file_store(protocol: str, port: int, options: dict[str, Any], directory: str) -> Store:
+    raw = DirectoryRaw(directory).make_bucket(BUCKET)
+    return Store(protocol, f"{protocol}://{HOST}/{BUCKET}", options, f"{protocol}://{HOST}:{port}", raw)
 
 
 # --- starting and ending ---------------------------------------------------------------------------------------------
