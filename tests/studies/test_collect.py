@@ -201,7 +201,7 @@ def test_names_may_come_from_anything_that_gives_them(collected: Study) -> None:
     frame = collected.timeseries(iter([TEMPERATURE]), keys=np.array(["ROOM"]), environment=iter(["year"]))
     pd.testing.assert_frame_equal(frame, collected.timeseries(TEMPERATURE, keys="room"))
     for nothing in ({"variables": []}, {"keys": ()}, {"environment": []}):
-        with pytest.raises(ValueError, match="an empty list names nothing"):
+        with pytest.raises(ValueError, match="The list of names is empty"):
             collected.timeseries(**nothing)
 
 
