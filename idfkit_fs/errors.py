@@ -189,7 +189,7 @@ class ModelError(IdfkitFsError, ValueError):
 
 
 class NotReportedError(IdfkitFsError, LookupError):
-    """The run does not report such an output variable, key value, environment or cell; the message lists the nearest."""
+    """The run does not report this output variable, key value, environment or cell; the message lists the nearest."""
 
 
 class UnreadableDatabaseError(IdfkitFsError, ValueError):

@@ -37,7 +37,7 @@ def series_frame(values: Values, with_environment: bool | None = None) -> pd.Dat
 
 
 class _Constant(dict[str, str]):
-    """A dict that is not copied: pandas deep-copies ``attrs`` at each operation, which takes longer than the operation."""
+    """A dict that is not copied: pandas deep-copies ``attrs`` at each step, which takes longer than the step."""
 
     def __deepcopy__(self, _memo: object) -> Self:
         return self

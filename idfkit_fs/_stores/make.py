@@ -102,7 +102,7 @@ def _make(protocol: str, cls: type[AbstractFileSystem], options: Mapping[str, An
     fs = bounded(**own)
     if backend_package(cls) == "gcsfs":
         # Else gcsfs reads STORAGE_EMULATOR_HOST before each request.
-        fs._endpoint = fs._location
+        fs._endpoint = fs._location  # noqa: SLF001 - gcsfs has no public way
     return fs
 
 

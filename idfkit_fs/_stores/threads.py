@@ -20,7 +20,7 @@ from idfkit_fs._stores.backends import OBJECT_STORES, behind, protocols
 
 __all__ = ["one_at_a_time"]
 
-# smb: its client is not known to bear several threads. jupyter, dbfs, github: sessions of requests, which are not either.
+# smb, and jupyter, dbfs, github with their sessions of requests: not known to be safe in several threads.
 _ONE_THREAD = frozenset(
     {*("sftp", "ssh", "ftp", "smb", "zip", "tar", "libarchive", "git"), *("jupyter", "jlab", "dbfs", "github", "gist")}
 )

@@ -52,8 +52,8 @@ def written_sidecars(
         stop: Set it from another thread to stop.
 
     Yields:
-        The sidecars; there are none if the database cannot be read: they only make reading quicker, so the run is published
-        without them, with a warning.
+        The sidecars; there are none if the database cannot be read: they only make reading quicker, so the run is
+        published without them, with a warning.
 
     Raises:
         InterruptedError: If *stop* was set.

@@ -274,7 +274,7 @@ def test_a_damaged_run_is_told_of(study: Study, epw: Path) -> None:
         study.fs.write_bytes(f"bad/{name}", b"PAR1 not any more")
     with (
         pytest.warns(UserWarning, match="Reading the whole database of s3://.*/bad"),
-        pytest.warns(UserWarning, match="1 of 2 cases have no data: bad: The file is not the one"),
+        pytest.warns(UserWarning, match="1 of 2 cases have no data: bad: The file differs"),
     ):
         frame = study.timeseries(TEMPERATURE)
     assert set(frame.index.unique("case")) == {"good"}
