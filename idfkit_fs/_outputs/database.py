@@ -208,7 +208,7 @@ class Database:
 
     @staticmethod
     def _is_cut(path: Path) -> bool:
-        """Whether the file is shorter than its header says; SQLite would read a missing part of the last page as zeros."""
+        """Whether the file is shorter than its header says; SQLite would read a missing part as zeros."""
         with path.open("rb") as file:
             header = file.read(100)
         page = int.from_bytes(header[16:18], "big")
