@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from idfkit_fs._fs.aio import AsyncFsspecFileSystem
     from idfkit_fs._fs.dropins import AsyncLocalFileSystem, AsyncS3FileSystem, LocalFileSystem, S3FileSystem
     from idfkit_fs._fs.sync import FsspecFileSystem
+    from idfkit_fs._outputs.series import Names
+    from idfkit_fs._util.urls import Location, StrPath
     from idfkit_fs.errors import IdfkitFsError
     from idfkit_fs.runs.publish import publish
-    from idfkit_fs.runs.record import RunRecord
+    from idfkit_fs.runs.record import RecordedFile, RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
-    from idfkit_fs.runs.simulate import async_simulate, simulate
+    from idfkit_fs.runs.simulate import JobOptions, SimulationOptions, async_simulate, simulate
     from idfkit_fs.studies.engine import RunReport
-    from idfkit_fs.studies.job import Summary
+    from idfkit_fs.studies.job import Metrics, Summary
     from idfkit_fs.studies.prepare import Case
     from idfkit_fs.studies.study import Study, StudyStatus
     from idfkit_fs.studies.worker import CaseRun, run_case
@@ -30,11 +32,18 @@ __all__ = [
     "CaseRun",
     "FsspecFileSystem",
     "IdfkitFsError",
+    "JobOptions",
     "LocalFileSystem",
+    "Location",
+    "Metrics",
+    "Names",
+    "RecordedFile",
     "RunRecord",
     "RunReport",
     "RunResult",
     "S3FileSystem",
+    "SimulationOptions",
+    "StrPath",
     "Study",
     "StudyStatus",
     "Summary",
@@ -57,11 +66,18 @@ _MODULES = {
     "CaseRun": "studies.worker",
     "FsspecFileSystem": "_fs.sync",
     "IdfkitFsError": "errors",
+    "JobOptions": "runs.simulate",
     "LocalFileSystem": "_fs.dropins",
+    "Location": "_util.urls",
+    "Metrics": "studies.job",
+    "Names": "_outputs.series",
+    "RecordedFile": "runs.record",
     "RunRecord": "runs.record",
     "RunReport": "studies.engine",
     "RunResult": "runs.result",
     "S3FileSystem": "_fs.dropins",
+    "SimulationOptions": "runs.simulate",
+    "StrPath": "_util.urls",
     "Study": "studies.study",
     "StudyStatus": "studies.study",
     "Summary": "studies.job",
