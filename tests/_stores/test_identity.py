@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -26,7 +27,7 @@ from small_office import energyplus, failing_model, one_zone, weather
 from support import servers
 from support.servers import BUCKET, HOST, Store, boto_client
 
-from idfkit_fs import FsspecFileSystem, open_result, publish
+from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, open_result, publish
 from idfkit_fs._stores.instances import identity_of, renewed
 from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs.errors import PermissionDeniedError, StorageOptionsError
@@ -306,6 +307,30 @@ def test_a_renewed_login_works_in_this_process(shell: Shell, users: Users) -> No
     assert second.fs is with_new_login
     assert second.read_bytes("renewed.txt") == b"seen"
     assert not any(secret in repr(identity_of(fs)) for fs in (refused, second.fs) for secret in (*old, *new))
+
+
+@pytest.mark.parametrize("prefix", ["", "simplecache::"])
+def test_objects_that_exist_go_on_with_a_renewed_login(shell: Shell, users: Users, prefix: str) -> None:
+    place = uuid.uuid4().hex
+    old = users.login()
+    shell.log_in(old)
+    fs = FsspecFileSystem.from_url(f"{prefix}s3://{BUCKET}/{place}")
+    twin = AsyncFsspecFileSystem.from_url(f"{prefix}s3://{BUCKET}/{place}")
+    fs.write_bytes("a.csv", b"1")
+    before = fs.store
+    users.expire(old)
+    with pytest.raises(PermissionDeniedError):
+        fs.exists("a.csv")
+    assert fs.store is before
+    shell.log_in(users.login())
+    assert fs.read_bytes("a.csv") == b"1"
+    assert asyncio.run(twin.glob("", "*")) == ["a.csv"]
+    with fs.open("a.csv") as file:
+        assert file.read() == b"1"
+    fs.write_bytes("b.csv", b"2")
+    assert fs.glob("", "*") == ["a.csv", "b.csv"]
+    assert fs.store is not before
+    assert fs.url() == (f"safecache::s3://{BUCKET}/{place}" if prefix else f"s3://{BUCKET}/{place}")
 
 
 def test_a_renewed_login_leads_to_no_other_store(
