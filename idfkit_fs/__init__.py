@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from idfkit_fs.runs.record import RecordedFile, RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
     from idfkit_fs.runs.simulate import JobOptions, SimulationOptions, async_simulate, simulate
-    from idfkit_fs.studies.engine import RunReport
+    from idfkit_fs.studies.report import CaseRun, RunReport
     from idfkit_fs.studies.job import Metrics, Summary
     from idfkit_fs.studies.prepare import Case
-    from idfkit_fs.studies.study import Study, StudyStatus
-    from idfkit_fs.studies.worker import CaseRun, run_case
+    from idfkit_fs.studies.status import StudyStatus
+    from idfkit_fs.studies.study import Study
+    from idfkit_fs.studies.worker import Source, run_case
 
 __all__ = [
     "AsyncFsspecFileSystem",
@@ -43,6 +44,7 @@ __all__ = [
     "RunResult",
     "S3FileSystem",
     "SimulationOptions",
+    "Source",
     "StrPath",
     "Study",
     "StudyStatus",
@@ -63,7 +65,7 @@ _MODULES = {
     "AsyncS3FileSystem": "_fs.dropins",
     "CacheInfo": "_cache.store",
     "Case": "studies.prepare",
-    "CaseRun": "studies.worker",
+    "CaseRun": "studies.report",
     "FsspecFileSystem": "_fs.sync",
     "IdfkitFsError": "errors",
     "JobOptions": "runs.simulate",
@@ -73,13 +75,14 @@ _MODULES = {
     "Names": "_outputs.series",
     "RecordedFile": "runs.record",
     "RunRecord": "runs.record",
-    "RunReport": "studies.engine",
+    "RunReport": "studies.report",
     "RunResult": "runs.result",
     "S3FileSystem": "_fs.dropins",
     "SimulationOptions": "runs.simulate",
+    "Source": "studies.worker",
     "StrPath": "_util.urls",
     "Study": "studies.study",
-    "StudyStatus": "studies.study",
+    "StudyStatus": "studies.status",
     "Summary": "studies.job",
     "async_simulate": "runs.simulate",
     "open_result": "runs.result",
