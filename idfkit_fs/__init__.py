@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from idfkit_fs.runs.record import RecordedFile, RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
     from idfkit_fs.runs.simulate import JobOptions, SimulationOptions, async_simulate, simulate
-    from idfkit_fs.studies.report import CaseRun, RunReport
     from idfkit_fs.studies.job import Metrics, Summary
+    from idfkit_fs.studies.plan import Source
     from idfkit_fs.studies.prepare import Case
+    from idfkit_fs.studies.report import CaseRun, RunReport
     from idfkit_fs.studies.status import StudyStatus
     from idfkit_fs.studies.study import Study
-    from idfkit_fs.studies.worker import Source, run_case
+    from idfkit_fs.studies.worker import run_case
 
 __all__ = [
     "AsyncFsspecFileSystem",
@@ -79,7 +80,7 @@ _MODULES = {
     "RunResult": "runs.result",
     "S3FileSystem": "_fs.dropins",
     "SimulationOptions": "runs.simulate",
-    "Source": "studies.worker",
+    "Source": "studies.plan",
     "StrPath": "_util.urls",
     "Study": "studies.study",
     "StudyStatus": "studies.status",

@@ -23,7 +23,7 @@ from idfkit_fs.studies.plan import Group, Planned, Source
 from idfkit_fs.studies.report import CaseRun, RunReport
 from idfkit_fs.studies.worker import async_run_case, run_case
 
-__all__ = ["RunReport", "incomplete", "run_cases"]
+__all__ = ["incomplete", "run_cases"]
 
 # Errors that every other case would meet too.
 _HOPELESS = (PermissionError, EnergyPlusNotFoundError)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from idfkit_fs._outputs.series import Names
 
-__all__ = ["Study", "StudyStatus"]
+__all__ = ["Study"]
 
 
 class Study:

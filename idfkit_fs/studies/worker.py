@@ -32,7 +32,7 @@ from idfkit_fs.studies.report import CaseRun
 from idfkit_fs.studies.stored import read_job, read_study
 from idfkit_fs.studies.summary import summarise
 
-__all__ = ["CaseRun", "async_run_case", "run_case"]
+__all__ = ["async_run_case", "run_case"]
 
 # Exit codes of SIGHUP, SIGINT, SIGKILL and SIGTERM: somebody ended EnergyPlus. A crash of its own is a failure.
 _KILLED = frozenset({-1, -2, -9, -15})
