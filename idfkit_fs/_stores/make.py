@@ -137,11 +137,8 @@ def _explained(
 ) -> Exception:
     """This package's error for what a backend raised when it was made; it shows no secret."""
     secrets = secrets_of(options) | secrets_of(os.environ)
-    translated = translate(exc, redact(url), secrets=secrets, handled=handled)
-    if translated is not exc or not isinstance(exc, (ValueError, TypeError, KeyError)):
-        return translated
-    if isinstance(exc, IdfkitFsError):
-        return exc
+    if isinstance(exc, IdfkitFsError) or not isinstance(exc, (ValueError, TypeError, KeyError)):
+        return translate(exc, redact(url), secrets=secrets, handled=handled)
     said = str(exc.args[0]) if exc.args else type(exc).__name__
     text = redact(said, secrets)
     known = (str(name) for name, value in options.items() if not isinstance(value, Mapping))
