@@ -130,7 +130,7 @@ def _times(steps: Steps) -> Times:
     months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
     minutes = (((day - 1) * 24 + hour) * 60 + minute).astype("timedelta64[m]")
     times: Times = (months.astype("datetime64[m]") + minutes).astype("datetime64[us]")
-    times[np.isnan(steps.month)] = np.datetime64("NaT")
+    times[np.isnan(steps.month)] = np.datetime64("NaT", "us")
     annual = steps.interval_type == _ANNUAL
     times[annual] = (year[annual] + 1 - 1970).astype("datetime64[Y]").astype(times.dtype)
     for index in np.flatnonzero(steps.interval_type == _RUN_PERIOD):

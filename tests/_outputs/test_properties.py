@@ -49,6 +49,7 @@ def test_a_name_without_a_star_means_itself_alone(name: str) -> None:
 def test_a_star_stands_for_any_characters(parts: list[str], data: st.DataObject) -> None:
     gaps = data.draw(st.lists(st.one_of(WORD, st.just("*")), min_size=len(parts) - 1, max_size=len(parts) - 1))
     text = parts[0] + "".join(gap + part for gap, part in zip(gaps, parts[1:], strict=True))
+    assume(text == text.strip())  # blanks around a name do not count
     means = matcher("*".join(parts))
     assert means(text) and means(text.swapcase())
     assert matcher("*")(text)
