@@ -66,7 +66,7 @@ class AsyncFsspecFileSystem:
 
     Examples:
         >>> fs = AsyncFsspecFileSystem.from_url("memory://study-001")
-        >>> asyncio.run(fs.exists("case-42"))
+        >>> asyncio.run(fs.exists("no-such-case"))
         False
     """
 
