@@ -12,7 +12,9 @@ from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._stores.access import read_file
 from idfkit_fs._stores.backends import in_memory, is_local, is_object_store, tuned
+from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.files import temporary_beside, write_atomically
+from idfkit_fs.errors import NotFoundError
 
 __all__ = ["copy_file", "create_file", "put_file", "write_file"]
 
@@ -78,8 +80,9 @@ def _write(fs: AbstractFileSystem, key: str, write: Callable[[str], Any]) -> Non
         return
     try:
         write(key)
-    except FileNotFoundError:
-        if is_object_store(fs):  # the bucket is missing
+    except Exception as exc:
+        # What a missing directory raises differs from backend to backend; for a missing bucket, nothing can be done.
+        if is_object_store(fs) or not isinstance(translate(exc, ""), NotFoundError):
             raise
         fs.makedirs(key.rpartition("/")[0], exist_ok=True)
         write(key)
