@@ -1,7 +1,8 @@
-"""The filesystems that this process has made, shared by those who want the same store with the same login.
+"""The filesystems that this process has made, shared between callers with the same store and login.
 
-fsspec keeps every filesystem for ever and shares it by its options alone, whatever environment and files said. Here a
-few are kept, and a filesystem that nobody uses any more is collected, and its connections with it.
+fsspec keeps every filesystem for the life of the process and shares it by its options alone, whatever the environment
+and configuration files are. Here a few are kept; a filesystem that is no longer used is garbage collected, and its
+connections are closed.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _KEPT = 16
 
 @dataclass(frozen=True)
 class _Made:
-    """What is known of a filesystem beside what it knows itself.
+    """How a filesystem was made.
 
     Attributes:
         identity: Which store and login it has.
-        again: Makes it again, as options, environment and files are then.
+        again: Makes it again, with the environment and files of that moment.
         fs: The filesystem, while it lives.
     """
 
@@ -61,7 +62,7 @@ def shared(
 ) -> AbstractFileSystem:
     """The filesystem of a class, options and identity: one that exists, else a new one.
 
-    A new login takes the place of the old one, which is let go as soon as nobody uses it.
+    A new login takes the place of the old one, which is released as soon as it is no longer used.
 
     Args:
         cls: The filesystem's class.
@@ -70,7 +71,7 @@ def shared(
         make: Makes the filesystem, outside of fsspec's own cache.
         again: See [made][idfkit_fs._stores.instances.made].
     """
-    # As in fsspec: classes that are not asynchronous inside bear one thread.
+    # As in fsspec: classes that are not asynchronous inside are used by one thread.
     thread = 0 if cls.async_impl else threading.get_ident()
     place = fingerprint((cls.__module__, cls.__qualname__, id(cls), thread, frozen(options), identity.place))
     key = place + identity.login
@@ -79,7 +80,7 @@ def shared(
     if fs is None:
         new = made(make(), identity, again)
         with _lock:
-            # Another thread may have been quicker; then this one is dropped before it has connected.
+            # Another thread may have been quicker; this one has not connected yet, and is dropped.
             fs = _living.setdefault(key, new)
     with _lock:
         dropped = [_recent.pop(place, None)]
@@ -91,12 +92,12 @@ def shared(
 
 
 def made(fs: AbstractFileSystem, identity: Identity, again: Callable[[], AbstractFileSystem]) -> AbstractFileSystem:
-    """Write down how a filesystem was made, and let it be collected when nobody uses it any more.
+    """Remember how a filesystem was made, and let it be garbage collected when it is no longer used.
 
     Args:
         fs: A new filesystem.
         identity: Which store and login it has.
-        again: Makes it again from its URL and options, as environment and files are then.
+        again: Makes it again from its URL and options, with the environment and files of that moment.
     """
     if backend_package(type(fs)) == "adlfs":
         _let_go(fs)
@@ -108,8 +109,8 @@ def made(fs: AbstractFileSystem, identity: Identity, again: Callable[[], Abstrac
 def identity_of(fs: AbstractFileSystem) -> Identity:
     """Which store and login a filesystem has.
 
-    It stays what it was when the filesystem was made here. A borrowed one is asked each time, as it may be one that
-    connects to whatever the environment says by then.
+    It does not change after the filesystem was made here. A borrowed one is examined each time, because it may connect
+    to whatever the environment says at that moment.
 
     Args:
         fs: Any fsspec filesystem.
@@ -158,7 +159,7 @@ def renewed(fs: AbstractFileSystem) -> AbstractFileSystem | None:
     try:
         new = known.again()
     except IdfkitFsError:
-        return None  # the refusal says more
+        return None  # the original refusal is the better message
     identity = identity_of(new)
     return new if identity.place == known.identity.place and identity.login != known.identity.login else None
 
@@ -217,7 +218,7 @@ def _close(pid: int, loop: asyncio.AbstractEventLoop, clients: Iterable[Any]) ->
         _closing.add(task := loop.create_task(close()))
         task.add_done_callback(_closing.discard)
     else:
-        with contextlib.suppress(Exception):  # nobody is left to be told
+        with contextlib.suppress(Exception):  # nobody can handle it any more
             sync(loop, close, timeout=1)
 
 

@@ -1,6 +1,7 @@
 """The contract of a filesystem as tests, for anybody's ``FileSystem`` or ``AsyncFileSystem``.
 
-Subclass in a test module, say how to make the filesystem and how to reach its bytes behind its back, and run pytest:
+Subclass a contract in a test module, define how to make the filesystem and how to reach its bytes without it, and run
+pytest:
 
     from idfkit_fs import FsspecFileSystem
     from idfkit_fs.testing import FileSystemContract

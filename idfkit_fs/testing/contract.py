@@ -87,7 +87,7 @@ PATTERNS = {
     "sub/**/*.csv": ("sub/c.csv", "sub/deep/d.csv"),
 }
 
-# How a path may be written; each must mean the same file to every method.
+# Ways to write a path; each must mean the same file to every method.
 SPELLINGS: dict[str, Callable[[FileSystemContract, Any, str], Any]] = {
     "str": lambda _contract, _fs, path: path,
     "Path": lambda _contract, _fs, path: Path(path),
@@ -106,7 +106,7 @@ URL_SPELLINGS: dict[str, Callable[[str], Any]] = {
 
 
 def needs(*flags: str) -> Callable[[T], T]:
-    """Mark a test that only makes sense where the class has all of these flags."""
+    """Mark a test that needs all of these flags of its class."""
 
     def mark(test: T) -> T:
         vars(test)["needed_flags"] = flags
@@ -116,7 +116,7 @@ def needs(*flags: str) -> Callable[[T], T]:
 
 
 def call(fs: Any, method: str, *args: Any) -> Any:
-    """Call a method of a sync or an async filesystem where no fixture is, as in another process."""
+    """Call a method of a sync or an async filesystem without fixtures, as in another process."""
 
     async def main() -> Any:
         async with fs if hasattr(fs, "__aenter__") else nullcontext(fs) as entered:
@@ -129,26 +129,26 @@ def call(fs: Any, method: str, *args: Any) -> Any:
 class FileSystemContract:
     """Tests that every sync filesystem passes. Subclass it, and give it the hooks below.
 
-    The filesystem under test must be empty, and its own: make a fresh root for each test.
+    The filesystem under test must be empty and used by nobody else: make a new root for each test.
 
     Attributes:
-        has_directories: The store has real directories: ``makedirs`` makes one that ``exists`` sees, and refuses to
-            make it twice. Object stores only have keys.
-        sees_directories: ``exists`` is True for a directory that has something in it.
-        has_markers: A key that ends in a slash can be stored, as some tools do to show an empty directory.
-        is_rooted: Paths stay below a root, and URLs of other places are refused. False for a filesystem that takes
-            any path of the machine.
-        takes_urls: A full URL is taken for the path below it; see the hook ``url``.
-        visible_at_once: A write is seen by every other client as soon as it returns.
-        sees_foreign_changes: What other clients write and delete is seen at once.
-        writes_whole: Who reads while a file is replaced sees the old bytes or the new, never a part, nor nothing.
+        has_directories: The store has real directories: ``makedirs`` creates one that ``exists`` sees, and refuses to
+            create it twice. Object stores only have keys.
+        sees_directories: ``exists`` is True for a directory that is not empty.
+        has_markers: A key that ends in a slash can be stored; some tools mark an empty directory with one.
+        is_rooted: Paths stay below a root, and other URLs are refused. False for a filesystem that takes any path of
+            the machine.
+        takes_urls: A full URL below the root is a path; see the hook ``url``.
+        visible_at_once: Every other client sees a write as soon as it returns.
+        sees_foreign_changes: Writes and deletions by other clients are seen immediately.
+        writes_whole: A reader sees the old bytes or the new while a file is replaced, never a part, nor a missing file.
         is_value: Can be pickled; equal, with the same hash, when the store, the root and the options are.
         is_shared: Another process that unpickles the filesystem sees the same files. False for stores in memory.
         may_fork: Works in a forked child (and is tested there).
-        unfit_characters: Characters that the store cannot have in a name.
+        unfit_characters: Characters that a name cannot contain on this store.
         secrets: Texts that must never be shown, such as the password in use.
-        deviations: Known faults, as test name (with or without its ``[parameters]``) and reason. Each such test must
-            fail, so that the entry goes when the fault does.
+        deviations: Known faults, as test name (with or without its ``[parameters]``) and reason. Each of these tests
+            must fail, so that the entry is removed when the fault is.
     """
 
     has_directories: ClassVar[bool] = False
@@ -219,7 +219,7 @@ class FileSystemContract:
 
     @pytest.fixture
     def files(self, fs: Any) -> Any:
-        """The filesystem's methods as blocking calls; a sync filesystem is that already."""
+        """The filesystem's methods as blocking calls; a sync filesystem has them already."""
         return fs
 
     @pytest.fixture(autouse=True)
