@@ -15,6 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import fsspec
+
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, open_result
 from idfkit_fs.cache import clear, prune
 
@@ -28,11 +30,12 @@ __all__ = [
     "killed_at_each_step",
     "read",
     "read_at_random",
+    "sum_by_pandas",
     "survey",
 ]
 
 T = TypeVar("T")
-WAYS = ("read_bytes", "open", "local_path", "async")
+WAYS = ("read_bytes", "open", "local_path", "async", "fsspec")
 # A server that has imported everything once; its children begin with no threads and no connections.
 CONTEXT: Any = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
 if os.name != "nt":
@@ -85,6 +88,10 @@ def read(url: str, options: dict[str, Any], path: str, how: str = "read_bytes") 
     if how == "async":
         return asyncio.run(AsyncFsspecFileSystem.from_url(url, **options).read_bytes(path))
     fs = FsspecFileSystem.from_url(url, **options)
+    if how == "fsspec":  # as pandas, xarray and dask do
+        with fsspec.open(fs.url(path), "rb", **fs.storage_options) as file:
+            content: bytes = file.read()
+            return content
     if how == "open":
         with fs.open(path) as file:
             data: bytes = file.read()
@@ -97,6 +104,14 @@ def digest_of_read(number: int, url: str, options: dict[str, Any], path: str) ->
     if number < 2:
         return hashlib.sha256(read(url, options, path, ("read_bytes", "async")[number])).hexdigest()
     return _digest_in_place(FsspecFileSystem.from_url(url, **options), number, path)
+
+
+def sum_by_pandas(_number: int, url: str, options: dict[str, Any], path: str) -> float:
+    """Read a Parquet file as pandas users do: the sum of its values."""
+    import pandas as pd
+
+    fs = FsspecFileSystem.from_url(url, **options)
+    return float(pd.read_parquet(fs.url(path), storage_options=fs.storage_options).to_numpy().sum())
 
 
 def digest_of_run(number: int, url: str, options: dict[str, Any], path: str, home: str) -> str:
