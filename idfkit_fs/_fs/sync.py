@@ -526,7 +526,7 @@ class FsspecFileSystem:
     def open_binary(self, path: StrPath, options: dict[str, Any]) -> Any:
         """Open a file for reading, by the fsspec filesystem."""
         key = self._root.to_file_key(path)
-        if not in_memory(self.store):
+        if isinstance(self.fs, CacheFileSystem) or not in_memory(self.store):
             tuned_options = {**tuned(self.fs, "open"), **options}
             return self.call(key, lambda _store: _open_fresh(self.fs, key, tuned_options))
         if not options.keys() <= BUFFERING:
