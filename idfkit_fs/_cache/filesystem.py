@@ -6,12 +6,13 @@ polars, pyarrow and duckdb, with the same directory and the same promises as for
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import io
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,8 +25,9 @@ from idfkit_fs._cache.options import open_cache
 from idfkit_fs._cache.store import Cache, LocalCopy, Slot, Version
 from idfkit_fs._stores.access import fresh_info, read_file, store_url, translated
 from idfkit_fs._stores.backends import expected_size, in_memory, stripper, tuned, version_of
-from idfkit_fs._stores.instances import identity_of
+from idfkit_fs._stores.instances import after_fork, identity_of
 from idfkit_fs._stores.make import make_filesystem
+from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs._util.files import digest_of
 from idfkit_fs.errors import CacheUnusableError, DamagedRunError, IsDirectoryError, StorageOptionsError, StoreError
 
@@ -182,50 +184,79 @@ class CacheFileSystem(ChainedFileSystem):  # fsspec builds get, cat, cat_ranges,
         if fs is None and target_protocol is None:
             raise StorageOptionsError(f"{CACHE_PROTOCOL}:: needs a store; write {CACHE_PROTOCOL}::s3://bucket/study")
         super().__init__()
-        self.store = _store_of(str(target_protocol), target_options or {}) if fs is None else fs
+        self._store = _store_of(str(target_protocol), target_options or {}) if fs is None else fs
+        self._process_id = os.getpid()
         self.cache = open_cache(
             {name: value for name, value in cache_options.items() if name not in ("use_listings_cache", "protocol")}
         )
-        self.root_marker = self.store.root_marker
-        strip = stripper(self.store)
+        self.root_marker = self._store.root_marker
+        strip = stripper(self._store)
         # An instance strips the URLs of its store too; fsspec only ever asks the class about the bare prefix.
         self._strip_protocol = functools.partial(_strip, strip)
+
+    @property
+    def store(self) -> AbstractFileSystem:
+        """The store's own filesystem."""
+        if os.getpid() != self._process_id:
+            self._store, self._process_id = after_fork(self._store), os.getpid()
+        return self._store
 
     def with_store(self, store: AbstractFileSystem) -> CacheFileSystem:
         """The same cache around another filesystem of the store, such as one with a renewed login."""
         options = {name: value for name, value in self.storage_options.items() if not name.startswith("target_")}
         return type(self)(**{**options, "fs": store})
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CacheFileSystem):
+            return NotImplemented
+        is_same_store = self.store is other.store or identity_of(self.store) == identity_of(other.store)
+        return is_same_store and self.cache == other.cache
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.cache))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self._store).__name__}, {str(self.cache.lasting_directory)!r})"
+
+    @contextlib.contextmanager
+    def _calling(self, path: Any) -> Iterator[AbstractFileSystem]:
+        """The store for one call about a path, with mapped errors."""
+        store = self.store
+        first = path[0] if isinstance(path, list) and path else path
+        key = self._strip_protocol(first) if isinstance(first, (str, os.PathLike)) else ""
+        with one_at_a_time(store), translated(store, key):
+            yield store
+
     # Reading, through the cache.
 
     def cached_copy(self, path: str) -> LocalCopy:
         """A local copy of the file that the store has now."""
-        return cached_copy(self.store, self._strip_protocol(path), self.cache)
+        with one_at_a_time(self.store):
+            return cached_copy(self.store, self._strip_protocol(path), self.cache)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """Read a file, or the bytes from *start* to before *end*."""
         try:
             copy = self.cached_copy(path)
-            with copy:
-                return copy.read_bytes()[start:end]
+            with copy as local, as_unusable(local), local.open("rb") as file:
+                first, stop, _ = slice(start, end).indices(os.fstat(file.fileno()).st_size)
+                file.seek(first)
+                return file.read(max(stop - first, 0))
         except CacheUnusableError as exc:
             self.cache.warn(exc)
-            data: bytes = self.store.cat_file(self._strip_protocol(path), start=start, end=end, **kwargs)
+        with self._calling(path) as store:
+            data: bytes = store.cat_file(self._strip_protocol(path), start=start, end=end, **kwargs)
             return data
 
-    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-        """Copy a file, on the store's side where the store can."""
-        self.store.cp_file(_without_prefix(path1), _without_prefix(path2), **kwargs)
+    def open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+        """Open a file: for reading through the cache, for anything else by the store."""
+        if mode in ("r", "rb", "rt"):
+            return super().open(path, mode, **kwargs)
+        with self._calling(path) as store:
+            return store.open(_without_prefix(path), mode, **kwargs)
 
-    def put_file(self, lpath: Any, rpath: str, **kwargs: Any) -> None:
-        """Store a local file."""
-        self.store.put_file(lpath, _without_prefix(rpath), **kwargs)
-
-    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> IO[bytes]:
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> IO[bytes]:  # noqa: ARG002 - open() serves the others
         key = self._strip_protocol(path)
-        if mode != "rb":
-            opened: IO[bytes] = self.store.open(key, mode, **kwargs)
-            return opened
         unknown = sorted(kwargs.keys() - BUFFERING - {"autocommit", "compression"})
         if unknown:
             raise TypeError(f"open() has no option {unknown[0]!r} for a file that is read through the cache")
@@ -234,8 +265,40 @@ class CacheFileSystem(ChainedFileSystem):  # fsspec builds get, cat, cat_ranges,
                 return _CachedFile(self, key, local)  # an open file can be read to its end, whatever is evicted
         except CacheUnusableError as exc:
             self.cache.warn(exc)
-            fallback: IO[bytes] = self.store.open(key, mode)
+        with self._calling(key) as store:
+            if in_memory(store):  # its open files share one position
+                return io.BytesIO(read_file(store, key))
+            fallback: IO[bytes] = store.open(key, "rb", **tuned(store, "open"))
             return fallback
+
+    # Writing, and everything else, by the store.
+
+    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+        """Copy a file, on the store's side where the store can."""
+        with self._calling(path1) as store:
+            store.cp_file(_without_prefix(path1), _without_prefix(path2), **kwargs)
+
+    def put_file(self, lpath: Any, rpath: str, **kwargs: Any) -> None:
+        """Store a local file."""
+        with self._calling(rpath) as store:
+            store.put_file(lpath, _without_prefix(rpath), **kwargs)
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget listings; copies of files are checked at each read."""
+        self.store.invalidate_cache(None if path is None else self._strip_protocol(path))
+
+    @property
+    def transaction(self) -> Any:
+        """The store's own transaction."""
+        return self.store.transaction
+
+    def start_transaction(self) -> Any:
+        """Begin a transaction of the store."""
+        return self.store.start_transaction()
+
+    def end_transaction(self) -> None:
+        """Complete the store's transaction."""
+        self.store.end_transaction()
 
 
 def _store_of(protocol: str, options: dict[str, Any]) -> AbstractFileSystem:
@@ -279,7 +342,8 @@ def _forward(name: str) -> Any:
     """A method that the store itself performs."""
 
     def method(self: CacheFileSystem, path: Any, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self.store, name)(_without_prefix(path), *args, **kwargs)
+        with self._calling(path) as store:
+            return getattr(store, name)(_without_prefix(path), *args, **kwargs)
 
     method.__name__ = name
     method.__doc__ = f"As the store's own ``{name}``."

@@ -28,9 +28,9 @@ _REFUSED = {
     "check_files": "every read asks the store whether the file has changed",
     "compression": "copies are kept as the bytes that the store holds; decompress what you read",
     "expiry_time": "a copy is good as long as the store's file is the same; max_bytes bounds the cache",
-    "fs": "chain the URL instead, such as simplecache::s3://bucket/study",
+    "fs": "chain the URL instead, such as safecache::s3://bucket/study",
     "target_options": "give them under the store's own protocol, such as s3={...}",
-    "target_protocol": "chain the URL instead, such as simplecache::s3://bucket/study",
+    "target_protocol": "chain the URL instead, such as safecache::s3://bucket/study",
 }
 
 
@@ -50,10 +50,10 @@ def open_cache(options: Mapping[str, Any]) -> Cache:
     configured = fsspec.config.conf.get("simplecache", {})
     for name, value in options.items():
         if name in _REFUSED and value and (name, value) != ("cache_storage_mode", 0o700):
-            raise StorageOptionsError(f"simplecache:: takes no {name!r} here: {_REFUSED[name]}")
+            raise StorageOptionsError(f"The cache takes no {name!r} here: {_REFUSED[name]}")
         if name not in _OPTIONS and name not in _REFUSED:
             raise StorageOptionsError(
-                f"simplecache:: knows no storage option {name!r}{did_you_mean(name, _OPTIONS)}; "
+                f"The cache has no storage option {name!r}{did_you_mean(name, _OPTIONS)}; "
                 f"the store's own options go under its protocol, such as s3={{{name!r}: ...}}"
             )
     # What is configured for fsspec's own cache, and has no meaning for this one, is no mistake.
@@ -66,7 +66,7 @@ def _directory(cache_storage: Any) -> Path | None:
     """The directory that ``cache_storage`` names; None for one that ends with the process."""
     if isinstance(cache_storage, (list, tuple)):
         if len(cache_storage) != 1:
-            raise StorageOptionsError("simplecache:: takes one directory as 'cache_storage' here, not several")
+            raise StorageOptionsError("The cache takes one directory as 'cache_storage' here, not several")
         (cache_storage,) = cache_storage
     if cache_storage is None:
         return _user_directory()
@@ -103,4 +103,4 @@ def parse_bytes(size: Any) -> int:
     with contextlib.suppress(ValidationError):
         if _SIZE.fullmatch(str(size)):
             return int(TypeAdapter(ByteSize).validate_python(size))
-    raise StorageOptionsError(f"{size!r} is no size in bytes; give a number, or a text such as '20 GB'")
+    raise StorageOptionsError(f"{size!r} is not a size in bytes; give a number, or a text such as '20 GB'")

@@ -228,7 +228,9 @@ def test_a_directory_that_somebody_else_could_change_is_refused(shelf: Shelf, un
                 attempt()
         assert isinstance(caught.value, PermissionError)
         assert caught.value.filename == str(unsafe)
-        assert ("another user" if os.stat(unsafe).st_uid != os.geteuid() else "open to others") in str(caught.value)
+        assert ("another user" if os.stat(unsafe).st_uid != os.geteuid() else "writable by other users") in str(
+            caught.value
+        )
         assert "choose another" in str(caught.value) or "chmod" in str(caught.value)
     assert set(unsafe.iterdir()) == before
     assert shelf.downloads() == 0
@@ -241,7 +243,7 @@ def test_the_users_own_directory_is_no_exception(
     empty_cache.mkdir(parents=True)
     empty_cache.chmod(0o777)
     tally.fault()
-    with pytest.raises(CacheDirectoryError, match="open to others"):
+    with pytest.raises(CacheDirectoryError, match="writable by other users"):
         _ = open_result(shelf.place.url, storage_options=shelf.place.options).sql
     empty_cache.chmod(0o755)
     with open_result(shelf.place.url, storage_options=shelf.place.options) as result:
