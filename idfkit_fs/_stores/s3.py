@@ -22,6 +22,7 @@ _MIB = 2**20
 _RANGE = 8 * _MIB
 _PARALLEL = 8
 _PIECE = _MIB // 4
+_PROGRESS = _MIB // 16  # bytes
 
 
 class QuickS3FileSystem(s3fs.S3FileSystem):
@@ -118,5 +119,15 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
             if start < stop:
                 raise ConnectionError("the store sent less than the range that was requested")
 
+        # A reply that brought a good part is followed by the next one: a slow line that breaks often gets there too.
+        while True:
+            before = start
+            try:
+                await fetch_rest()
+            except ConnectionError:
+                if start - before < _PROGRESS:
+                    break
+            else:
+                return
         # `_call_s3` repeats its own requests, and raises no ConnectionError.
         await retry_request(fetch_rest, lambda exc: isinstance(exc, ConnectionError))
