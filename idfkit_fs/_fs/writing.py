@@ -12,7 +12,7 @@ from typing import Any
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._stores.access import fresh_info, read_file
-from idfkit_fs._stores.backends import has_conditional_writes, in_memory, is_local, is_object_store, tuned
+from idfkit_fs._stores.backends import has_conditional_writes, in_memory, is_archive, is_local, is_object_store, tuned
 from idfkit_fs._stores.translate import is_not_found, refuses_condition
 from idfkit_fs._util.files import temporary_beside, write_atomically
 
@@ -96,6 +96,8 @@ def _link(source: str, target: str) -> None:
 
 
 def _write(fs: AbstractFileSystem, key: str, write: Callable[[str], Any]) -> None:
+    if is_archive(fs):
+        raise NotImplementedError("archives are read-only; publish to a directory, then pack it")
     if is_local(fs):
         write_atomically(Path(key), lambda temporary: write(temporary.as_posix()))
         return
