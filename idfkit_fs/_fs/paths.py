@@ -169,13 +169,15 @@ class Root:
 
 
 def is_nameable(name: str) -> bool:
-    """Whether a path means just this key below the root; ``a//b`` would mean ``a/b``, and a backslash is a separator.
+    """Whether a path means just this key below the root.
+
+    ``a//b`` would mean ``a/b``, a backslash is a separator, and ``s3:/a`` is a URL.
 
     Examples:
         >>> is_nameable("case-1/a.csv"), is_nameable("case-1//a.csv"), is_nameable("case-1/../a.csv")
         (True, False, False)
     """
-    return "\\" not in name and not {"", ".", ".."} & {*name.split("/")}
+    return "\\" not in name and not {"", ".", ".."} & {*name.split("/")} and not is_url(name)
 
 
 def _segments(text: str, shown: str) -> list[str]:
