@@ -121,6 +121,9 @@ class Root:
         return "/".join([self.key.rstrip("/"), *segments]) if self.key else "/".join(segments)
 
     def _key_of_url(self, text: str) -> str:
+        below = self._joined_after_archive(text)
+        if below is not None:
+            return self._join(_segments(below, text))
         url = repair(text)
         if self.tail:
             url = url.removesuffix(self.tail)
@@ -140,6 +143,16 @@ class Root:
             return self._join(_segments(bare.removeprefix(f"{root}/"), url))
         return self._below(self.strip(bare), url)
 
+    def _joined_after_archive(self, text: str) -> str | None:
+        """The path that ``pathlib`` or a caller joined to the URL of a path in an archive, after the archive's URL.
+
+        A run in an archive has such a URL as its ``run_dir``, and ``run_dir / "eplus.sql"`` means a file of the run.
+        """
+        if not self.tail:
+            return None
+        whole, joined = (re.sub(r"/+", "/", url) for url in (f"{self.url}{self.tail}/", text))
+        return joined.removeprefix(whole) if joined.startswith(whole) else None
+
     def _below(self, key: str, shown: str) -> str:
         anchor = self._anchor(key)
         key = anchor + "/".join(_segments(key.removeprefix(anchor), shown))
@@ -156,13 +169,15 @@ class Root:
 
 
 def is_nameable(name: str) -> bool:
-    """Whether a path means just this key below the root; ``a//b`` would mean ``a/b``, and a backslash is a separator.
+    """Whether a path means just this key below the root.
+
+    ``a//b`` would mean ``a/b``, a backslash is a separator, and ``s3:/a`` is a URL.
 
     Examples:
         >>> is_nameable("case-1/a.csv"), is_nameable("case-1//a.csv"), is_nameable("case-1/../a.csv")
         (True, False, False)
     """
-    return "\\" not in name and not {"", ".", ".."} & {*name.split("/")}
+    return "\\" not in name and not {"", ".", ".."} & {*name.split("/")} and not is_url(name)
 
 
 def _segments(text: str, shown: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -10,11 +11,10 @@ from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
-from idfkit_fs._stores.access import read_file
-from idfkit_fs._stores.backends import in_memory, is_local, is_object_store, tuned
-from idfkit_fs._stores.translate import translate
+from idfkit_fs._stores.access import fresh_info, read_file
+from idfkit_fs._stores.backends import has_conditional_writes, in_memory, is_archive, is_local, is_object_store, tuned
+from idfkit_fs._stores.translate import is_not_found, refuses_condition
 from idfkit_fs._util.files import temporary_beside, write_atomically
-from idfkit_fs.errors import NotFoundError
 
 __all__ = ["copy_file", "create_file", "put_file", "write_file"]
 
@@ -43,12 +43,14 @@ def copy_file(fs: AbstractFileSystem, source: str, target: str) -> None:
 def create_file(fs: AbstractFileSystem, key: str, data: bytes) -> None:
     """Write bytes unless the file exists.
 
+    Where the store has no conditional writes, or refuses them, two clients that write at the same time may both
+    succeed.
+
     Raises:
-        FileExistsError: If it exists, on stores that know conditional writes; others raise their own error for a
-            failed condition, or write all the same.
+        FileExistsError: If it exists; a store may raise its own error for a failed condition.
     """
     if not is_local(fs):
-        _write(fs, key, lambda target: fs.pipe_file(target, data, mode="create"))
+        _create(fs, key, data)
         return
     try:
         os.makedirs(os.path.dirname(key), exist_ok=True)
@@ -60,6 +62,25 @@ def create_file(fs: AbstractFileSystem, key: str, data: bytes) -> None:
         _link(str(temporary), key)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _create(fs: AbstractFileSystem, key: str, data: bytes) -> None:
+    if has_conditional_writes(fs):
+        try:
+            fs.pipe_file(key, data, mode="create")
+        except Exception as exc:  # each SDK has its own classes
+            if not refuses_condition(exc):
+                raise
+        else:
+            return
+    try:
+        fresh_info(fs, key)
+    except Exception as exc:  # each SDK has its own classes
+        if not is_not_found(exc):
+            raise
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), key)
+    write_file(fs, key, data)
 
 
 def _link(source: str, target: str) -> None:
@@ -75,14 +96,30 @@ def _link(source: str, target: str) -> None:
 
 
 def _write(fs: AbstractFileSystem, key: str, write: Callable[[str], Any]) -> None:
+    if is_archive(fs):
+        raise NotImplementedError("archives are read-only; publish to a directory, then pack it")
     if is_local(fs):
         write_atomically(Path(key), lambda temporary: write(temporary.as_posix()))
         return
     try:
         write(key)
     except Exception as exc:
-        # What a missing directory raises differs from backend to backend; for a missing bucket, nothing can be done.
-        if is_object_store(fs) or not isinstance(translate(exc, ""), NotFoundError):
+        if is_object_store(fs) or not is_not_found(exc):  # of an object store, the bucket is missing
             raise
-        fs.makedirs(key.rpartition("/")[0], exist_ok=True)
+        _make_directory(fs, key.rpartition("/")[0])
         write(key)
+
+
+def _make_directory(fs: AbstractFileSystem, path: str) -> None:
+    """Create a directory and its parents, any of which another client may create meanwhile.
+
+    An error is left to the write that follows: it knows whether the directory exists.
+    """
+    try:
+        fs.mkdir(path, create_parents=False)
+    except Exception as exc:  # noqa: BLE001 - each backend has its own classes
+        parent = path.rpartition("/")[0]
+        if parent and is_not_found(exc):
+            _make_directory(fs, parent)
+            with contextlib.suppress(Exception):
+                fs.mkdir(path, create_parents=False)

@@ -20,7 +20,7 @@ from idfkit_fs.errors import (
     UnsupportedError,
 )
 
-__all__ = ["translate"]
+__all__ = ["is_not_found", "refuses_condition", "translate"]
 
 # Class names rather than classes: naming the classes would import every SDK.
 _UNREACHABLE = frozenset(
@@ -132,6 +132,8 @@ def _class_for(exc: BaseException) -> type[StoreError] | None:
         or names & _UNREACHABLE
     ):
         return UnreachableError
+    if status == 501:
+        return UnsupportedError
     if status is not None and (status in (408, 429) or status >= 500):
         return UnreachableError
     return _class_of_ftp_answer(str(exc)) if "error_perm" in names else None
@@ -176,6 +178,28 @@ def _class_if_conditional(chain: list[BaseException]) -> type[StoreError] | None
     if any(_http_status(exc) == 412 for exc in chain):
         return ExistsError
     return UnreachableError if any(_service_code(exc) == "ConditionalRequestConflict" for exc in chain) else None
+
+
+def is_not_found(exc: Exception) -> bool:
+    """Whether a store raised this because a file, directory or bucket is missing."""
+    return isinstance(translate(exc, ""), NotFoundError)
+
+
+def refuses_condition(exc: Exception) -> bool:
+    """Whether a store refuses a write because it has a condition, and not for the file or the login.
+
+    S3-compatible stores that do not know ``If-None-Match`` reply 501, or 400 with one of two codes.
+    """
+    return any(_refuses_condition(cause) for cause in _causes(exc, None))
+
+
+def _refuses_condition(exc: BaseException) -> bool:
+    if not _is_sdk(exc):
+        return isinstance(exc, (NotImplementedError, ValueError))  # of fsspec's own classes
+    code = _service_code(exc)
+    return (
+        _http_status(exc) == 501 or code == "NotImplemented" or (_http_status(exc) == 400 and code == "InvalidArgument")
+    )
 
 
 def _bucket_is_missing(chain: list[BaseException]) -> bool:

@@ -106,8 +106,6 @@ def test_a_closed_connection_is_opened_again(fs: FsspecFileSystem) -> None:
         fs.fs.client.close()
     else:
         fs.fs.ftp.sock.shutdown(socket.SHUT_RDWR)
-        with pytest.raises(StoreError):
-            fs.read_bytes("a.csv")
     assert fs.read_bytes("a.csv") == b"1"
 
 
@@ -116,9 +114,41 @@ def test_a_server_that_closes_idle_connections(tmp_path: Path) -> None:
         fs = FsspecFileSystem.from_url(f"{store.url}/x", **store.storage_options)
         fs.write_bytes("a.csv", b"1")
         assert fs.fs.ftp.sock.recv(100).startswith(b"421")  # waits for the server's farewell
-        with pytest.raises(StoreError):
-            fs.read_bytes("a.csv")
         assert fs.read_bytes("a.csv") == b"1"
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_two_clients_create_the_same_directories(store: Store, depth: int) -> None:
+    """Each with a connection of its own, so that no lock keeps them apart."""
+    url = f"{store.url}/{uuid.uuid4().hex[:12]}"
+    clients = [FsspecFileSystem(other_client(store), url) for _ in range(2)]
+    barrier = threading.Barrier(2, timeout=30)
+
+    def write(number: int) -> None:
+        for turn in range(10):
+            barrier.wait()
+            clients[number].write_bytes(f"{turn}/{'/'.join('abcd'[:depth])}/{number}.csv", b"1")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, range(2)))
+    assert len(clients[0].glob("", "**/*.csv")) == 20
+
+
+def other_client(store: Store) -> Any:
+    return fsspec.filesystem(store.name, host=servers.HOST, skip_instance_cache=True, **store.storage_options)
+
+
+def test_a_file_where_a_directory_is_needed(fs: FsspecFileSystem) -> None:
+    fs.write_bytes("a", b"1")
+    with pytest.raises(StoreError):
+        fs.write_bytes("a/b.csv", b"1")
+    assert fs.read_bytes("a") == b"1"
+
+
+def test_a_file_is_created_once(fs: FsspecFileSystem) -> None:
+    assert fs.create_exclusive("deep/er/a.csv", b"1")
+    assert not fs.create_exclusive("deep/er/a.csv", b"2")
+    assert fs.read_bytes("deep/er/a.csv") == b"1"
 
 
 def test_a_wrong_password(store: Store) -> None:
@@ -154,14 +184,13 @@ def test_a_name_with_a_line_break_is_an_error_of_ours(ftp: Store) -> None:
 # --- the lock --------------------------------------------------------------------------------------------------------
 
 
-def test_one_lock_for_a_filesystem_and_what_is_stacked_on_it(sftp: Store) -> None:
+def test_one_lock_for_a_filesystem_and_what_is_stacked_on_it(sftp: Store, tmp_path: Path) -> None:
     options = sftp.storage_options
     host = fsspec.filesystem("sftp", host=servers.HOST, **options)
     stacked = fsspec.filesystem("dir", path=f"/{servers.BUCKET}", fs=host)
-    cached = fsspec.filesystem("simplecache", fs=host)
+    cached = fsspec.filesystem("simplecache", fs=host, cache_storage=str(tmp_path))  # else a temporary one
     assert one_at_a_time(stacked) is one_at_a_time(host) is one_at_a_time(cached)
-    other = fsspec.filesystem("sftp", host=servers.HOST, skip_instance_cache=True, **options)
-    assert one_at_a_time(other) is not one_at_a_time(host)
+    assert one_at_a_time(other_client(sftp)) is not one_at_a_time(host)
 
 
 def test_stores_for_many_threads_have_no_lock(moto: Store) -> None:

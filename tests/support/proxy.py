@@ -80,6 +80,7 @@ class FaultProxy:
         self.connections = self.bytes_up = self.bytes_down = 0
         self.request_lines: list[str] = []
         self.port = 0
+        self._refusal = ""
         self._target = (target_host, target_port)
         self._lock = threading.Lock()
         self._faults: dict[str, _Fault] = {}
@@ -155,6 +156,11 @@ class FaultProxy:
     def answer_status(self, status: int = 503, count: int | None = 1, on: str = "") -> None:
         """Answer requests with `status` and no body, then close; the server sees nothing of them."""
         self._arm("answer", _Fault(count, on, status))
+
+    def refuse_conditions(self, status: int = 501, code: str = "NotImplemented", count: int | None = None) -> None:
+        """Answer requests that have an If-None-Match header as an S3 store does that cannot heed it."""
+        self._refusal = code
+        self._arm("condition", _Fault(count, r"(?i)\r\nif-none-match:", status))
 
     def lose_reply(self, count: int | None = 1, on: str = "") -> None:
         """Let a request reach the server and be carried out, then reset the client instead of passing the reply."""
@@ -261,14 +267,16 @@ class _Connection:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
             writer.transport.abort()
 
-    async def _answer(self, status: int) -> None:
+    async def _answer(self, status: int, body: str = "") -> None:
         """Answer in the server's place, then read the rest of the request away: closing on unread bytes is a RST."""
         reader, writer = self._client
         if self._server is not None:
             self._server[1].transport.abort()
         await asyncio.sleep(2 * self._proxy.delay)
-        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode())
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        writer.write((head + body).encode())
         writer.write_eof()
         while chunk := await reader.read(_CHUNK):
             self._proxy._count(up=len(chunk))
@@ -309,6 +317,10 @@ class _Connection:
             if (status := self._proxy._take("answer", line)) is not None:
                 self._proxy._count(up=len(chunk))
                 return b"", partial(self._answer, status)
+            if (status := self._proxy._take("condition", chunk.decode("latin-1"))) is not None:
+                self._proxy._count(up=len(chunk))
+                code = f"<Error><Code>{self._proxy._refusal}</Code><Message>See the code.</Message></Error>"
+                return b"", partial(self._answer, status, code)
             if self._proxy._take("reset", line) is not None:
                 return b"", self.reset
             self._request_left = self._proxy._take("cut_request", line)
