@@ -19,7 +19,7 @@ from idfkit_fs.errors import (
     UnsupportedError,
 )
 
-__all__ = ["translate"]
+__all__ = ["causes", "http_status", "service_code", "translate"]
 
 # Class names rather than classes: naming the classes would import every SDK.
 _UNREACHABLE = frozenset(
@@ -68,7 +68,7 @@ _SDK_PACKAGES = frozenset(
 _FTP_DENIED = re.compile(r"5(?:30|32)|.*(?:permission|privilege|denied|not allowed|forbidden|read-only)", re.IGNORECASE)
 
 
-def _causes(exc: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+def causes(exc: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
     """An exception and what led to it, short of what the caller was handling before it called us."""
     seen = {id(handled)}
     current: BaseException | None = exc
@@ -78,7 +78,8 @@ def _causes(exc: BaseException, handled: BaseException | None) -> Iterator[BaseE
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
 
 
-def _http_status(exc: BaseException) -> int | None:
+def http_status(exc: BaseException) -> int | None:
+    """The status of the answer that an SDK's exception is about."""
     response = getattr(exc, "response", None)
     if isinstance(response, Mapping):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -90,7 +91,8 @@ def _http_status(exc: BaseException) -> int | None:
         return None
 
 
-def _service_code(exc: BaseException) -> str:
+def service_code(exc: BaseException) -> str:
+    """The service's own code for an error, such as ``NoSuchKey``; empty if it has none."""
     response = getattr(exc, "response", None)
     if isinstance(response, Mapping):
         return str(response.get("Error", {}).get("Code", ""))
@@ -104,8 +106,8 @@ def _is_sdk(exc: BaseException) -> bool:
 def _class_for(exc: BaseException) -> type[StoreError] | None:
     """The narrowest class for one exception of a chain, or None if it does not tell."""
     names = {cls.__name__ for cls in type(exc).__mro__}
-    status = _http_status(exc) if _is_sdk(exc) else None
-    if _service_code(exc) in _DENIED_CODES or names & _DENIED or status in (401, 403):
+    status = http_status(exc) if _is_sdk(exc) else None
+    if service_code(exc) in _DENIED_CODES or names & _DENIED or status in (401, 403):
         return PermissionDeniedError
     if isinstance(exc, IsADirectoryError):
         return IsDirectoryError
@@ -115,7 +117,11 @@ def _class_for(exc: BaseException) -> type[StoreError] | None:
         return NotFoundError
     if isinstance(exc, PermissionError) or (isinstance(exc, OSError) and str(exc).startswith("Forbidden:")):
         return PermissionDeniedError
-    if isinstance(exc, (ConnectionError, TimeoutError, EOFError)) or str(exc) == "Socket is closed" or names & _UNREACHABLE:
+    if (
+        isinstance(exc, (ConnectionError, TimeoutError, EOFError))
+        or str(exc) == "Socket is closed"
+        or names & _UNREACHABLE
+    ):
         return UnreachableError
     if status is not None and (status in (408, 429) or status >= 500):
         return UnreachableError
@@ -155,14 +161,14 @@ def _class_of_chain(chain: list[BaseException]) -> type[StoreError] | None:
 
 
 def _class_if_conditional(chain: list[BaseException]) -> type[StoreError] | None:
-    if any(_http_status(exc) == 412 for exc in chain):
+    if any(http_status(exc) == 412 for exc in chain):
         return ExistsError
-    return UnreachableError if any(_service_code(exc) == "ConditionalRequestConflict" for exc in chain) else None
+    return UnreachableError if any(service_code(exc) == "ConditionalRequestConflict" for exc in chain) else None
 
 
 def _bucket_is_missing(chain: list[BaseException]) -> bool:
     return any(
-        _service_code(exc) in ("NoSuchBucket", "ContainerNotFound") or "bucket does not exist" in str(exc).lower()
+        service_code(exc) in ("NoSuchBucket", "ContainerNotFound") or "bucket does not exist" in str(exc).lower()
         for exc in chain
     )
 
@@ -185,7 +191,7 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
         return f"The store did not answer; check the endpoint and the network, then try again ({detail})"
     if kind is UnsupportedError:
         return f"The backend does not support this operation ({detail})"
-    if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
+    if any(http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
         return f"The store called the request bad; an expired token or a wrong region is the usual cause ({detail})"
     return f"The store failed ({detail})"
 
@@ -221,7 +227,7 @@ def translate(
     """
     if isinstance(exc, IdfkitFsError):
         return exc
-    chain = list(_causes(exc, handled))
+    chain = list(causes(exc, handled))
     kind = (_class_if_conditional(chain) if conditional else None) or _class_of_chain(chain)
     if kind is None:
         if isinstance(exc, (MemoryError, RecursionError)):

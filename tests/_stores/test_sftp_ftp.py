@@ -36,7 +36,9 @@ def fs(store: Store) -> FsspecFileSystem:
 def made_up_run(tmp_path: Path) -> SimulationResult:
     directory = tmp_path / "run"
     directory.mkdir()
-    (directory / "eplus.end").write_text("EnergyPlus Completed Successfully-- 0 Warning; 0 Severe Errors; Elapsed Time=00hr")
+    (directory / "eplus.end").write_text(
+        "EnergyPlus Completed Successfully-- 0 Warning; 0 Severe Errors; Elapsed Time=00hr"
+    )
     (directory / "eplus.err").write_text("Program Version,EnergyPlus\n************* EnergyPlus Completed Successfully")
     for number in range(3 * THREADS):
         (directory / f"zone-{number}.csv").write_bytes(bytes([number]) * 200_000)
