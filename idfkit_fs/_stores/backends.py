@@ -109,8 +109,8 @@ def unstripped(fs: AbstractFileSystem, key: str) -> str:
 def split_host(url: str) -> tuple[str, str]:
     """The URL of a server's root, and the path after it, of a URL of one of the `HOSTS`.
 
-    fsspec takes ``#`` and ``?`` for the ends of a path: it opens ``sftp://host/a?b`` as ``/a``, and hands the rest on as
-    an option that no server knows. In names of files they are characters like any other.
+    fsspec ends a path at ``?``, and hands what follows ``#`` or ``?`` on as an option that no server knows. In names of
+    files they are characters like any other.
 
     Examples:
         >>> split_host("sftp://me@host:22/runs/case #1?")

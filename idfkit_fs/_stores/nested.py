@@ -1,7 +1,8 @@
 """Options inside options: dictionaries that a backend hands on to its SDK.
 
-s3fs drops each name in ``s3_additional_kwargs`` that a call does not know: a misspelt ``ServerSideEncryption`` is stored
-unencrypted. The names come from the SDK that would take them, which is imported only if such an option is given.
+s3fs drops each name in ``s3_additional_kwargs`` that a call does not know: with a misspelt ``ServerSideEncryption``,
+objects are stored unencrypted. The names come from the SDK that takes them, which is imported only if such an option is
+given.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _client_parameters() -> frozenset[str]:
 
 
 def _config_parameters() -> frozenset[str]:
-    from aiobotocore.config import AioConfig
+    from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
     from botocore.config import Config
 
     own = frozenset(inspect.signature(AioConfig.__init__).parameters) - {"self", "kwargs", "args"}

@@ -138,18 +138,18 @@ def _parameters(cls: type) -> frozenset[str]:
 
 
 def _forwarded(protocol: str, options: Mapping[str, Any]) -> frozenset[str]:
-    """The options that fsspec's class hands on, by the signature of what takes them; asked only if there are options."""
+    """The options that fsspec's class hands on, by the signature of what takes them."""
     if not options:
         return frozenset()
     if protocol in ("sftp", "ssh"):
-        from paramiko import SSHClient
+        from paramiko import SSHClient  # type: ignore[import-untyped]
 
         return _names(SSHClient.connect) - {"hostname"} | {"temppath", "host_key_policy"}
     if protocol in ("http", "https"):
         from aiohttp import ClientSession
 
-        # What each request takes.
-        return _names(ClientSession._request) - {"method", "str_or_url", "data", "json"}  # noqa: SLF001 - has the only signature
+        # What each request takes: only this method has it in its signature.
+        return _names(ClientSession._request) - {"method", "str_or_url", "data", "json"}  # noqa: SLF001 - see above
     if protocol == "smb":
         return frozenset({"temppath"})
     return frozenset()

@@ -19,7 +19,7 @@ from idfkit_fs._stores.backends import behind, protocols
 
 __all__ = ["one_at_a_time"]
 
-# smb: its client is not known to bear several threads. jupyter, dbfs, github: sessions of requests, which are not either.
+# smb's client, and the sessions of requests behind the last ones, are not known to bear several threads.
 _ONE_THREAD = frozenset(
     {*("sftp", "ssh", "ftp", "smb", "zip", "tar", "libarchive", "git"), *("jupyter", "jlab", "dbfs", "github", "gist")}
 )

@@ -106,18 +106,14 @@ def test_a_closed_connection_is_opened_again(fs: FsspecFileSystem) -> None:
         fs.fs.client.close()
     else:
         fs.fs.ftp.sock.shutdown(socket.SHUT_RDWR)
-        with pytest.raises(StoreError):
-            fs.read_bytes("a.csv")
     assert fs.read_bytes("a.csv") == b"1"
 
 
-def test_a_server_that_closes_idle_connections(tmp_path: Path) -> None:
+def test_a_server_that_closes_idle_connections() -> None:
     with servers.ftp_server(idle_seconds=1) as store:
         fs = FsspecFileSystem.from_url(f"{store.url}/x", **store.storage_options)
         fs.write_bytes("a.csv", b"1")
         assert fs.fs.ftp.sock.recv(100).startswith(b"421")  # waits for the server's farewell
-        with pytest.raises(StoreError):
-            fs.read_bytes("a.csv")
         assert fs.read_bytes("a.csv") == b"1"
 
 
@@ -154,11 +150,11 @@ def test_a_name_with_a_line_break_is_an_error_of_ours(ftp: Store) -> None:
 # --- the lock --------------------------------------------------------------------------------------------------------
 
 
-def test_one_lock_for_a_filesystem_and_what_is_stacked_on_it(sftp: Store) -> None:
+def test_one_lock_for_a_filesystem_and_what_is_stacked_on_it(sftp: Store, tmp_path: Path) -> None:
     options = sftp.storage_options
     host = fsspec.filesystem("sftp", host=servers.HOST, **options)
     stacked = fsspec.filesystem("dir", path=f"/{servers.BUCKET}", fs=host)
-    cached = fsspec.filesystem("simplecache", fs=host)
+    cached = fsspec.filesystem("simplecache", fs=host, cache_storage=str(tmp_path))
     assert one_at_a_time(stacked) is one_at_a_time(host) is one_at_a_time(cached)
     other = fsspec.filesystem("sftp", host=servers.HOST, skip_instance_cache=True, **options)
     assert one_at_a_time(other) is not one_at_a_time(host)
