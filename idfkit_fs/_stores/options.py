@@ -1,14 +1,15 @@
-"""Which storage options a backend takes."""
+"""Which storage options a backend takes, and which names go where."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
+from idfkit_fs._stores.nested import check_nested
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs.errors import LocationError, MissingExtraError, StorageOptionsError
 
@@ -25,12 +26,12 @@ _INSTALL = {
     "adl": "idfkit-fs[azure]",
     "http": "fsspec[http]",
     "https": "fsspec[http]",
-    "sftp": "fsspec[ssh]",
-    "ssh": "fsspec[ssh]",
+    "sftp": "idfkit-fs[sftp]",
+    "ssh": "idfkit-fs[sftp]",
     "smb": "fsspec[smb]",
 }
-# Constructors of these packages end in **kwargs and drop what they do not know, so their signature is the whole truth.
-CHECKED_PACKAGES = frozenset({"s3fs", "gcsfs", "adlfs"})
+# Constructors of these packages end in **kwargs; what those take is listed here, and the rest they drop.
+CHECKED_PACKAGES = frozenset({"fsspec", "s3fs", "gcsfs", "adlfs"})
 # What their **kwargs do take: fsspec's own options, and aiobotocore's session for s3fs.
 BASE_OPTIONS = frozenset(
     {
@@ -46,6 +47,38 @@ BASE_OPTIONS = frozenset(
 _EXTRA_OPTIONS = {
     "s3fs": frozenset({"profile", "target_options", "target_protocol"}),
     "gcsfs": frozenset({"experimental_zb_hns_support"}),
+    # adlfs hands them to azure-identity's DefaultAzureCredential, whose signature does not show them.
+    "adlfs": frozenset(
+        {
+            *("authority", "managed_identity_client_id", "process_timeout", "workload_identity_client_id"),
+            *("workload_identity_tenant_id", "shared_cache_username", "shared_cache_tenant_id"),
+            *("exclude_cli_credential", "exclude_developer_cli_credential", "exclude_environment_credential"),
+            *("exclude_interactive_browser_credential", "exclude_managed_identity_credential"),
+            *("exclude_powershell_credential", "exclude_shared_token_cache_credential"),
+            *("exclude_visual_studio_code_credential", "exclude_workload_identity_credential"),
+        }
+    ),
+}
+# Names of boto3, botocore and idfkit, and what to write for s3fs.
+_S3_INSTEAD = {
+    "aws_access_key_id": "key=...",
+    "aws_secret_access_key": "secret=...",
+    "aws_session_token": "token=...",
+    "profile_name": "profile=...",
+    "config": "config_kwargs={...}, with the arguments of botocore.config.Config",
+    "boto_config": "config_kwargs={...}, with the arguments of botocore.config.Config",
+    "aws_account_id": "client_kwargs={'aws_account_id': ...}",
+    "api_version": "client_kwargs={'api_version': ...}",
+    "region": "client_kwargs={'region_name': ...}",
+    "region_name": "client_kwargs={'region_name': ...}",
+    "verify": "client_kwargs={'verify': ...}",
+    "verify_ssl": "client_kwargs={'verify': ...}",
+    "connect_timeout": "config_kwargs={'connect_timeout': ...}",
+    "read_timeout": "config_kwargs={'read_timeout': ...}",
+    "retries": "config_kwargs={'retries': {...}}",
+    "signature_version": "config_kwargs={'signature_version': ...}",
+    "addressing_style": "config_kwargs={'s3': {'addressing_style': ...}}",
+    "ServerSideEncryption": "s3_additional_kwargs={'ServerSideEncryption': ...}",
 }
 
 
@@ -64,17 +97,34 @@ def filesystem_class(protocol: str) -> type[AbstractFileSystem]:
 def check_options(
     cls: type[AbstractFileSystem], protocol: str, options: Mapping[str, Any], chain: tuple[str, ...]
 ) -> None:
+    """Refuse the options that a backend would ignore, nested ones too.
+
+    Args:
+        cls: The filesystem's class.
+        protocol: The protocol whose options they are.
+        options: The options.
+        chain: The protocols of the whole URL, outermost first.
+
+    Raises:
+        StorageOptionsError: If a name is unknown, or a nested option is not a dictionary. Values are never shown.
+    """
     package = cls.__module__.partition(".")[0]
     if package not in CHECKED_PACKAGES:
         return
-    known = BASE_OPTIONS | _EXTRA_OPTIONS.get(package, frozenset()) | _parameters(cls)
+    known = BASE_OPTIONS | _EXTRA_OPTIONS.get(package, frozenset()) | _parameters(cls) | _forwarded(protocol, options)
     for name in options:
-        if name in known:
-            continue
-        remedy = did_you_mean(name, known)
-        if len(chain) > 1:
-            remedy += f"; in a chained URL options go under their protocol, such as {chain[-1]}={{{name!r}: ...}}"
-        raise StorageOptionsError(f"{protocol}:// knows no storage option {name!r}{remedy}")
+        if name not in known:
+            hint = _hint(package, name, known, chain)
+            raise StorageOptionsError(f"{protocol}:// has no storage option {name!r}{hint}")
+    check_nested(package, protocol, options)
+
+
+def _hint(package: str, name: str, known: Iterable[str], chain: tuple[str, ...]) -> str:
+    instead = _S3_INSTEAD.get(name) if package == "s3fs" else None
+    remedy = f"; pass {instead}" if instead else did_you_mean(name, known)
+    if len(chain) > 1:
+        remedy += f"; in a chained URL options go under their protocol, such as {chain[-1]}={{{name!r}: ...}}"
+    return remedy
 
 
 def _parameters(cls: type) -> frozenset[str]:
@@ -84,4 +134,26 @@ def _parameters(cls: type) -> frozenset[str]:
             continue
         parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
         named |= {parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD}
-    return frozenset(named - {"self", "args", "storage_options"})
+    return frozenset(named - {"self", "args", "storage_options", "kwargs", "ssh_kwargs"})
+
+
+def _forwarded(protocol: str, options: Mapping[str, Any]) -> frozenset[str]:
+    """The options that fsspec's class hands on, by the signature of what takes them."""
+    if not options:
+        return frozenset()
+    if protocol in ("sftp", "ssh"):
+        from paramiko import SSHClient  # type: ignore[import-untyped]
+
+        return _names(SSHClient.connect) - {"hostname"} | {"temppath", "host_key_policy"}
+    if protocol in ("http", "https"):
+        from aiohttp import ClientSession
+
+        # What each request takes: only this method has it in its signature.
+        return _names(ClientSession._request) - {"method", "str_or_url", "data", "json"}  # noqa: SLF001 - see above
+    if protocol == "smb":
+        return frozenset({"temppath"})
+    return frozenset()
+
+
+def _names(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters) - {"self"}
