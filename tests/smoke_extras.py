@@ -55,6 +55,11 @@ def azure() -> None:
     assert fs.url("y") == "az://container/x/y"
 
 
+def sftp() -> None:
+    with pytest.raises(ConnectionError):
+        FsspecFileSystem.from_url("sftp://127.0.0.1:9/x", username="me", password="secret")
+
+
 def pandas() -> None:
     import pandas as pd
 
@@ -103,12 +108,12 @@ def cli() -> None:
 
 
 def every() -> None:
-    for smoke in (s3, gcs, azure, pandas, xarray, dask, progress, energyplus, cli):
+    for smoke in (s3, gcs, azure, sftp, pandas, xarray, dask, progress, energyplus, cli):
         smoke()
 
 
 SMOKE: dict[str, Callable[[], None]] = {
-    "": none, "s3": s3, "gcs": gcs, "azure": azure, "pandas": pandas, "xarray": xarray, "dask": dask,
+    "": none, "s3": s3, "gcs": gcs, "azure": azure, "sftp": sftp, "pandas": pandas, "xarray": xarray, "dask": dask,
     "progress": progress, "energyplus": energyplus, "cli": cli, "all": every,
 }  # fmt: skip
 

@@ -47,8 +47,8 @@ HOSTS = frozenset({"sftp", "ssh", "ftp", "smb"})
 
 _CACHES = frozenset({"simplecache", "filecache", "blockcache", "cached"})
 
-# Classes whose `pipe_file(mode="create")` is one step. obstore's overwrites; fsspec's own asks first, and takes any error
-# for "no".
+# Classes whose `pipe_file(mode="create")` is one step. obstore's overwrites; fsspec's own asks first, and takes any
+# error for "no".
 _CONDITIONAL = frozenset({"adlfs", "fsspec.implementations.memory", "gcsfs", "s3fs"})
 
 _MIB = 2**20
