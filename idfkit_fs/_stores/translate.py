@@ -32,6 +32,7 @@ _UNREACHABLE = frozenset(
         "ConnectionClosedError",
         "EndpointConnectionError",
         "HTTPClientError",
+        "NoValidConnectionsError",
         "ReadTimeoutError",
         "RequestException",
         "ServerDisconnectedError",
