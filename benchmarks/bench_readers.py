@@ -203,7 +203,7 @@ def _cells(speed: str, link: Wire, here: Path) -> Row:
         done = run.result(name_of(1))
         cells = pq.read_table(done.fs.local_path(TABULAR))
     cases = [name_of(number) for number in range(CASES)]
-    pile_up(direct, "cells", CASES, missing=0)
+    pile_up(direct, "cells", CASES, pending=0)
     copy_run(direct, [f"cells/{case}" for case in cases[:OPENED]])
     put = direct.idfkit("cells").write_bytes
     at_once(lambda item: put(*item), _various(cases, done.record, cells))

@@ -36,7 +36,7 @@ LOOKS = 5
 OPENED = 20
 UPLOADED = 50
 # Of a large study, one case in so many is still to be run.
-MISSING = 20
+PENDING = 20
 CELL = ("AnnualBuildingUtilityPerformanceSummary", "Site and Source Energy", "Total Site Energy", "Total Energy")
 
 REQUESTS = 25
@@ -97,8 +97,8 @@ def _status(link: Wire) -> Row:
     pile_up(link.direct, "status", STANDING)
     study = Study(f"{link.place.url}/status", storage_options=link.place.options)
     s3, sample = link.place.idfkit("run"), [name_of(number) for number in range(RUNS + 1)] * LOOKS
-    missing = len(range(0, STANDING, MISSING))
-    ours = Side(lambda _: expect(str(study.status()) == _told(STANDING - missing, missing)))
+    pending = len(range(0, STANDING, PENDING))
+    ours = Side(lambda _: expect(str(study.status()) == _told(STANDING - pending, pending)))
     peer = Side(lambda _: [expect(s3.exists(f"{case}/eplus.sql")) for case in sample], scale=STANDING // len(sample))
     in_turns(link, ROUNDS, ours, peer)
     what = f"status() of {STANDING:,} cases: idfkit's exists() for each ({len(sample)}, scaled)"
@@ -106,8 +106,8 @@ def _status(link: Wire) -> Row:
     return Row(what, str(ours), str(peer), ratio(ours, peer), target, met)
 
 
-def _told(ok: int, missing: int) -> str:
-    return f"{ok + missing} cases: {ok} ok, 0 failed, {missing} missing"
+def _told(ok: int, pending: int) -> str:
+    return f"{ok + pending} cases: {ok} ok, 0 failed, {pending} pending"
 
 
 def _summary(link: Wire) -> Row:
@@ -119,7 +119,7 @@ def _summary(link: Wire) -> Row:
     s3 = link.place.idfkit("summary")
 
     def collect(_number: int) -> None:
-        expect(study.summary()["site_energy_kwh"].notna().sum() == CASES - len(range(0, CASES, MISSING)))
+        expect(study.summary()["site_energy_kwh"].notna().sum() == CASES - len(range(0, CASES, PENDING)))
 
     def loop(_number: int) -> None:
         for case in sample:
@@ -133,14 +133,14 @@ def _summary(link: Wire) -> Row:
     return Row(what, str(ours), str(peer), ratio(ours, peer), f">= {QUICKER:.0f}x", met)
 
 
-def pile_up(place: Place, name: str, count: int, missing: int = MISSING) -> None:
+def pile_up(place: Place, name: str, count: int, pending: int = PENDING) -> None:
     """Put a large study there: the job and the outcome of a real case, again and again under other names.
 
     Args:
         place: Where the study `run` is, with that case.
         name: The new study's name.
         count: How many cases it has.
-        missing: One case in so many is still to be run; 0 if none is.
+        pending: One case in so many is pending; 0 for none.
     """
     done = Study(f"{place.url}/run", storage_options=place.options).fs
     job = Job.from_json(done.read_bytes(job_path(name_of(1))), "")
@@ -154,7 +154,7 @@ def pile_up(place: Place, name: str, count: int, missing: int = MISSING) -> None
             named: dict[str, Any] = {"case": name_of(number), "parameters": {"number": number}}
             other = job.model_copy(update={**named, "model": model})
             yield job_path(other.case), other.to_json()
-            if not missing or number % missing:
+            if not pending or number % pending:
                 yield other.outcome_path("ok"), outcome.model_copy(update={**named, "key": other.key}).to_json()
 
     s3 = place.idfkit(name)
