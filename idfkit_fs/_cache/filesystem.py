@@ -38,7 +38,9 @@ __all__ = ["CACHE_PROTOCOL", "CacheFileSystem", "cached_copy", "store_version"]
 CACHE_PROTOCOL = "safecache"
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Options of fsspec's `open` that mean nothing for a file on the local disk, and do not change what is read.
-BUFFERING = frozenset({"block_size", "cache_options", "cache_type", "fill_cache", "size"})
+BUFFERING = frozenset(
+    {"block_size", "cache_options", "cache_type", "default_cache", "fill_cache", "size"}  # the fourth is dask's
+)
 
 
 def store_version(store: AbstractFileSystem, key: str) -> Version:
