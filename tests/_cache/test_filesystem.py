@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import signal
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import pyarrow.parquet
 import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
-from support.frames import digest_of_bytes, digest_of_frame, read_frame, rest_of
+from support.frames import digest_of_bytes, digest_of_frame, read_frame, read_in_a_forked_child, rest_of
 from support.readers import CONTEXT, Crowd
 from support.servers import Store
 from support.shelves import MIB, Shelf, Tally
@@ -331,6 +333,43 @@ def test_equality_names_and_pickles(shelf: Shelf, somebody: Crowd, tmp_path: Pat
     found.pipe_file(key, b"9876543210")
     with pytest.raises(StoreError, match="has changed since it was opened"):
         pickle.loads(pickled)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_reads_through_the_filesystem_of_its_parent(shelf: Shelf, somebody: Crowd) -> None:
+    shelf.put("a.csv", b"ab")
+    shelf.put("b.csv", b"ba")
+    fs = shelf.fs
+    other = filesystem(fs, "b.csv")[1]
+    assert somebody.do(read_in_a_forked_child, fs.url("a.csv"), fs.storage_options, other) == [0]
+    assert shelf.downloads("a.csv") == shelf.downloads("b.csv") == 1
+
+
+def test_configured_defaults_hold_for_every_reader(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(fsspec.config.conf, "safecache", {"cache_storage": str(tmp_path / "configured")})
+    shelf.put("a.csv", b"x")
+    url = f"{shelf.store.url}/{shelf.name}"
+    plain = FsspecFileSystem.from_url(url, **shelf.login)
+    with fsspec.open(f"safecache::{url}/a.csv", s3=shelf.login) as file:
+        assert file.read() == b"x"
+    assert plain.local_path("a.csv").read_bytes() == b"x"
+    assert info(tmp_path / "configured").files == shelf.downloads("a.csv") == 1
+
+
+def test_a_file_in_an_archive_in_the_store(shelf: Shelf) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("inside.csv", "degC\n20\n")
+    shelf.put("runs.zip", archive.getvalue())
+    url = f"safecache::zip://inside.csv::{shelf.store.url}/{shelf.name}/runs.zip"
+    for _ in range(2):
+        assert list(
+            pd.read_csv(url, storage_options={"s3": shelf.login, "safecache": {"cache_storage": str(shelf.cache)}})[
+                "degC"
+            ]
+        ) == [20]
 
 
 def test_errors_are_ours_and_show_no_secret(shelf: Shelf) -> None:

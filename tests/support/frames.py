@@ -6,13 +6,14 @@ import hashlib
 import os
 from typing import Any
 
+import fsspec
 import pandas as pd
 from support.disks import fill, mount, warned
 from support.readers import CONTEXT
 
 from idfkit_fs import FsspecFileSystem
 
-__all__ = ["digest_of_bytes", "digest_of_frame", "full", "read_frame", "rest_of"]
+__all__ = ["digest_of_bytes", "digest_of_frame", "full", "read_frame", "read_in_a_forked_child", "rest_of"]
 
 if os.name != "nt":
     CONTEXT.set_forkserver_preload(
@@ -44,6 +45,20 @@ def rest_of(_number: int, file: Any) -> bytes:
     """What is left of an open file that came from another process."""
     data: bytes = file.read()
     return data
+
+
+def read_in_a_forked_child(_number: int, url: str, options: dict[str, Any], other: str) -> int:
+    """Read a file, then another one in a forked child through the same filesystem; the child's exit code."""
+    found, key = fsspec.url_to_fs(url, **options)
+    data = found.cat_file(key)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = 0 if found.cat_file(key) == data and found.open(other).read() == data[::-1] else 2
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def full(url: str, options: dict[str, Any], paths: list[str], disk: str) -> Any:
