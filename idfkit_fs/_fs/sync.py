@@ -526,12 +526,14 @@ class FsspecFileSystem:
     def open_binary(self, path: StrPath, options: dict[str, Any]) -> Any:
         """Open a file for reading, by the fsspec filesystem."""
         key = self._root.to_file_key(path)
-        if isinstance(self.fs, CacheFileSystem) or not in_memory(self.store):
-            tuned_options = {**tuned(self.fs, "open"), **options}
-            return self.call(key, lambda _store: _open_fresh(self.fs, key, tuned_options))
-        if not options.keys() <= BUFFERING:
-            raise TypeError(f"open() has no option {next(iter(options.keys() - BUFFERING))!r} for a file in memory")
-        return io.BytesIO(self.call(key, lambda fs: read_file(fs, key)))  # its open files share one position
+        is_cached, is_memory = isinstance(self.fs, CacheFileSystem), in_memory(self.store)
+        unknown = sorted(options.keys() - BUFFERING - ({"compression"} if is_cached else set()))
+        if unknown and (is_cached or is_memory):
+            raise TypeError(f"open() has no option {unknown[0]!r} for a file that is cached or in memory")
+        if is_memory and not is_cached:
+            return io.BytesIO(self.call(key, lambda fs: read_file(fs, key)))  # its open files share one position
+        tuned_options = {**tuned(self.fs, "open"), **options}
+        return self.call(key, lambda _store: _open_fresh(self.fs, key, tuned_options))
 
     def local_path(self, path: StrPath) -> Path:
         """A local copy of a file, for libraries that need one, such as ``sqlite3``.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import gc
+import gzip
 import http.server
 import inspect
 import os
