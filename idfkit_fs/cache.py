@@ -23,7 +23,7 @@ def info(cache_storage: str | os.PathLike[str] | None = None) -> CacheInfo:
         Counts and sizes.
 
     Raises:
-        CacheDirectoryError: If the directory belongs to somebody else, or others may write to it.
+        CacheDirectoryError: If the directory belongs to another user, or is writable by other users.
 
     Examples:
         >>> info().bytes <= info().max_bytes
@@ -33,7 +33,7 @@ def info(cache_storage: str | os.PathLike[str] | None = None) -> CacheInfo:
 
 
 def prune(max_bytes: int | str | None = None, cache_storage: str | os.PathLike[str] | None = None) -> int:
-    """Drop the least recently used files, until the rest is within the bound. Files in use stay.
+    """Remove the least recently used files, until the rest is within the bound. Files in use stay.
 
     Args:
         max_bytes: The bound, in bytes or as a text such as ``"2 GB"``; the cache's own unless given.
@@ -43,7 +43,7 @@ def prune(max_bytes: int | str | None = None, cache_storage: str | os.PathLike[s
         How many bytes were freed.
 
     Raises:
-        CacheDirectoryError: If the directory belongs to somebody else, or others may write to it.
+        CacheDirectoryError: If the directory belongs to another user, or is writable by other users.
 
     Examples:
         >>> prune("2 GB")
@@ -54,7 +54,7 @@ def prune(max_bytes: int | str | None = None, cache_storage: str | os.PathLike[s
 
 
 def clear(cache_storage: str | os.PathLike[str] | None = None) -> int:
-    """Drop every file that is not in use.
+    """Remove every file that is not in use.
 
     Args:
         cache_storage: The cache's directory; the user's own unless given.
@@ -63,9 +63,9 @@ def clear(cache_storage: str | os.PathLike[str] | None = None) -> int:
         How many bytes were freed.
 
     Raises:
-        CacheDirectoryError: If the directory belongs to somebody else, or others may write to it.
+        CacheDirectoryError: If the directory belongs to another user, or is writable by other users.
     """
-    return _named(cache_storage).prune(-1)  # less than nothing, so that what is empty goes too
+    return _named(cache_storage).prune(-1)  # below zero, so that empty files are removed too
 
 
 def _named(cache_storage: str | os.PathLike[str] | None) -> Cache:

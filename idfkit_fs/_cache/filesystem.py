@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import hashlib
 import io
 import os
 import uuid
@@ -29,6 +30,7 @@ from idfkit_fs._stores.instances import after_fork, identity_of
 from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs._util.files import digest_of
+from idfkit_fs._util.messages import redact
 from idfkit_fs.errors import CacheUnusableError, DamagedRunError, IsDirectoryError, StorageOptionsError, StoreError
 
 __all__ = ["CACHE_PROTOCOL", "CacheFileSystem", "cached_copy", "store_version"]
@@ -36,7 +38,9 @@ __all__ = ["CACHE_PROTOCOL", "CacheFileSystem", "cached_copy", "store_version"]
 CACHE_PROTOCOL = "safecache"
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Options of fsspec's `open` that mean nothing for a file on the local disk, and do not change what is read.
-BUFFERING = frozenset({"block_size", "cache_options", "cache_type", "fill_cache", "size"})
+BUFFERING = frozenset(
+    {"block_size", "cache_options", "cache_type", "default_cache", "fill_cache", "size"}  # the fourth is dask's
+)
 
 
 def store_version(store: AbstractFileSystem, key: str) -> Version:
@@ -316,13 +320,25 @@ class _CachedFile(io.BufferedReader):
         self.size = os.fstat(self.fileno()).st_size
 
     def __reduce__(self) -> Any:
-        return _reopen, (self.fs, self.path, self.tell())
+        position = self.tell()
+        digest = _digest_of_open(self)
+        self.seek(position)
+        return _reopen, (self.fs, self.path, position, digest)
 
 
-def _reopen(fs: CacheFileSystem, path: str, position: int) -> IO[bytes]:
-    file = fs.open(path, "rb")
+def _reopen(fs: CacheFileSystem, path: str, position: int, digest: str) -> IO[bytes]:
+    file: IO[bytes] = fs.open(path, "rb")
+    if _digest_of_open(file) != digest:
+        file.close()
+        url = store_url(fs.store, path)
+        raise StoreError(errno.ESTALE, "The file has changed since it was opened; open it again", redact(url))
     file.seek(position)
-    return file  # type: ignore[no-any-return]  # fsspec has no types
+    return file
+
+
+def _digest_of_open(file: IO[bytes]) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a file object has readinto
 
 
 def _strip(strip: Callable[[Any], Any], path: Any) -> Any:

@@ -47,7 +47,7 @@ def open_cache(options: Mapping[str, Any]) -> Cache:
     Raises:
         StorageOptionsError: For an option that is unknown, or that this cache cannot honour.
     """
-    configured = fsspec.config.conf.get("simplecache", {})
+    configured = {**fsspec.config.conf.get("simplecache", {}), **fsspec.config.conf.get("safecache", {})}
     for name, value in options.items():
         if name in _REFUSED and value and (name, value) != ("cache_storage_mode", 0o700):
             raise StorageOptionsError(f"The cache takes no {name!r} here: {_REFUSED[name]}")

@@ -526,13 +526,12 @@ class FsspecFileSystem:
     def open_binary(self, path: StrPath, options: dict[str, Any]) -> Any:
         """Open a file for reading, by the fsspec filesystem."""
         key = self._root.to_file_key(path)
-        is_cached = isinstance(self.fs, CacheFileSystem)
-        if is_cached or in_memory(self.store):
-            unknown = sorted(options.keys() - BUFFERING)
-            if unknown:
-                raise TypeError(f"open() has no option {unknown[0]!r} for a file that is read whole")
-        if in_memory(self.store) and not is_cached:
-            return io.BytesIO(self.read_bytes(path))  # its open files share one position
+        is_cached, is_memory = isinstance(self.fs, CacheFileSystem), in_memory(self.store)
+        unknown = sorted(options.keys() - BUFFERING - ({"compression"} if is_cached else set()))
+        if unknown and (is_cached or is_memory):
+            raise TypeError(f"open() has no option {unknown[0]!r} for a file that is cached or in memory")
+        if is_memory and not is_cached:
+            return io.BytesIO(self.call(key, lambda fs: read_file(fs, key)))  # its open files share one position
         tuned_options = {**tuned(self.fs, "open"), **options}
         return self.call(key, lambda _store: _open_fresh(self.fs, key, tuned_options))
 

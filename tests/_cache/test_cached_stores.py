@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import pytest
 from idfkit.simulation import SimulationResult
 from support.places import Place
@@ -38,6 +39,8 @@ async def test_a_file_is_fetched_once_for_each_version(
         kept = entries()
         assert fs.read_bytes(name) == fs.open(name).read() == await twin.read_bytes(name) == whole
         assert fs.local_path(name).read_bytes() == whole
+        with fsspec.open(fs.url(name), **fs.storage_options) as file:
+            assert file.read() == whole
         assert entries() == kept
     assert len(entries()) == len(names)
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from idfkit.simulation import SimulationResult
-from support import disks
+from support import disks, frames
 from support.readers import WAYS, Crowd
 from support.shelves import MIB, Shelf, Tally, noise
 
@@ -65,6 +66,16 @@ def test_a_cache_that_is_too_small_is_read_past_with_one_warning(shelf: Shelf, d
     assert len(said) == 1 and disk in said[0] and "No space left on device" in said[0]
     assert kept == ["small.sql"]
     assert shelf.downloads("small.sql") == 1
+
+
+def test_pandas_reads_past_a_disk_that_is_full(shelf: Shelf, disk: str, tally: Tally) -> None:
+    numbers = np.arange(200_000)
+    shelf.put("case.csv", ("number\n" + "\n".join(map(str, numbers))).encode())
+    found, said = elsewhere(frames.full, shelf, ["case.csv"], disk=disk)
+    tally.fault()
+    tally.digests(found, hashlib.sha256(numbers.tobytes()).hexdigest())
+    assert len(found) == 2
+    assert len(said) == 1 and disk in said[0] and "No space left on device" in said[0]
 
 
 def test_a_disk_that_the_cache_has_filled_itself_takes_the_next_file(shelf: Shelf, disk: str, tally: Tally) -> None:

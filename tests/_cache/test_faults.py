@@ -115,7 +115,7 @@ def test_sixteen_processes_fetch_a_file_about_once(
     seaweed_shelf.put("eplus.sql", data)
     seaweed_shelf.read("eplus.sql")
     once = seaweed_shelf.downloads("eplus.sql")
-    for number in range(5):
+    for number in range(3):
         mine = seaweed_shelf.but(cache=tmp_path / str(number))
         mine.proxy.reset_counters()
         tally.digests(crowd.do(digest_of_read, mine.url, mine.options, "eplus.sql"), digest)
@@ -132,7 +132,7 @@ def test_sixteen_processes_open_a_result_that_is_fetched_about_once(
     place = seaweed_shelf.place
     open_result(place.url, storage_options=place.options).fs.read_bytes("eplusbig.csv")  # type: ignore[union-attr]  # it has one
     once = seaweed_shelf.downloads("eplusbig.csv")
-    for number in range(10):
+    for number in range(4):
         home = tmp_path / str(number)
         seaweed_shelf.proxy.reset_counters()
         tally.digests(crowd.do(digest_of_run, place.url, place.options, "eplusbig.csv", str(home)), digest)

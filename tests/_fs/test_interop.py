@@ -1,4 +1,4 @@
-"""Other libraries read a place by its URL and options: pandas, xarray, dask, polars, DuckDB, Arrow."""
+"""Other libraries read a filesystem by its URL and options: pandas, xarray, dask, polars, DuckDB, Arrow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from idfkit_fs import FsspecFileSystem, publish
 
 @pytest.fixture
 def fs(s3_place: Place, local_run: SimulationResult, tmp_path: Path) -> FsspecFileSystem:
-    """The cached place of a run, which pandas reads through the same cache."""
+    """A cached filesystem with a run, which pandas reads through the same cache."""
     publish(local_run, s3_place.url, storage_options=s3_place.options)
     options = {"cache_storage": str(tmp_path / "kept"), "max_bytes": "1 GB"}
     return FsspecFileSystem.from_url(f"simplecache::{s3_place.url}", simplecache=options, s3=s3_place.options)
@@ -36,7 +36,7 @@ def csv(local_run: SimulationResult) -> pd.DataFrame:
 
 @pytest.fixture
 def plain(s3_place: Place, fs: FsspecFileSystem) -> FsspecFileSystem:
-    """The place of that run without a cache."""
+    """The same filesystem without a cache."""
     return FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
 
 
