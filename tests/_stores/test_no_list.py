@@ -55,7 +55,7 @@ def test_a_run_is_opened_and_read(shaky_place: Place, proxy: FaultProxy, local_r
 
 
 def test_what_needs_a_listing_says_so(shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult) -> None:
-    proxy.answer_status(403, count=None, on="list-type=2|run.json")
+    proxy.answer_status(403, count=None, on="list-type=2|run.json|study.json")
     with pytest.raises(PublishError, match="refused access"):
         publish(local_run, shaky_place.url, storage_options=shaky_place.options)
     study = Study(shaky_place.url, storage_options=shaky_place.options)
