@@ -224,8 +224,8 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
         return "A file exists where a directory is needed" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
         return (
-            "The store refused access; check that the credentials are right, not expired, and allow this. Where a login "
-            f"may not list, S3 says the same of a missing file ({detail})"
+            "The store refused access; check that the credentials are right, not expired, and allow this. "
+            f"Where a login may not list, S3 says the same of a missing file ({detail})"
         )
     if kind is InterruptedTransferError:
         return f"The connection broke during the transfer; check the network, then try again ({detail})"
