@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import re
 from collections.abc import Iterable, Mapping
@@ -24,8 +25,9 @@ _SIGNATURE = re.compile(
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about a misspelt name: the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    by_lower_case = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1)
+    return f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""
 
 
 def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:
@@ -35,7 +37,7 @@ def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:
         options: Storage options, nested as fsspec nests them for chained URLs.
 
     Returns:
-        Every secret string of at least four characters.
+        Every secret string of at least four characters; of secret bytes, the forms that messages show.
     """
     found: set[str] = set()
     for name, value in options.items():
@@ -43,8 +45,18 @@ def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:
             found |= secrets_of(value)
         elif _SECRET_OPTION.search(str(name)):
             values = value if isinstance(value, (list, tuple)) else (value,)
-            found |= {text for text in values if isinstance(text, str) and len(text) >= 4}
+            found |= {text for secret in values for text in _forms(secret) if len(text) >= 4}
     return frozenset(found)
+
+
+def _forms(secret: object) -> set[str]:
+    """A secret as messages show it: bytes may appear as Python writes them, as base64, in hex or as text."""
+    if isinstance(secret, str):
+        return {secret}
+    if isinstance(secret, (bytes, bytearray)):
+        data = bytes(secret)
+        return {repr(data)[2:-1], base64.b64encode(data).decode(), data.hex(), data.decode(errors="replace")}
+    return set()
 
 
 def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
