@@ -1,8 +1,8 @@
-"""The contract on servers of files: sftp and ftp, which bear one thread."""
+"""The contract on servers of files: sftp and ftp, which bear one thread; the async twin is the same in threads."""
 
 from __future__ import annotations
 
-from support.contracts import Async, OnServer, Sync
+from support.contracts import OnServer, Sync
 from support.servers import FILE_PASSWORD
 
 
@@ -16,10 +16,6 @@ class TestSftp(Files, Sync):
     server = "sftp"
 
 
-class TestSftpAsync(Files, Async):
-    server = "sftp"
-
-
 class Ftp(Files):
     server = "ftp"
     # Servers answer LIST for a file with the file, which fsspec takes for what is in it.
@@ -30,8 +26,4 @@ class Ftp(Files):
 
 
 class TestFtp(Ftp, Sync):
-    pass
-
-
-class TestFtpAsync(Ftp, Async):
     pass
