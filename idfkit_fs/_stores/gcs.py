@@ -50,5 +50,4 @@ class BoundedGCSFileSystem(GCSFileSystem):
 # As they are without gcsfs's own loop around them.
 _REQUEST = inspect.unwrap(GCSFileSystem._request)  # noqa: SLF001 - gcsfs has no option for its retries
 _GET_FILE = inspect.unwrap(GCSFileSystem._get_file_request)  # noqa: SLF001 - as above
-# Older releases have no such method, and never call ours.
-_GET_FILE_IN_PARTS = inspect.unwrap(getattr(GCSFileSystem, "_get_file_concurrent", _GET_FILE))
+_GET_FILE_IN_PARTS = inspect.unwrap(GCSFileSystem._get_file_concurrent)  # noqa: SLF001 - as above
