@@ -157,7 +157,7 @@ class CacheFileSystem(ChainedFileSystem):  # fsspec builds get, cat, cat_ranges,
 
     Args:
         target_protocol: The store's protocol; fsspec fills it in from a chained URL.
-        target_options: The store's storage options, likewise.
+        target_options: The store's storage options; fsspec fills them in too.
         fs: The store's filesystem, instead of these two.
         fo: Ignored; fsspec passes the path of a chained URL in it.
         **cache_options: ``cache_storage``, ``max_bytes``, ``same_names``; see ``docs/cache.md``.

@@ -5,7 +5,7 @@ Nothing here knows a store. [cached_copy][idfkit_fs._cache.filesystem.cached_cop
 A cache directory holds
 
 - ``entries/<kk>/<key>/``: a copy, and ``.entry.json`` beside it, whose own time is that of the last use;
-- ``locks/<key>``: whoever fills, checks or evicts an entry holds its lock;
+- ``locks/<key>``: a process that fills, checks or evicts an entry holds its lock;
 - ``processes/<id>/``: see [leases][idfkit_fs._cache.leases].
 """
 

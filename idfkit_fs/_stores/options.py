@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -111,7 +112,8 @@ def check_options(
     package = cls.__module__.partition(".")[0]
     if package not in CHECKED_PACKAGES:
         return
-    known = BASE_OPTIONS | _EXTRA_OPTIONS.get(package, frozenset()) | _parameters(cls) | _forwarded(protocol, options)
+    own = _parameters(cls)  # type: ignore[arg-type]  # mypy finds a metaclass unhashable
+    known = BASE_OPTIONS | _EXTRA_OPTIONS.get(package, frozenset()) | own | _forwarded(protocol, options)
     for name in options:
         if name not in known:
             hint = _hint(package, name, known, chain)
@@ -127,6 +129,7 @@ def _hint(package: str, name: str, known: Iterable[str], chain: tuple[str, ...])
     return remedy
 
 
+@functools.cache
 def _parameters(cls: type) -> frozenset[str]:
     named: set[str] = set()
     for base in cls.__mro__:

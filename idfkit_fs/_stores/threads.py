@@ -80,7 +80,7 @@ def one_at_a_time(fs: AbstractFileSystem) -> contextlib.AbstractContextManager[N
 
     Returns:
         A context manager that can be entered again and again, and by a thread that has entered it already. It does
-        nothing for a filesystem that bears several threads. The same filesystem always has the same one, whoever asks.
+        nothing for a filesystem that bears several threads. The same filesystem always has the same one.
     """
     if _bears_threads(type(fs)):  # type: ignore[arg-type]  # mypy finds a metaclass unhashable
         return contextlib.nullcontext()

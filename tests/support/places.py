@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Place:
-    """A URL that nothing stands at yet, and the options that reach it."""
+    """A URL that is still free, and the options that reach it."""
 
     url: str
     options: dict[str, Any] = field(default_factory=dict)
