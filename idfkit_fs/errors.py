@@ -161,6 +161,12 @@ class DamagedRunError(StoreError):
         "open the result again, or run it again"
     )
 
+    @classmethod
+    def for_size(cls, url: str, size: int | None, expected: int | None) -> Self:
+        """The error about a file, with its size in bytes and the recorded one where they are known and differ."""
+        sizes = "" if size in (None, expected) else f" ({size} bytes instead of {expected})"
+        return cls.for_url(url, cls.text.replace("record;", f"record{sizes};", 1))
+
 
 class CacheDirectoryError(IdfkitFsError, PermissionError):
     """A cache directory that another user could change: it is refused, not used."""

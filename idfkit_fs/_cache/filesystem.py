@@ -148,8 +148,7 @@ def _changed(store: AbstractFileSystem, key: str, version: Version, size: int) -
     url = store_url(store, key)
     if version.sha256 is None:
         return CacheUnusableError(errno.EBUSY, "the file changes while it is downloaded", url)
-    sizes = "" if size in (-1, version.size) else f" ({size} bytes instead of {version.size})"
-    return DamagedRunError.for_url(url, DamagedRunError.text.replace("record;", f"record{sizes};", 1))
+    return DamagedRunError.for_size(url, None if size < 0 else size, version.size)
 
 
 class CacheFileSystem(ChainedFileSystem):  # fsspec builds get, cat, cat_ranges, glob, walk and more from these methods

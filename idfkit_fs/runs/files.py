@@ -111,9 +111,4 @@ class RunFileSystem(FsspecFileSystem):
     def _check(self, path: StrPath, size: int, sha256: str) -> None:
         entry = self._recorded(path)
         if entry is not None and (entry.size, entry.sha256) != (size, sha256):
-            raise self._damaged(path, entry.size, size)
-
-    def _damaged(self, path: StrPath, expected: int | None, size: int | None) -> DamagedRunError:
-        """The error for a file that differs from the record."""
-        sizes = "" if size in (None, expected) else f" ({size} bytes instead of {expected})"
-        return DamagedRunError.for_url(self.url(path), DamagedRunError.text.replace("record;", f"record{sizes};", 1))
+            raise DamagedRunError.for_size(self.url(path), size, entry.size)
