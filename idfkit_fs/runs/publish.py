@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,6 +115,7 @@ def record_of(result: SimulationResult, **facts: Any) -> RunRecord:
         stderr=result.stderr,
         output_prefix=result.output_prefix,
         idfkit_version=version("idfkit"),
+        finished=datetime.now(UTC),
         **facts,
     )
 

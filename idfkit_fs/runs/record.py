@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, ClassVar
 
@@ -61,20 +61,22 @@ class RunRecord(VersionedJson):
         id: Unique to this run.
         success: Whether EnergyPlus ended without a fatal error.
         exit_code: Exit code of EnergyPlus; None if it is unknown.
-        runtime_seconds: Wall-clock time of EnergyPlus, in seconds.
+        runtime_seconds: Wall-clock time of EnergyPlus, in seconds; None if it is unknown.
         stdout: What EnergyPlus printed to its standard output; the middle is left out beyond 64 Ki characters.
         stderr: What it printed to its standard error, bounded in the same way.
+        message: Why the run is no success, in EnergyPlus's own words if it has any; None for a successful run.
         output_prefix: Prefix of the output files' names.
         energyplus_version: Such as ``"25.2.0"``; None if it is unknown.
         idfkit_version: Version of idfkit that ran it.
         job: SHA-256 of the [job][idfkit_fs.studies.job.Job] that the run is the result of; None outside of a study.
         model_sha256: SHA-256 of the model as IDF text; None if it is unknown.
         weather_sha256: SHA-256 of the weather file; None for a run without one.
+        inputs: Every other file that the model reads, by its path beside the model.
         sql_sha256: SHA-256 of the ``.sql`` file that the sidecars were made from; None for a run without sidecars.
         sidecar_footers: SHA-256 of the footer of each sidecar, by name. Readers check the footer against it before
             they trust the digests in the footer, so that they need not fetch the whole file.
         flags: Keyword arguments of the simulation that affect its results.
-        finished: When the simulation ended (UTC).
+        finished: When the simulation ended (UTC); None if it is unknown.
         files: The run's files, without the record itself.
     """
 
@@ -84,19 +86,21 @@ class RunRecord(VersionedJson):
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
     success: bool
     exit_code: int | None
-    runtime_seconds: float = Field(ge=0, allow_inf_nan=False)
+    runtime_seconds: float | None = Field(ge=0, allow_inf_nan=False)
     stdout: _BoundedText = ""
     stderr: _BoundedText = ""
+    message: _BoundedText | None = None
     output_prefix: str = "eplus"
     energyplus_version: str | None = None
     idfkit_version: str
     job: Sha256 | None = None
     model_sha256: Sha256 | None = None
     weather_sha256: Sha256 | None = None
+    inputs: tuple[RecordedFile, ...] = ()
     sql_sha256: Sha256 | None = None
     sidecar_footers: dict[str, Sha256] = Field(default_factory=dict)
     flags: dict[str, Any] = Field(default_factory=dict)
-    finished: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    finished: datetime | None = None
     files: tuple[RecordedFile, ...] = ()
 
     def file(self, name: str) -> RecordedFile | None:

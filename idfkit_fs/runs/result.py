@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import weakref
 from dataclasses import dataclass, field
 from html import escape
@@ -199,8 +200,8 @@ class RunResult(SimulationResult):
             size = sum(file.size for file in self.record.files)
             rows |= {
                 "EnergyPlus": self.record.energyplus_version or "",
-                "finished": f"{self.record.finished:%Y-%m-%d %H:%M} UTC",
-                "runtime": f"{self.record.runtime_seconds:.1f} s",
+                "finished": f"{self.record.finished:%Y-%m-%d %H:%M} UTC" if self.record.finished else "",
+                "runtime": f"{self.record.runtime_seconds:.1f} s" if self.record.runtime_seconds is not None else "",
                 "flags": ", ".join(f"{name}={value}" for name, value in self.record.flags.items()),
                 "files": f"{len(self.record.files)} ({ByteSize(size).human_readable(decimal=True, separator=' ')})",
             }
@@ -454,13 +455,14 @@ def result_of(
         The result.
     """
     files = RunFileSystem.of(fs, None if record is None else record.files)
+    seconds = None if record is None else record.runtime_seconds
     return RunResult(
         run_dir=Path(files.local_root or files.url()),
         success=bool(success) if record is None else record.success,
         exit_code=None if record is None else record.exit_code,
         stdout="" if record is None else record.stdout,
         stderr="" if record is None else record.stderr,
-        runtime_seconds=0.0 if record is None else record.runtime_seconds,
+        runtime_seconds=math.nan if seconds is None else seconds,
         output_prefix=output_prefix if record is None else record.output_prefix,
         fs=files,
         record=record,

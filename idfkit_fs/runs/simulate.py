@@ -38,6 +38,7 @@ from idfkit_fs.runs.result import RunResult
 
 __all__ = [
     "SHAPING",
+    "ExternalFiles",
     "JobOptions",
     "LocalRun",
     "SimulationOptions",
@@ -47,6 +48,10 @@ __all__ = [
     "options_beside",
     "simulate",
 ]
+
+
+ExternalFiles = Literal["copy", "leave"]
+"""What to do with the files that a model reads: copy them beside the model, or leave their paths alone."""
 
 
 class JobOptions(TypedDict, total=False):

@@ -17,7 +17,7 @@ from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.versioned_json import VersionedJson
 from idfkit_fs.runs.record import RecordedFile, RunRecord, Sha256
 from idfkit_fs.runs.selection import check_patterns
-from idfkit_fs.runs.simulate import SHAPING, JobOptions
+from idfkit_fs.runs.simulate import SHAPING, ExternalFiles, JobOptions
 from idfkit_fs.studies.layout import Ended, check_case, outcome_path
 
 __all__ = ["Job", "Metric", "Metrics", "Outcome", "StudyFile", "Summary", "make_job", "parse_metrics"]
@@ -162,6 +162,9 @@ class Job(VersionedJson):
         case: The case's name.
         model: The model as IDF text, by its file name among the study's inputs.
         weather: The weather file, by its file name among the study's inputs; None for a design-day run.
+        files: Every other file that the model reads: for its path beside the model, its file name among the study's
+            inputs.
+        external_files: What was done with the files that the model reads when the case was added.
         options: Keywords for idfkit that differ from its defaults.
         include: Glob patterns of the files to publish; None for all output files.
         exclude: Glob patterns of files to leave out.
@@ -175,6 +178,8 @@ class Job(VersionedJson):
     case: str
     model: RecordedFile
     weather: RecordedFile | None = None
+    files: dict[str, RecordedFile] = Field(default_factory=dict)
+    external_files: ExternalFiles = "copy"
     options: dict[str, JsonValue] = Field(default_factory=dict)
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()

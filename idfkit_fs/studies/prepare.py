@@ -19,7 +19,7 @@ from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.record import RecordedFile
-from idfkit_fs.runs.simulate import JobOptions, local_input
+from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, local_input
 from idfkit_fs.studies.job import Job, Metrics, make_job
 
 __all__ = ["Case", "Inputs", "case_of_job"]
@@ -38,6 +38,8 @@ class Case:
         include: Glob patterns of the files to publish; by default all output files.
         exclude: Glob patterns of files to leave out.
         options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate].
+        external_files: ``"copy"`` to store every other file that the model reads in the study; ``"leave"`` to leave
+            their paths alone, for files that only the workers have.
 
     Examples:
         >>> Case("wwr-0.4", "office.idf", "chicago.epw", {"wwr": 0.4}, options={"annual": True}).parameters
@@ -52,6 +54,7 @@ class Case:
     include: Sequence[str] | None = None
     exclude: Sequence[str] = ()
     options: JobOptions = field(default_factory=JobOptions)
+    external_files: ExternalFiles = "copy"
 
 
 def case_of_job(job: SimulationJob) -> Case:
