@@ -65,8 +65,9 @@ def contents_of_directory(
         yield Contents(record, _unchanged_files(directory, record, selection))
         return
     found = _files_in(directory)
+    inputs = [entry.name for entry in record.inputs]
     # Sidecars that are there already may be older than the database.
-    files = [found[name] for name in selection.choose(found.keys() - SIDECARS)]
+    files = [found[name] for name in selection.choose(found.keys() - SIDECARS, inputs)]
     sql = output_name(found, record.output_prefix, ".sql")
     wanted = selection.choose(SIDECARS) if record.success and selection.sidecars else []
     with contextlib.ExitStack() as stack:

@@ -13,9 +13,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from idfkit_fs._util.urls import is_url
 from idfkit_fs._util.versioned_json import VersionedJson
 
-__all__ = ["RECORD_NAME", "RecordedFile", "RunRecord", "Sha256", "output_name"]
+__all__ = ["INPUT_FILES", "RECORD_NAME", "RecordedFile", "RunPath", "RunRecord", "Sha256", "output_name"]
 
 RECORD_NAME = "run.json"
+INPUT_FILES = "input-files"
+"""The directory of a run in which the files lie that the model reads."""
 _TEXT_LIMIT = 64 * 1024
 
 
@@ -35,6 +37,8 @@ def _bounded(text: object) -> object:
 
 
 _BoundedText = Annotated[str, BeforeValidator(_bounded)]
+RunPath = Annotated[str, AfterValidator(_safe_name)]
+"""The path of a file within a run, with forward slashes."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -49,7 +53,7 @@ class RecordedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: Annotated[str, AfterValidator(_safe_name)]
+    name: RunPath
     size: int = Field(ge=0)
     sha256: Sha256
 

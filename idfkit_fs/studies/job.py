@@ -11,16 +11,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import idfkit.simulation
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.versioned_json import VersionedJson
-from idfkit_fs.runs.record import RecordedFile, RunRecord, Sha256
+from idfkit_fs.runs.record import INPUT_FILES, RecordedFile, RunPath, RunRecord, Sha256
 from idfkit_fs.runs.selection import check_patterns
 from idfkit_fs.runs.simulate import SHAPING, ExternalFiles, JobOptions
 from idfkit_fs.studies.layout import Ended, check_case, outcome_path
 
-__all__ = ["Job", "Metric", "Metrics", "Outcome", "StudyFile", "Summary", "make_job", "parse_metrics"]
+__all__ = ["Job", "Metric", "Metrics", "Outcome", "StudyFile", "Summary", "make_job", "parse_metrics", "stat_name"]
 
 
 class Metric(BaseModel):
@@ -178,13 +187,23 @@ class Job(VersionedJson):
     case: str
     model: RecordedFile
     weather: RecordedFile | None = None
-    files: dict[str, RecordedFile] = Field(default_factory=dict)
+    files: dict[RunPath, RecordedFile] = Field(default_factory=dict)
     external_files: ExternalFiles = "copy"
     options: dict[str, JsonValue] = Field(default_factory=dict)
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     parameters: _Parameters = Field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
+
+    @field_validator("files")
+    @classmethod
+    def _stay_apart(cls, files: dict[str, RecordedFile], info: ValidationInfo) -> dict[str, RecordedFile]:
+        """Refuse an input that could be taken for an output: anybody may have written the job."""
+        weather = info.data.get("weather")
+        for name in files:
+            if not name.startswith(f"{INPUT_FILES}/") and not (weather and name == stat_name(weather)):
+                raise ValueError(f"{name!r} is not the path of an input file")
+        return files
 
     @field_validator("options")
     @classmethod
@@ -199,10 +218,15 @@ class Job(VersionedJson):
 
     @property
     def key(self) -> str:
-        """SHA-256 of everything that shapes the run: model, weather file, flags, and the choice of files."""
+        """SHA-256 of everything that shapes the run: model, weather and other files, flags, and the choice of files.
+
+        Nobody knows what a case read whose files were left where they are, so its key is that of no other case.
+        """
         flags = {name: value for name, value in self.options.items() if name in SHAPING or name == "auto_migrate"}
         weather = self.weather and self.weather.sha256
-        shaping = [self.model.sha256, weather, flags, self.include, self.exclude]
+        files = {name: file.sha256 for name, file in self.files.items()}
+        alone = self.case if self.external_files == "leave" else None
+        shaping = [self.model.sha256, weather, files, alone, flags, self.include, self.exclude]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def asks_for_same(self, other: Job) -> bool:
@@ -237,6 +261,11 @@ class Outcome(VersionedJson):
     summary: Summary
 
 
+def stat_name(weather: RecordedFile) -> str:
+    """The name of the statistics beside a weather file: EnergyPlus looks for them under the weather file's name."""
+    return f"{weather.sha256}.stat"
+
+
 def make_job(
     case: str,
     model: RecordedFile,
@@ -246,6 +275,8 @@ def make_job(
     include: Sequence[str] | None,
     exclude: Sequence[str],
     options: Mapping[str, Any],
+    files: Mapping[str, RecordedFile] | None = None,
+    external_files: ExternalFiles = "copy",
 ) -> Job:
     """Check what a user gives for a case, and make its job.
 
@@ -267,6 +298,8 @@ def make_job(
             case=case,
             model=model,
             weather=weather,
+            files=dict(files or {}),
+            external_files=external_files,
             options=_normal(options),
             include=None if include is None else tuple(include),
             exclude=tuple(exclude),

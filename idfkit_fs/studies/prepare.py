@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,18 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from idfkit import IDFDocument, load_epjson, load_idf, write_idf
-from idfkit.exceptions import IdfKitError
+from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError
 from idfkit.simulation import SimulationJob
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import redact
-from idfkit_fs._util.urls import Location, to_text
+from idfkit_fs._util.urls import Location, repair, to_text
 from idfkit_fs.errors import LocationError, ModelError
+from idfkit_fs.runs.external import External, gather, recorded, stat_beside
+from idfkit_fs.runs.locate import local_input
 from idfkit_fs.runs.record import RecordedFile
-from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, local_input
-from idfkit_fs.studies.job import Job, Metrics, make_job
+from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
+from idfkit_fs.studies.job import Job, Metrics, make_job, stat_name
 
 __all__ = ["Case", "Inputs", "case_of_job"]
+
+# A file up to this size is hashed and uploaded from the same bytes; a larger one is never held in memory.
+_IN_MEMORY = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Case:
     external_files: ExternalFiles = "copy"
 
 
-def case_of_job(job: SimulationJob) -> Case:
+def case_of_job(job: SimulationJob, external_files: ExternalFiles = "copy") -> Case:
     """The case for a job of idfkit; the name is the job's label, or the last part of its output directory.
 
     Raises:
@@ -68,11 +75,11 @@ def case_of_job(job: SimulationJob) -> Case:
         raise LocationError("A SimulationJob without a label cannot be a case; give it a label")
     options: Any = {option: getattr(job, option) for option in JobOptions.__annotations__ if hasattr(job, option)}
     model: Any = job.model  # idfkit declares it an object
-    return Case(name, model, job.weather, options=options)
+    return Case(name, model, job.weather, options=options, external_files=external_files)
 
 
 class Inputs:
-    """The models and weather files of the cases that are being added; each is uploaded once.
+    """The input files of the cases that are being added; each is uploaded once.
 
     Args:
         fs: The directory of the study's inputs.
@@ -83,6 +90,7 @@ class Inputs:
         self._fs = fs
         self._stored = stored
         self._weather: dict[Path, RecordedFile] = {}
+        self._stats: dict[str, Path | None] = {}
         self._sending: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
 
@@ -90,48 +98,106 @@ class Inputs:
         """The job of a case, and the contents of its inputs that the store does not have yet.
 
         Raises:
-            ModelError: If the model or the weather file cannot be read.
+            ModelError: If the model, the weather file, or a file that the model names cannot be read.
         """
-        text = _idf_of(case, self._fs)
+        document, directory = _document_of(case, self._fs)
+        external = External(document)
+        if case.external_files == "copy":
+            try:
+                external = gather(document, directory, self._fs, self._energyplus_dir)
+            except ModelError as exc:
+                raise ModelError(f"Case {case.name!r}: {exc}") from exc
+        text = write_idf(external.document).encode()
         model = _named(text, ".idf")
         contents: dict[str, bytes | Path] = {model.name: text}
+        files = {}
+        for entry in external.inputs:
+            files[entry.name] = stored = _stored_as(entry)
+            contents[stored.name] = external.files[entry.name]
         weather = None
         if case.weather is not None:
             path = local_input(case.weather, self._fs)
             weather = self._weather_of(case, path)
             contents[weather.name] = path
+            statistics = self._statistics_of(case.weather)
+            if statistics:
+                files[stat_name(weather)] = stored = _stored_as(recorded(stat_name(weather), statistics))
+                contents[stored.name] = statistics
         job = make_job(
-            case.name, model, weather, case.parameters, case.metrics, case.include, case.exclude, case.options
+            case.name,
+            model,
+            weather,
+            case.parameters,
+            case.metrics,
+            case.include,
+            case.exclude,
+            case.options,
+            files,
+            case.external_files,
         )
         return job, {name: data for name, data in contents.items() if name not in self._stored}
 
     def send(self, name: str, content: bytes | Path) -> None:
-        """Upload an input, or wait for another thread that is uploading it."""
+        """Upload an input, or wait for another thread that is uploading it.
+
+        Raises:
+            ModelError: If a local file has changed since it was hashed, or changes while it is uploaded.
+        """
         with self._lock:
             known = self._sending.get(name)
             sending = self._sending.setdefault(name, Future())
         if known is None:
             try:
-                data = content.read_bytes() if isinstance(content, Path) else content
-                self._fs.write_bytes(name, data)
+                self._upload(name, content)
                 sending.set_result(None)
                 self._stored.add(name)
             except BaseException as exc:  # noqa: BLE001 - raised below, in each thread that waits
                 sending.set_exception(exc)
         sending.result()
 
+    def _upload(self, name: str, content: bytes | Path) -> None:
+        """Upload an input; its name begins with its hash, so the store must have these very bytes or nothing."""
+        sha256 = name[:64]
+        if isinstance(content, Path) and content.stat().st_size <= _IN_MEMORY:
+            content = content.read_bytes()
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise ModelError("An input file changed while it was added; add the case again")
+        if isinstance(content, bytes):
+            self._fs.write_bytes(name, content)
+            return
+        self._fs.upload(content, name)
+        if digest_of(content)[1] != sha256:
+            self._fs.remove_if_exists([name])
+            raise ModelError(f"{str(content)!r} changed while it was added; add the case again")
+
+    def _statistics_of(self, weather: Location) -> Path | None:
+        key = to_text(weather)
+        if key not in self._stats:
+            self._stats[key] = stat_beside(weather, self._fs)
+        return self._stats[key]
+
+    @functools.cached_property
+    def _energyplus_dir(self) -> Path | None:
+        try:
+            return find_installation().install_dir
+        except EnergyPlusNotFoundError:
+            return None
+
     def _weather_of(self, case: Case, path: Path) -> RecordedFile:
+        shown = redact(to_text(case.weather or ""))
         if path not in self._weather:
-            shown = redact(to_text(case.weather or ""))
             try:
-                data = path.read_bytes()
+                with path.open("rb") as file:
+                    if file.read(9) != b"LOCATION,":
+                        raise ModelError(
+                            f"Case {case.name!r}: {shown!r} is not an EPW file: it does not begin with LOCATION"
+                        )
+                entry = recorded("weather", path)
             except OSError as exc:
                 raise ModelError(
                     f"Case {case.name!r}: the weather file {shown!r} cannot be read: {exc.strerror}"
                 ) from exc
-            if not data.startswith(b"LOCATION,"):
-                raise ModelError(f"Case {case.name!r}: {shown!r} is not an EPW file: it does not begin with LOCATION")
-            self._weather[path] = _named(data, ".epw")
+            self._weather[path] = entry.model_copy(update={"name": f"{entry.sha256}.epw"})
         return self._weather[path]
 
 
@@ -140,14 +206,20 @@ def _named(data: bytes, suffix: str) -> RecordedFile:
     return RecordedFile(name=f"{digest}{suffix}", size=len(data), sha256=digest)
 
 
-def _idf_of(case: Case, fs: FsspecFileSystem) -> bytes:
-    """The model as IDF text: the same text for the same model, whether given as a document, IDF or epJSON."""
+def _stored_as(entry: RecordedFile) -> RecordedFile:
+    """The entry of an input in the store, where its name is its hash."""
+    suffix = Path(entry.name).suffix
+    return entry.model_copy(update={"name": f"{entry.sha256}{suffix if suffix[1:].isalnum() else ''}"})
+
+
+def _document_of(case: Case, fs: FsspecFileSystem) -> tuple[IDFDocument, str | None]:
+    """The model, and the directory or URL that it came from."""
     if isinstance(case.model, IDFDocument):
-        return write_idf(case.model).encode()
+        return case.model, None
     shown = redact(to_text(case.model))
     try:
         path = str(local_input(case.model, fs))
         load = load_epjson if shown.lower().endswith((".epjson", ".json")) else load_idf
-        return write_idf(load(path)).encode()
+        return load(path), repair(case.model).rpartition("/")[0] or "."
     except (IdfKitError, ValueError, OSError) as exc:
         raise ModelError(f"Case {case.name!r}: the model {shown!r} cannot be read: {exc}") from exc

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from idfkit import IDFDocument
 from idfkit.simulation import SimulationJob
@@ -20,8 +20,9 @@ from idfkit_fs._util.progress import byte_progress_bar, progress_bar
 from idfkit_fs._util.urls import Location, is_url, last_name, to_text
 from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, LocationError, RecordError, RunNotFoundError
 from idfkit_fs.runs.download import chosen_files, save
+from idfkit_fs.runs.locate import options_beside
 from idfkit_fs.runs.result import RunResult, open_result
-from idfkit_fs.runs.simulate import JobOptions, options_beside
+from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.engine import run_cases
@@ -113,6 +114,7 @@ class Study:
         include: Sequence[str] | None = None,
         exclude: Sequence[str] = (),
         overwrite: bool = False,
+        external_files: ExternalFiles = "copy",
         **options: Unpack[JobOptions],
     ) -> None:
         """Add a case. For many cases, [add_cases][idfkit_fs.Study.add_cases] is faster.
@@ -129,12 +131,17 @@ class Study:
             exclude: Glob patterns of files to leave out.
             overwrite: Whether to replace another case of this name. Its run is removed, unless the new case asks for
                 the same run.
+            external_files: ``"copy"`` to store every other file that the model reads in the study: the files that its
+                objects name, the modules of Python plugins, and the ``.stat`` beside the weather file. Relative names
+                are looked up beside the model, then in the working directory. ``"leave"`` leaves the paths in the
+                model alone, for files that only the workers have; such a case is never copied from another.
             **options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate], such as
                 ``annual=True``.
 
         Raises:
             CaseExistsError: If the study has another case of this name, and *overwrite* is False.
-            ModelError: If the model or the weather file cannot be read.
+            ModelError: If the model, the weather file, or a file that the model names is missing or cannot be read;
+                before anything is stored.
             LocationError: If *case* cannot be the name of a case.
             RecordError: If the study or the existing job is damaged, or of a newer format.
             TypeError: If idfkit does not know a keyword.
@@ -144,15 +151,23 @@ class Study:
         Examples:
             >>> study.add("wwr-0.4", model, "chicago.epw", annual=True, parameters={"wwr": 0.4})  # doctest: +SKIP
         """
-        added = Case(case, model, weather, parameters or {}, metrics, include, exclude, options)
+        added = Case(case, model, weather, parameters or {}, metrics, include, exclude, options, external_files)
         self.add_cases([added], overwrite=overwrite)
 
-    def add_jobs(self, jobs: Iterable[SimulationJob], *, overwrite: bool = False, progress: bool = False) -> None:
+    def add_jobs(
+        self,
+        jobs: Iterable[SimulationJob],
+        *,
+        overwrite: bool = False,
+        external_files: ExternalFiles = "copy",
+        progress: bool = False,
+    ) -> None:
         """Add the jobs of idfkit's [simulate_batch][idfkit.simulation.batch.simulate_batch] as cases.
 
         Args:
             jobs: The jobs. The name of each case is the job's ``label``, or the last part of its ``output_dir``.
             overwrite: As in [add][idfkit_fs.Study.add].
+            external_files: As in [add][idfkit_fs.Study.add].
             progress: Whether to show a progress bar.
 
         Raises:
@@ -162,7 +177,7 @@ class Study:
         Examples:
             >>> study.add_jobs([SimulationJob(model, "chicago.epw", label="base", annual=True)])  # doctest: +SKIP
         """
-        self.add_cases([case_of_job(job) for job in jobs], overwrite=overwrite, progress=progress)
+        self.add_cases([case_of_job(job, external_files) for job in jobs], overwrite=overwrite, progress=progress)
 
     def add_cases(self, cases: Iterable[Case], *, overwrite: bool = False, progress: bool = False) -> None:
         """Add many cases in parallel. A model or weather file that several cases share is uploaded once.
@@ -210,13 +225,14 @@ class Study:
         states: Collection[str] = ("pending",),
         executor: Executor | None = None,
         max_workers: int | None = None,
-        reuse: Study | Location | None = None,
+        reuse: Study | Location | Literal[False] | None = None,
         progress: bool = False,
     ) -> RunReport:
         """Run cases, in this process or on an engine.
 
-        A case that asks for a run that exists already is copied instead of simulated. A case that EnergyPlus ends with
-        an error is ``failed``, and the other cases go on. An interrupt (Ctrl-C) stops EnergyPlus; cases that were
+        A case that asks for a run that exists already is copied instead of simulated, unless another version of
+        EnergyPlus made that run, or the case was added with ``external_files="leave"``. A case that EnergyPlus ends
+        with an error is ``failed``, and the other cases go on. An interrupt (Ctrl-C) stops EnergyPlus; cases that were
         running stay pending.
 
         Args:
@@ -227,7 +243,8 @@ class Study:
                 the cases in this process, with EnergyPlus in processes of its own.
             max_workers: The number of simulations at the same time in this process; by default the number of
                 processors that this process may use.
-            reuse: Another study whose runs may be copied too. For a URL, this study's storage options are used.
+            reuse: Another study whose runs may be copied too. For a URL, this study's storage options are used. False
+                to simulate each case, and copy none.
             progress: Whether to show a progress bar.
 
         Returns:
@@ -254,6 +271,9 @@ class Study:
         listing = self._list()
         known = listing.states()
         chosen = [case for case in known if known[case] in states] if cases is None else listing.check(cases)
+        if reuse is False:
+            plan = make_plan({case: case for case in chosen}, listing.ended["failed"], sources={})
+            return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
         sources = _runs_in(self.fs, listing)
         if reuse is not None:
             other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self.fs.storage_options)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from idfkit import IDFDocument, load_idf
-from idfkit.exceptions import IdfKitError, SimulationError
+from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 
 from idfkit_fs._fs.sync import FsspecFileSystem
@@ -34,6 +35,7 @@ from idfkit_fs.studies.summary import summarise
 
 __all__ = ["async_run_case", "run_case"]
 
+_VERSION = re.compile(rb"^\s*Version\s*,\s*(\d+\.\d+)", re.MULTILINE | re.IGNORECASE)
 # Exit codes of SIGHUP, SIGINT, SIGKILL and SIGTERM: somebody ended EnergyPlus. A crash of its own is a failure.
 _KILLED = frozenset({-1, -2, -9, -15})
 
@@ -140,6 +142,12 @@ class _Task:
         return self.fs.joinpath(self.job.case)
 
     @property
+    def inputs(self) -> RunFileSystem:
+        """The inputs of the job."""
+        files = [self.job.model, *self.job.files.values(), *([self.job.weather] if self.job.weather else [])]
+        return RunFileSystem.of(self.fs.joinpath(INPUTS), tuple(files))
+
+    @property
     def publication(self) -> Publication:
         """How to publish the run: it replaces a failed run, or one that answers an older job."""
         return Publication(self.run_fs, self.job.include, self.job.exclude, overwrite=True, progress=False)
@@ -152,15 +160,33 @@ class _Task:
         return state
 
     def copy(self, source: Source) -> Ended | None:
-        """Copy a successful run that answers the same job; None if there is none, or if it is damaged."""
+        """Copy a successful run that answers the same job; None if there is none, or if it is damaged.
+
+        Nor is one copied that another EnergyPlus made than this worker would run, or that may have read other files.
+        """
+        if self.job.external_files == "leave":
+            return None
         try:
             found = open_result(source.url, storage_options=source.storage_options)
             if found.record is None or found.record.job != self.job.key or not found.success:
+                return None
+            if not self.would_run(found.record.energyplus_version):
                 return None
             copied = self.publication.copy(found, self.existing)
             return self.write_outcome(copied.record, self.summarise_published(copied))
         except (FileNotFoundError, DamagedRunError, RecordError):
             return None
+
+    def would_run(self, version: str | None) -> bool:
+        """Whether this worker would run that version of EnergyPlus; the model's own where none is installed."""
+        if version is None:
+            return False
+        try:
+            return version == ".".join(map(str, find_installation().version))
+        except EnergyPlusNotFoundError:
+            with self.inputs.local_copy(self.job.model.name) as model:
+                found = _VERSION.search(model.read_bytes())
+            return found is not None and version.split(".")[:2] == found[1].decode().split(".")
 
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""
@@ -221,15 +247,16 @@ def _look_up(fs: FsspecFileSystem, case: str) -> _Task:
 
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
     job = task.job
-    model, weather, energyplus, inputs = await asyncio.to_thread(_prepare, task)
+    model, weather, files, energyplus, inputs = await asyncio.to_thread(_prepare, task)
     facts = {
+        "inputs": tuple(file.model_copy(update={"name": path}) for path, file in sorted(job.files.items())),
         "model_sha256": job.model.sha256,
         "weather_sha256": job.weather.sha256 if job.weather else None,
         "job": job.key,
     }
     with inputs:
         async with gate:
-            run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts)
+            run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts, files)
             start = time.monotonic()
             try:
                 result = await run.async_energyplus(model)
@@ -249,10 +276,12 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
     return await asyncio.to_thread(task.write_outcome, published.record, summary)
 
 
-def _prepare(task: _Task) -> tuple[IDFDocument, Path | None, EnergyPlusConfig, contextlib.ExitStack]:
+def _prepare(
+    task: _Task,
+) -> tuple[IDFDocument, Path | None, dict[str, Path], EnergyPlusConfig, contextlib.ExitStack]:
     """Fetch the inputs through the cache; their local copies are in use until the stack is closed."""
     job = task.job
-    files = RunFileSystem.of(task.fs.joinpath(INPUTS), (job.model, job.weather) if job.weather else (job.model,))
+    files = task.inputs
     energyplus = find_installation()
     with contextlib.ExitStack() as stack:
 
@@ -260,7 +289,9 @@ def _prepare(task: _Task) -> tuple[IDFDocument, Path | None, EnergyPlusConfig, c
             return stack.enter_context(files.local_copy(name))
 
         model = load_idf(str(fetch(job.model.name)))
-        return model, fetch(job.weather.name) if job.weather else None, energyplus, stack.pop_all()
+        weather = fetch(job.weather.name) if job.weather else None
+        others = {path: fetch(file.name) for path, file in job.files.items()}
+        return model, weather, others, energyplus, stack.pop_all()
 
 
 def _state(record: RunRecord) -> Ended:

@@ -39,7 +39,7 @@ class StudyWriter:
 
     def add(self, cases: Iterable[Case], overwrite: bool, progress: bool) -> None:
         """Add cases; see [Study.add_cases][idfkit_fs.Study.add_cases]."""
-        self._describe()
+        existing = self._existing()
         inputs = Inputs(self._fs.joinpath(INPUTS), self._list_inputs())
         total = len(cases) if isinstance(cases, Sized) else None
         # One listing shows the jobs of many cases; of a single case, only the job is requested.
@@ -52,25 +52,34 @@ class StudyWriter:
             self._add_job(job, overwrite, is_new=listed is not None and job.case not in listed)
 
         with progress_bar(total, f"Adding to {last_name(self._fs.url())}", "case", progress) as done:
-            parallel_map(add, self._prepared(cases, inputs), done)
+            parallel_map(add, self._prepared(cases, inputs, existing), done)
 
-    def _prepared(self, cases: Iterable[Case], inputs: Inputs) -> Iterator[_Prepared]:
+    def _prepared(self, cases: Iterable[Case], inputs: Inputs, existing: StudyFile | None) -> Iterator[_Prepared]:
         seen: dict[str, Job] = {}
         for case in cases:
             if not isinstance(case, Case):
                 raise TypeError(f"add_cases() takes Case objects, not {type(case).__name__}")
             job, contents = inputs.job_of(case)
+            if not seen:  # only now: a first case that is refused leaves no study behind
+                self._describe(existing)
             if seen.setdefault(job.case, job) != job:
                 raise self._exists(job.case)
             yield job, contents
+        if not seen:
+            self._describe(existing)
 
-    def _describe(self) -> None:
-        """Write ``study.json`` unless it exists with the wanted metrics."""
+    def _existing(self) -> StudyFile | None:
+        """The description of the study; None if there is none yet."""
         try:
-            existing = read_study(self._fs)
+            return read_study(self._fs)
         except StudyNotFoundError:
+            self._stored_inputs = None  # an older study at this URL was deleted, with its inputs
+            return None
+
+    def _describe(self, existing: StudyFile | None) -> None:
+        """Write ``study.json`` unless it exists with the wanted metrics."""
+        if existing is None:
             if self._fs.create_exclusive(STUDY, StudyFile(metrics=self._metrics or ()).to_json()):
-                self._stored_inputs = None  # an older study at this URL was deleted, with its inputs
                 return
             existing = read_study(self._fs)
         if self._metrics is not None and self._metrics != existing.metrics:

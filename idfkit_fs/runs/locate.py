@@ -1,0 +1,54 @@
+"""Find the inputs of a run: files that a user names by a path or URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._stores.backends import url_protocols
+from idfkit_fs._util.urls import Location, UPathLike, chain_protocols, is_url, repair
+
+__all__ = ["local_input", "options_beside"]
+
+
+def local_input(location: Location, output: FsspecFileSystem) -> Path:
+    """Find a weather file or model on this machine.
+
+    Args:
+        location: A local path, a URL, or a ``UPath``. A file at a URL is fetched into the cache, once for each version.
+        output: The filesystem of the outputs, whose storage options are used for a URL on the same kind of store.
+
+    Returns:
+        The local path. A plain path is returned without a check that the file exists.
+
+    Raises:
+        FileNotFoundError: If no file exists at the URL.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    if isinstance(location, UPathLike):
+        return FsspecFileSystem.from_upath(location.parent).local_path(location.name)
+    text = repair(location)
+    if not is_url(text):
+        return Path(text)
+    directory, _, name = text.rpartition("/")
+    return FsspecFileSystem.from_url(directory, **options_beside(text, output)).local_path(name)
+
+
+def options_beside(url: str, output: FsspecFileSystem) -> dict[str, Any]:
+    """Choose storage options for a URL that was given without any.
+
+    Args:
+        url: The URL.
+        output: A filesystem that was given with its storage options.
+
+    Returns:
+        The options of *output* if the URL is on the same kind of store; else no options.
+    """
+    chain = chain_protocols(url)
+    protocols = url_protocols(output.store)
+    if len(chain) > 1 or chain[0] not in protocols:
+        return {}
+    options = output.storage_options
+    nested = next((options[protocol] for protocol in protocols if isinstance(options.get(protocol), dict)), None)
+    return options if nested is None else nested
