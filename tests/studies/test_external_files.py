@@ -107,7 +107,8 @@ def test_machines_that_keep_a_file_elsewhere_ask_for_the_same_run(study: Study, 
 
 def test_a_model_at_a_url_has_its_files_beside_it(study: Study, epw: Path, there: Path) -> None:
     memory = FsspecFileSystem.from_url(f"memory://{uuid.uuid4().hex}")
-    for fs in (memory, study.fs.joinpath("../models")):
+    bucket = FsspecFileSystem.from_url(f"{study.url}-models", **study.fs.storage_options)
+    for fs in (memory, bucket):
         fs.write_text("model.idf", write_idf(reads("data/x.csv")))
         fs.upload(write_series(there / "x.csv", 0.125), "data/x.csv")
         fs.upload(epw, "weather.epw")
@@ -217,7 +218,7 @@ def test_a_file_that_changes_while_it_is_added_is_an_error(
         proxy.rate = None
         with pytest.raises(ModelError, match="changed while it was added"):
             adding.result()
-    assert not [name for name in study.fs.glob("_study/inputs", "*.csv")] and study.cases() == ["first"]
+    assert not study.fs.glob("_study/inputs", "*.csv") and study.cases() == ["first"]
     study.add("case", reads(large), epw)
     job = read_job(study.fs, "case")
     (file,) = (file for path, file in job.files.items() if path.endswith(".csv"))

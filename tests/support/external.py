@@ -40,12 +40,13 @@ def read_value(result: RunResult, name: str = "From file") -> float:
 def write_plugin(directory: Path, answer: int) -> Path:
     """A plugin that says which module it found, in a file of its own.
 
-    Not every EnergyPlus comes with Python's library, so it needs nothing of it.
+    Not every EnergyPlus comes with Python's library, so it needs nothing of it, not even ``open``.
     """
     (directory / "deep").mkdir(parents=True)
     (directory / "plugin.py").write_text(
-        "from deep.helper import ANSWER\n"
-        "open('answer.txt', 'w').write(str(ANSWER))\n"
+        "import posix\nfrom deep.helper import ANSWER\n"
+        "file = posix.open('answer.txt', posix.O_CREAT | posix.O_WRONLY, 0o600)\n"
+        "posix.write(file, str(ANSWER).encode())\nposix.close(file)\n"
         "class Plugin:\n    def _detect_overridden(self):\n        return ['on_begin_new_environment']\n"
         "    def on_begin_new_environment(self, state):\n        return 0\n"
     )
