@@ -27,7 +27,7 @@ from idfkit_fs.errors import IsDirectoryError, ModelError, NotFoundError, StoreE
 from idfkit_fs.runs.locate import local_input
 from idfkit_fs.runs.model_text import Statement, beside, decode, expand_includes, fault_of, is_cut, restore, split
 
-__all__ = ["Model", "load_model", "parse_model", "read_model", "write_model"]
+__all__ = ["Model", "load_model", "parse_model", "write_model"]
 
 # What EnergyPlus's own converter adds to the objects of an epJSON: the places of fields in the IDF it came from.
 _PLACES = frozenset({"idf_order", "idf_max_fields", "idf_max_extensible_fields"})
@@ -71,37 +71,15 @@ class Model:
         return self.document if self.text.isascii() else _converted(self.document, _as_bytes)
 
 
-def read_model(source: IDFDocument | Location, output: FsspecFileSystem) -> Model:
-    """Read a model, whatever it is given as, and write it once as IDF text.
+def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tuple[IDFDocument, str | None]:
+    """Read a model, whatever it is given as, as a document with real Unicode names.
 
-    A model that is given as an IDF file, as an epJSON file and as a document becomes the same text.
+    It can be changed before [write_model][idfkit_fs.runs.model.write_model] writes it as text, once. A model that is
+    given as an IDF file, as an epJSON file and as a document becomes the same text.
 
     Args:
         source: A document; or a local path, a URL or a ``UPath`` of an IDF, epJSON or macro (``.imf``) file.
         output: The filesystem of the outputs, whose storage options are used for a URL on the same kind of store.
-
-    Returns:
-        The model.
-
-    Raises:
-        ModelError: If the model cannot be read, or would not be the same when it is read again.
-        StoreError: If the store failed, refused access, or did not answer.
-
-    Examples:
-        >>> read_model("office.idf", FsspecFileSystem.from_url("results")).version  # doctest: +SKIP
-        (25, 2, 0)
-    """
-    document, _directory = load_model(source, output)
-    # The place for what finds the files that the document names, in its directory, and rewrites their paths.
-    return write_model(document, source)
-
-
-def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tuple[IDFDocument, str | None]:
-    """Read a model as a document with real Unicode names, which can be changed before it is written.
-
-    Args:
-        source: As in [read_model][idfkit_fs.runs.model.read_model].
-        output: As there.
 
     Returns:
         A document of its own, and the directory that the model came from: a path or a URL; None for a document that
@@ -110,6 +88,11 @@ def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tupl
     Raises:
         ModelError: If the model cannot be read.
         StoreError: If the store failed, refused access, or did not answer.
+
+    Examples:
+        >>> document, directory = load_model("models/office.idf", fs)  # doctest: +SKIP
+        >>> write_model(document, "models/office.idf").version  # doctest: +SKIP
+        (25, 2, 0)
     """
     with _naming(source):
         if not isinstance(source, IDFDocument):
