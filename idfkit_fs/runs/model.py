@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from idfkit.exceptions import DuplicateObjectError, IdfKitError, IDFParseError
 from idfkit.idf_parser import IDFParser
 from idfkit.objects import IDFObject
 from idfkit.versions import MINIMUM_VERSION, find_closest_version
+from idfkit.writers import DEFAULT_COMMENT_COLUMN
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
@@ -105,7 +107,13 @@ def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tupl
                         f"{obj.obj_type} {obj.name!r}: load_idf has cut the last byte off the value of {field!r}, "
                         f"which is UTF-8; pass the path of the file instead of the document"
                     )
-        return _converted(source, restore), directory
+        document = _converted(source, restore)
+        if document.version[:2] != source.version[:2]:  # the copy has taken its version from the Version object
+            raise ModelError(
+                f"it is a document of EnergyPlus {_dotted(source.version)} whose Version object says "
+                f"{_dotted(document.version)}; change the version with idfkit.migrate"
+            )
+        return document, directory
 
 
 def write_model(document: IDFDocument, source: IDFDocument | Location) -> Model:
@@ -310,14 +318,22 @@ def _written(document: IDFDocument) -> Model:
     return model
 
 
+_PADDED = re.compile(r"^([^!\n]*?[^ !\n]) *(!-[^\n]*)$", re.MULTILINE)
+
+
 def _text_of(document: IDFDocument) -> bytes:
-    written = document if _is_ascii(document) else _converted(document, _as_bytes)
-    return write_idf(written, preserve_formatting=False).encode("latin-1")
+    """The text that idfkit writes of the document in which each character is one byte."""
+    text = write_idf(document, preserve_formatting=False)
+    if text.isascii():
+        return text.encode()
+    # The values are the same, but idfkit aligns comments by the number of characters.
+    return "\n".join(line if line.isascii() else _PADDED.sub(_aligned, line) for line in text.split("\n")).encode()
 
 
-def _is_ascii(document: IDFDocument) -> bool:
-    values = (value for obj in document.all_objects for _, value in _values(obj))
-    return all(value.isascii() for value in values if isinstance(value, str))
+def _aligned(match: re.Match[str]) -> str:
+    value, comment = match[1], match[2]
+    more = len(value.encode()) - len(value)
+    return value.ljust(max(DEFAULT_COMMENT_COLUMN - 1 - more, len(value) + 1)) + comment
 
 
 def _as_bytes(text: str) -> str:
@@ -382,11 +398,6 @@ def _check_values(obj: IDFObject) -> None:
 
 def _compare(given: IDFDocument, read: IDFDocument) -> None:
     """Be sure that a document is the same as what was read back of it: types, names, and every field."""
-    if given.version != read.version:
-        raise ModelError(
-            f"it is a document of EnergyPlus {_dotted(given.version)}, and its Version object says "
-            f"{_dotted(read.version)}; migrate it with idfkit.migrate, which changes both"
-        )
     for kind, collection in given.collections.items():
         found = list(read.collections.get(_spelling(kind, read), ()))
         if len(found) != len(collection):
