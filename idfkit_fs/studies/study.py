@@ -123,7 +123,7 @@ class Study:
 
         Args:
             case: The case's name, which becomes a directory of the study.
-            model: An idfkit document, or a path or URL of an IDF or epJSON file.
+            model: An idfkit document; or a path, a URL or a ``UPath`` of an IDF, epJSON or macro file (``.imf``).
             weather: A path or URL of a weather file (EPW); None for a design-day run.
             parameters: Any JSON values that describe the case. They become columns of the summary.
             metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.

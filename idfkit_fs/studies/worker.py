@@ -13,14 +13,15 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from idfkit import IDFDocument, load_idf
+from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.urls import Location
-from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, RecordError
+from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, RecordError
 from idfkit_fs.runs.files import RunFileSystem
+from idfkit_fs.runs.model import parse_model
 from idfkit_fs.runs.publish import ExistingRun, Publication
 from idfkit_fs.runs.record import RunRecord, output_name
 from idfkit_fs.runs.result import RunResult, open_result, result_of
@@ -35,7 +36,7 @@ from idfkit_fs.studies.summary import summarise
 
 __all__ = ["async_run_case", "run_case"]
 
-_VERSION = re.compile(rb"^\s*Version\s*,\s*(\d+\.\d+)", re.MULTILINE | re.IGNORECASE)
+_VERSION = re.compile(rb"^\s*Version\s*,\s*(\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE | re.IGNORECASE)
 # Exit codes of SIGHUP, SIGINT, SIGKILL and SIGTERM: somebody ended EnergyPlus. A crash of its own is a failure.
 _KILLED = frozenset({-1, -2, -9, -15})
 
@@ -181,12 +182,15 @@ class _Task:
         """Whether this worker would run that version of EnergyPlus; the model's own where none is installed."""
         if version is None:
             return False
+        with self.inputs.local_copy(self.job.model.name) as model:
+            found = _VERSION.search(model.read_bytes())
+        if found is None:
+            return False
+        wanted = (int(found[1]), int(found[2]), int(found[3] or 0))
         try:
-            return version == ".".join(map(str, find_installation().version))
+            return version == ".".join(map(str, find_installation(wanted).version))
         except EnergyPlusNotFoundError:
-            with self.inputs.local_copy(self.job.model.name) as model:
-                found = _VERSION.search(model.read_bytes())
-            return found is not None and version.split(".")[:2] == found[1].decode().split(".")
+            return version.split(".")[:2] == [found[1].decode(), found[2].decode()]
 
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""
@@ -259,8 +263,13 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
             run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts, files)
             start = time.monotonic()
             try:
-                result = await run.async_energyplus(model)
-            except IdfKitError as exc:
+                if isinstance(model, ModelError):
+                    result = run.given_up(model, 0.0)
+                else:
+                    result = await run.async_energyplus(model)
+            except Exception as exc:
+                if _blames_machine(exc):
+                    raise
                 result = run.given_up(exc, time.monotonic() - start)
     try:
         if result.exit_code in _KILLED:
@@ -278,20 +287,35 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
 
 def _prepare(
     task: _Task,
-) -> tuple[IDFDocument, Path | None, dict[str, Path], EnergyPlusConfig, contextlib.ExitStack]:
+) -> tuple[IDFDocument | ModelError, Path | None, dict[str, Path], EnergyPlusConfig, contextlib.ExitStack]:
     """Fetch the inputs through the cache; their local copies are in use until the stack is closed."""
     job = task.job
     files = task.inputs
-    energyplus = find_installation()
     with contextlib.ExitStack() as stack:
 
         def fetch(name: str) -> Path:
             return stack.enter_context(files.local_copy(name))
 
-        model = load_idf(str(fetch(job.model.name)))
+        document: IDFDocument | ModelError
+        version = None
+        try:
+            model = parse_model(fetch(job.model.name).read_bytes())
+            document, version = model.to_run(), model.version
+        except ModelError as exc:
+            document = exc
+        energyplus = find_installation(version)
         weather = fetch(job.weather.name) if job.weather else None
         others = {path: fetch(file.name) for path, file in job.files.items()}
-        return model, weather, others, energyplus, stack.pop_all()
+        return document, weather, others, energyplus, stack.pop_all()
+
+
+def _blames_machine(exc: Exception) -> bool:
+    """Whether a run did not come about for lack of something on this machine, and not for what it should run.
+
+    The model was parsed before, so a ModelError is about a file that could not be laid beside it.
+    """
+    blamed = exc.__cause__ if isinstance(exc, IdfKitError) else exc
+    return isinstance(blamed, OSError | MemoryError | ModelError) and not isinstance(blamed, TimeoutError)
 
 
 def _state(record: RunRecord) -> Ended:
