@@ -17,11 +17,12 @@ from idfkit.exceptions import IdfKitError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.ending import output_name
 from idfkit_fs._util.urls import Location
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, RecordError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.publish import ExistingRun, Publication
-from idfkit_fs.runs.record import RunRecord, output_name
+from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
 from idfkit_fs.studies.job import Job, Metric, Outcome, Summary
