@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["Ending", "output_name", "read_ending", "read_local_ending"]
+__all__ = ["Ending", "output_name", "read_counts", "read_ending", "read_local_ending"]
 
 _TEXT_LIMIT = 1000
 _TAIL = 64 * 1024
@@ -28,7 +28,11 @@ _WORD = re.compile(
 _COMPLETED = "EnergyPlus Completed Successfully"  # on standard error, after all files
 _DISK_FULL = b"disk is full"
 # What the text files end with in every version.
-_LAST = {".eso": b"End of Data", ".mtr": b"End of Data", "Table.htm": b"</html>", "tbl.htm": b"</html>"}
+_LAST = {
+    ".eso": b"End of Data",
+    ".mtr": b"End of Data",
+    **dict.fromkeys(("Table.htm", "-table.htm", "tbl.htm"), b"</html>"),
+}
 _STARTED = b"Beginning Simulation"
 _MARK = re.compile(rb"^\s*\*\*\s+(Fatal|Severe|Warning|~~~)\s+\*\*(.*)$")
 # EnergyPlus's own faults. Other signals come from outside: from a user, a scheduler, or a system without memory.
@@ -152,6 +156,29 @@ def read_ending(
     return Ending(fault is None, cut, message, warnings, severe_errors)
 
 
+def read_counts(
+    names: Collection[str], prefix: str, read_bytes: Callable[[str], bytes]
+) -> tuple[int, int] | tuple[None, None]:
+    """Read how many warnings and severe errors EnergyPlus counted, where it is known already how the run ended.
+
+    Args:
+        names: The names of the run's files.
+        prefix: The prefix of its output files.
+        read_bytes: Reads a file by its name.
+
+    Returns:
+        Both numbers; None if the run has neither an ``.end`` nor an ``.err``, or they are cut.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    for name in (output_name(names, prefix, suffix) for suffix in (".end", ".err")):
+        word = name and _last_word(read_bytes(name))
+        if word:
+            return word.warnings, word.severe_errors
+    return None, None
+
+
 def read_local_ending(directory: Path, prefix: str, exit_code: int | None = None, printed: str | None = None) -> Ending:
     """Find out how a run in a local directory ended, as [read_ending][idfkit_fs._outputs.ending.read_ending] does.
 
@@ -217,7 +244,8 @@ def _fault_of_database(
     """Why a database is not that of a run that completed."""
     if any(name + suffix in names for suffix in ("-journal", "-wal")):
         return _Fault(f"{name} was left open while it was written; run it again", cut=True)
-    log = next((log for log in (f"{name[:-4]}Sqlite.err", "sqlite.err") if log in names), None)
+    stem = name.removesuffix(".sql")
+    log = next((log for log in (f"{stem}Sqlite.err", f"{stem}-sqlite.err", "sqlite.err") if log in names), None)
     if log and _DISK_FULL in read_bytes(log):
         return _Fault(f"{name} is cut, because the disk was full; free space and run it again", cut=True)
     with local_copy(name) as path:
@@ -278,7 +306,7 @@ def _own_message(err: bytes) -> str | None:
             first.setdefault(mark.group(1), current)
     texts = {kind: _bounded(" ".join(_decode(part) for part in parts)) for kind, parts in first.items()}
     fatal, severe = texts.get(b"Fatal"), texts.get(b"Severe")
-    return f"{fatal} First severe error: {severe}" if fatal and severe else fatal or severe
+    return f"{fatal.rstrip('.')}. First severe error: {severe}" if fatal and severe else fatal or severe
 
 
 def _decode(text: bytes) -> str:
