@@ -228,12 +228,13 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
         async with gate:
             run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts)
             start = time.monotonic()
+            given_up: Ending | None = None
             try:
-                result, given_up = await run.async_energyplus(model), None
+                result = await run.async_energyplus(model)
             except IdfKitError as exc:
                 result, given_up = run.given_up(exc, time.monotonic() - start)
     try:
-        ending = given_up or await asyncio.to_thread(run.ending, result)
+        ending = await asyncio.to_thread(run.ending, result) if given_up is None else given_up
         if ending.cut:
             # Nothing is kept: outputs that a full disk has cut must not go on filling it.
             shutil.rmtree(run.directory, ignore_errors=True)
