@@ -195,7 +195,9 @@ def test_stopping_writes_no_record(s3_place: Place, local_run: SimulationResult)
     stop.set()
     fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
     with pytest.raises(PublishError, match="stopped"):
-        Publication(fs, None, (), False, False).send(Path(local_run.run_dir), record_of(local_run, ending_of(local_run)), stop)
+        Publication(fs, None, (), False, False).send(
+            Path(local_run.run_dir), record_of(local_run, ending_of(local_run)), stop
+        )
     assert names_at(s3_place) == []
 
 
