@@ -342,7 +342,7 @@ def _last_line(printed: str | None) -> str:
 
 
 def _is_truncated(path: Path) -> bool:
-    """Whether the file is shorter than its header says: SQLite itself reads a part of its last page as if it were whole."""
+    """Whether the file is shorter than its header says: SQLite reads a part of its last page as a whole one."""
     with path.open("rb") as file:
         header = file.read(100)
     page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
