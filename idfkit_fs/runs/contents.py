@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.ending import output_name
 from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs.errors import DamagedRunError, RunNotFoundError
 from idfkit_fs.runs.draft import DRAFT_NAME
-from idfkit_fs.runs.record import RunRecord, output_name
+from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult, read_record
 from idfkit_fs.runs.selection import Selection
 from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, Sidecars, written_sidecars

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from idfkit.simulation import SimulationResult
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.ending import Ending, read_local_ending
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
@@ -29,7 +30,7 @@ from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
 from idfkit_fs.runs.selection import Selection, check_patterns
 from idfkit_fs.runs.transfer import raise_if_stopped, transfer
 
-__all__ = ["ExistingRun", "Publication", "publish", "record_of"]
+__all__ = ["ExistingRun", "Publication", "ending_of", "publish", "publish_errors", "record_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def publish(
     if isinstance(run, SimulationResult):
         if run.fs is not None or run.async_fs is not None:
             raise TypeError("publish() takes a result in a local directory, but this one is on another filesystem")
-        return publication.send(Path(run.run_dir), record_of(run))
+        return publication.send(Path(run.run_dir), record_of(run, ending_of(run)))
     directory = _local_directory(run)
     draft = read_draft(directory)
     if draft is not None:
@@ -94,21 +95,29 @@ def publish(
         shutil.rmtree(directory, ignore_errors=True)
         return result
     found = open_result(directory, require_record=False)
-    return publication.send(directory, found.record or record_of(found))
+    return publication.send(directory, found.record or record_of(found, ending_of(found)))
 
 
-def record_of(result: SimulationResult, **facts: Any) -> RunRecord:
+def ending_of(result: SimulationResult) -> Ending:
+    """Find out how the run of a result in a local directory ended, from its files and its exit code."""
+    printed = f"{result.stdout}\n{result.stderr}"
+    return read_local_ending(Path(result.run_dir), result.output_prefix, result.exit_code, printed)
+
+
+def record_of(result: SimulationResult, ending: Ending, **facts: Any) -> RunRecord:
     """Make the record, without files, of a result.
 
     Args:
         result: The result.
+        ending: How it ended.
         **facts: More fields of [RunRecord][idfkit_fs.RunRecord], which a result does not have.
 
     Returns:
         The record.
     """
     return RunRecord(
-        success=result.success,
+        success=ending.success,
+        message=ending.message,
         exit_code=result.exit_code,
         runtime_seconds=result.runtime_seconds,
         stdout=result.stdout,
@@ -226,7 +235,7 @@ class Publication:
         """
         stop = stop or threading.Event()
         _check_apart(directory, self.fs)
-        with _publish_errors(directory, self.fs.url()):
+        with publish_errors(directory, self.fs.url()):
             existing = existing or self.find_existing(record.id)
             if existing.record is not None and existing.record.id == record.id:
                 return result_of(self.fs, existing.record)
@@ -305,7 +314,7 @@ def _remove_leftovers(fs: FsspecFileSystem, names: set[str]) -> None:
 
 
 @contextlib.contextmanager
-def _publish_errors(directory: Path, url: str) -> Iterator[None]:
+def publish_errors(directory: Path, url: str) -> Iterator[None]:
     """Turn errors while a local run is published into a PublishError that names its directory."""
     try:
         yield
