@@ -16,13 +16,16 @@ from pydantic import ByteSize
 
 from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.ending import output_name
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
+from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
+from idfkit_fs.runs.naming import stems_in
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 
 if TYPE_CHECKING:
@@ -32,10 +35,8 @@ if TYPE_CHECKING:
     from idfkit_fs._outputs.series import Names
     from idfkit_fs.runs.data import RunData
 
-__all__ = ["RunResult", "open_result", "read_record", "result_of"]
+__all__ = ["RunResult", "open_result", "read_record", "result_of", "what_exists"]
 
-_COMPLETED = b"EnergyPlus Completed Successfully"
-_OUTPUT_SUFFIXES = (".err", ".end", ".sql", ".eso")
 _STUDY = "_study/study.json"  # studies are built on runs, so their own constant cannot be imported here
 _SUBDIRECTORIES = 32
 
@@ -73,9 +74,10 @@ class RunResult(SimulationResult):
 
     def _find_output_file(self, suffix: str) -> Path | None:
         if self.record is None:
-            # Not super(): the decorator creates a new class because of slots, and super() would mean the old one.
-            return SimulationResult._find_output_file(self, suffix)  # noqa: SLF001 - a hook of our base class
-        name = self.record.output(suffix)
+            outputs = find_outputs(self.files, self.output_prefix)
+            name = None if outputs is None else output_name(outputs.names, self.output_prefix, suffix)
+        else:
+            name = self.record.output(suffix)
         return None if name is None else self.run_dir / name
 
     @property
@@ -325,7 +327,7 @@ def open_result(
         url: The run's URL, a plain path, or a ``UPath``.
         storage_options: Options of the store's fsspec class.
         require_record: False to open a run without a record too, such as plain idfkit writes. Its ``success`` is then
-            what EnergyPlus's ``.end`` file says, and its ``exit_code`` is None.
+            what EnergyPlus itself says in its outputs, and its ``exit_code`` is None.
         immutable: True if nobody ever publishes another run at this URL. A record that this machine has read before is
             then used without asking the store, so what was read once can be read again without a network.
 
@@ -352,11 +354,10 @@ def open_result(
             _remember_record(fs, record)
     if record is not None:
         return result_of(fs, record)
-    outputs = [name for name in fs.glob("", "*") if name.endswith(_OUTPUT_SUFFIXES)]
-    if require_record or not outputs:
-        raise RunNotFoundError.for_url(fs.url(), _what_exists(fs, outputs))
-    success, output_prefix = _how_it_ended(fs, outputs)
-    return result_of(fs, None, success, output_prefix)
+    existing = None if require_record else find_existing(fs)
+    if existing is None:
+        raise RunNotFoundError.for_url(fs.url(), what_exists(fs))
+    return result_of(fs, None, existing.ending.success, existing.outputs.prefix)
 
 
 def read_record(fs: FsspecFileSystem) -> RunRecord | None:
@@ -401,21 +402,22 @@ def _remember_record(fs: FsspecFileSystem, record: RunRecord) -> None:
         fs.cache.remember(key, record.to_json())
 
 
-def _how_it_ended(fs: FsspecFileSystem, outputs: list[str]) -> tuple[bool, str]:
-    """Success and output prefix of a run without a record, from EnergyPlus's own ``.end`` file."""
-    ends = [name for name in outputs if name.endswith(".end")]
-    first = min(ends or outputs, key=len)
-    prefix = Path(first).stem
-    return any(_COMPLETED in fs.read_bytes(name) for name in ends), prefix.removesuffix("out") or prefix
+def what_exists(fs: FsspecFileSystem) -> str:
+    """Say what exists at a URL that has no record, and what to do.
 
+    Args:
+        fs: A filesystem with the URL as its root.
 
-def _what_exists(fs: FsspecFileSystem, outputs: list[str]) -> str:
-    """What exists at a URL that has no record, and what to do."""
-    if outputs:
+    Returns:
+        The text of an error.
+    """
+    if stems_in(fs.glob("", "*")):
         return (
             "EnergyPlus outputs exist here without a run's record: plain idfkit wrote them, or they are not completely "
-            "published; pass require_record=False to open them"
+            "published; pass require_record=False to open them, or give them a record with publish(url, url)"
         )
+    if fs.call(fs.key(""), lambda store: store.isfile(fs.key(""))):
+        return "This is a file; give the directory of the run"
     if fs.exists(_STUDY):
         return "This is a study, not a run; open it with idfkit_fs.Study, or give the URL of one of its cases"
     if not fs.exists(""):

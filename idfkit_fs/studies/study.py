@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from idfkit import IDFDocument
 from idfkit.simulation import SimulationJob
 
+from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
@@ -21,7 +22,7 @@ from idfkit_fs._util.urls import Location, is_url, last_name, to_text
 from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, LocationError, RecordError, RunNotFoundError
 from idfkit_fs.runs.download import chosen_files, save
 from idfkit_fs.runs.result import RunResult, open_result
-from idfkit_fs.runs.simulate import JobOptions, options_beside
+from idfkit_fs.runs.simulate import JobOptions
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.engine import run_cases

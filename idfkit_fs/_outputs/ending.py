@@ -1,0 +1,297 @@
+"""How a run of EnergyPlus ended, in EnergyPlus's own words: what may be called a success.
+
+EnergyPlus says it up to four times: by its exit code, in the last line of its ``.err``, in its ``.end``, and in its
+``.sql``. A success is only what none of them denies, and what the ``.end`` or the ``.err`` affirms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sqlite3
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+__all__ = ["Ending", "output_name", "read_ending", "read_local_ending"]
+
+_TEXT_LIMIT = 1000
+_TAIL = 64 * 1024
+# Without its blanks: EnergyPlus 8 wraps the long line of an .end.
+_WORD = re.compile(
+    rb"EnergyPlus(Completed|Terminated)[^;=*]*?(\d+)Warning;(\d+)SevereErrors;ElapsedTime=(?:\*|[^*=])*?sec"
+)
+_COMPLETED = "EnergyPlus Completed Successfully"  # on standard error, after all files
+_STARTED = b"Beginning Simulation"
+_MARK = re.compile(rb"^\s*\*\*\s+(Fatal|Severe|Warning|~~~)\s+\*\*(.*)$")
+# EnergyPlus's own faults. Other signals come from outside: from a user, a scheduler, or a system without memory.
+_CRASHES = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"})
+_WINDOWS_FAULT, _WINDOWS_CTRL_C = 0xC0000000, 0xC000013A
+
+
+class Ending(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        success: Whether EnergyPlus says that it completed, and nothing denies it.
+        cut: Whether the outputs end without EnergyPlus's own word, because it was killed, the disk was full, or it has
+            not finished. Running it again may mend that.
+        message: Why the run is no success; None for a success.
+        warnings: How many warnings EnergyPlus counted; None if it is unknown.
+        severe_errors: How many severe errors EnergyPlus counted; None if it is unknown.
+    """
+
+    success: bool
+    cut: bool
+    message: str | None
+    warnings: int | None
+    severe_errors: int | None
+
+
+class _Word(NamedTuple):
+    """EnergyPlus's last sentence.
+
+    Attributes:
+        text: The sentence without its blanks.
+        completed: Whether it says that EnergyPlus completed, and not that it terminated.
+        warnings: The number of warnings in it.
+        severe_errors: The number of severe errors in it.
+    """
+
+    text: bytes
+    completed: bool
+    warnings: int
+    severe_errors: int
+
+
+_Words = dict[str, _Word | None]
+
+
+class _Fault(NamedTuple):
+    """Why a run is no success.
+
+    Attributes:
+        message: The reason.
+        cut: As in [Ending][idfkit_fs._outputs.ending.Ending].
+    """
+
+    message: str
+    cut: bool = False
+
+
+def output_name(names: Collection[str], prefix: str, suffix: str) -> str | None:
+    """Find the output file with a suffix, as EnergyPlus names it.
+
+    Args:
+        names: The names of a run's files.
+        prefix: The prefix of the output files.
+        suffix: Such as ``".sql"``, ``".err"`` or ``"Table.htm"``.
+
+    Returns:
+        ``{prefix}out{suffix}`` or ``{prefix}{suffix}`` if there is one; for HTML, else the first HTML file. None if
+        there is no such file.
+    """
+    usual = [f"{prefix}out{suffix}", f"{prefix}{suffix}"]
+    others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
+    return next((name for name in (*usual, *others) if name in names), None)
+
+
+def read_ending(
+    names: Collection[str],
+    prefix: str,
+    read_bytes: Callable[[str], bytes],
+    local_copy: Callable[[str], AbstractContextManager[Path]],
+    exit_code: int | None = None,
+    printed: str | None = None,
+) -> Ending:
+    """Find out how a run ended.
+
+    Args:
+        names: The names of the run's files.
+        prefix: The prefix of its output files; files of another prefix are of another run.
+        read_bytes: Reads a file by its name.
+        local_copy: Gives a local copy of a file by its name; the ``.sql`` is opened there.
+        exit_code: EnergyPlus's exit code; None if it is unknown.
+        printed: What EnergyPlus printed, standard error last; None if it is unknown. It counts only where the run has
+            neither an ``.end`` nor an ``.err``, or says nothing there.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        OSError: If a file cannot be read.
+
+    Examples:
+        >>> ending = read_local_ending(Path("runs/7"), "eplus")  # doctest: +SKIP
+        >>> ending.success, ending.message  # doctest: +SKIP
+    """
+    end, err, sql = (output_name(names, prefix, suffix) for suffix in (".end", ".err", ".sql"))
+    texts = {name: read_bytes(name) for name in (end, err) if name is not None}
+    words = {name: _last_word(text) for name, text in texts.items()}
+    errors = texts.get(err or "", b"")
+    fault = (
+        _fault_of_exit(exit_code, words, _own_message(errors))
+        or _fault_of_words(words, errors, exit_code, printed)
+        or (_fault_of_database(sql, names, local_copy) if sql else None)
+    )
+    counts = {(word.warnings, word.severe_errors) for word in words.values() if word}
+    # Numbers that two files do not agree on, or that were counted before the outputs were cut, are unknown.
+    warnings, severe_errors = counts.pop() if len(counts) == 1 and not (fault and fault.cut) else (None, None)
+    message, cut = fault or (None, False)
+    return Ending(fault is None, cut, message, warnings, severe_errors)
+
+
+def read_local_ending(directory: Path, prefix: str, exit_code: int | None = None, printed: str | None = None) -> Ending:
+    """Find out how a run in a local directory ended, as [read_ending][idfkit_fs._outputs.ending.read_ending] does.
+
+    Args:
+        directory: The directory.
+        prefix: The prefix of its output files.
+        exit_code: EnergyPlus's exit code; None if it is unknown.
+        printed: What EnergyPlus printed; None if it is unknown.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    return read_ending(
+        os.listdir(directory),
+        prefix,
+        lambda name: (directory / name).read_bytes(),
+        lambda name: contextlib.nullcontext(directory / name),
+        exit_code,
+        printed,
+    )
+
+
+def _fault_of_exit(exit_code: int | None, words: _Words, own: str | None) -> _Fault | None:
+    """What ended EnergyPlus, if that was an error of its own or a signal."""
+    if any(word and not word.completed for word in words.values()):
+        return _Fault(own or "EnergyPlus terminated with a fatal error; read what it printed")
+    name = _signal(exit_code)
+    if name in _CRASHES:
+        return _Fault(own or f"EnergyPlus was killed by {name} (exit code {exit_code})")
+    if name is not None:
+        return _Fault(f"EnergyPlus was killed by {name} (exit code {exit_code}); run it again", cut=True)
+    if exit_code and words and all(words.values()):
+        return _Fault(own or f"EnergyPlus completed, but its exit code is {exit_code}; read what it printed")
+    return None
+
+
+def _fault_of_words(words: _Words, err: bytes, exit_code: int | None, printed: str | None) -> _Fault | None:
+    """Which word of EnergyPlus is missing, or contradicts another one."""
+    if not words and exit_code:
+        return _Fault(_last_line(printed) or f"EnergyPlus wrote nothing, and its exit code is {exit_code}")
+    if not words and _COMPLETED not in (printed or ""):
+        return _Fault("EnergyPlus wrote no .end and no .err, so nothing says that it completed; run it again", cut=True)
+    unsaid = [name for name, word in words.items() if word is None]
+    if unsaid:
+        text = f"EnergyPlus did not finish {' and '.join(unsaid)}, so the outputs are cut; run it again"
+        return _Fault(text, cut=True)
+    if len({word.text for word in words.values() if word}) > 1:
+        return _Fault(f"{' and '.join(words)} are of different runs; run it again in an empty directory")
+    if err and _STARTED not in err:
+        return _Fault("EnergyPlus simulated nothing, it only read the model; leave out --convert-only")
+    return None
+
+
+def _fault_of_database(
+    name: str, names: Collection[str], local_copy: Callable[[str], AbstractContextManager[Path]]
+) -> _Fault | None:
+    """Why a database is not that of a run that completed."""
+    if any(name + suffix in names for suffix in ("-journal", "-wal")):
+        return _Fault(f"{name} was left open while it was written; run it again", cut=True)
+    with local_copy(name) as path:
+        if _is_cut(path):
+            return _Fault(f"{name} is truncated; run it again", cut=True)
+        try:
+            with contextlib.closing(sqlite3.connect(_uri(path), uri=True)) as database:
+                flags = database.execute("SELECT Completed, CompletedSuccessfully FROM Simulations").fetchall()
+                indexes = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND sql != ''").fetchall()
+        except sqlite3.DatabaseError as exc:
+            return _Fault(f"{name} cannot be read as an SQLite output of EnergyPlus ({exc}); run it again", cut=True)
+    if any(completed == 1 and successfully != 1 for completed, successfully in flags):
+        return _Fault(f"{name} says that EnergyPlus did not complete successfully")
+    # Both flags stay FALSE when EnergyPlus 9.4 and later complete. The indexes are the last that every version commits.
+    if not flags or not (indexes or all(successfully == 1 for _, successfully in flags)):
+        return _Fault(f"EnergyPlus did not finish {name}; run it again", cut=True)
+    return None
+
+
+def _last_word(text: bytes) -> _Word | None:
+    """EnergyPlus's last sentence in a file; None if the file is cut before its end."""
+    found = list(_WORD.finditer(b"".join(text[-_TAIL:].split())))
+    if not found:
+        return None
+    how, warnings, severe_errors = found[-1].groups()
+    return _Word(found[-1].group(), how == b"Completed", int(warnings), int(severe_errors))
+
+
+def _own_message(err: bytes) -> str | None:
+    """EnergyPlus's first fatal error, and its first severe error, which is often the one that tells what is wrong."""
+    first: dict[bytes, list[bytes]] = {}
+    current: list[bytes] | None = None
+    for line in err.splitlines():
+        mark = _MARK.match(line)
+        if mark is None:
+            current = None
+        elif mark.group(1) == b"~~~":
+            if current is not None:
+                current.append(mark.group(2))
+        else:
+            current = [mark.group(2)]
+            first.setdefault(mark.group(1), current)
+    texts = {kind: _bounded(" ".join(_decode(part) for part in parts)) for kind, parts in first.items()}
+    fatal, severe = texts.get(b"Fatal"), texts.get(b"Severe")
+    return f"{fatal} First severe error: {severe}" if fatal and severe else fatal or severe
+
+
+def _decode(text: bytes) -> str:
+    """Lines repeat names of the model, whose encoding EnergyPlus does not change."""
+    try:
+        return text.decode().strip()
+    except UnicodeDecodeError:
+        return text.decode("latin-1").strip()
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _TEXT_LIMIT else f"{text[: _TEXT_LIMIT - 4]} ..."
+
+
+def _signal(exit_code: int | None) -> str | None:
+    """The name of the signal that ended EnergyPlus; a shell in between adds 128 to its number."""
+    if exit_code is None or 0 <= exit_code <= 128:
+        return None
+    if exit_code == _WINDOWS_CTRL_C:
+        return "SIGINT"
+    if exit_code >= _WINDOWS_FAULT:
+        return "SIGSEGV"
+    try:
+        return signal.Signals(-exit_code if exit_code < 0 else exit_code - 128).name
+    except ValueError:
+        return None
+
+
+def _last_line(printed: str | None) -> str:
+    lines = [line.strip() for line in (printed or "").splitlines() if line.strip()]
+    return _bounded(lines[-1]) if lines else ""
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the file is shorter than its header says; SQLite would read a missing part as zeros."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    page = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    # The value 1 means a page of 64 KiB (Database File Format, 1.3.2).
+    return path.stat().st_size < max(pages, 1) * (2**16 if page == 1 else max(page, 512))
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"
