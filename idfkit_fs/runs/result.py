@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -21,8 +22,10 @@ from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
-from idfkit_fs._util.urls import Location, to_text
+from idfkit_fs._util.progress import byte_progress_bar
+from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
+from idfkit_fs.runs.download import chosen_files, local_directory, save
 from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.naming import stems_in
@@ -184,6 +187,34 @@ class RunResult(SimulationResult):
         from idfkit_fs._outputs.frames import chosen_cells
 
         return chosen_cells(cells, report=report, table=table, row=row, column=column)
+
+    def download(self, directory: Location, *, include: Sequence[str] = ("**",), progress: bool = False) -> Path:
+        """Download the run. Each file is checked against the run's record.
+
+        Args:
+            directory: A local directory, which [open_result][idfkit_fs.open_result] then opens without a network.
+            include: Glob patterns of the files to download.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            The directory.
+
+        Raises:
+            RunNotFoundError: If the run has no record.
+            DamagedRunError: If a file differs from the run's record.
+            LocationError: If *directory* is a URL, or a pattern is invalid.
+            StoreError: If the store failed, refused access, or did not answer.
+
+        Examples:
+            >>> result.download("results/case-42", include=["*.sql", "*.err"])  # doctest: +SKIP
+            PosixPath('results/case-42')
+        """
+        target = local_directory(directory)
+        files = chosen_files(self.record, [include] if isinstance(include, str) else include)
+        total = sum(file.size for file in files)
+        with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as done:
+            save(self.files, self.record, files, target, done)
+        return target
 
     @property
     def data(self) -> RunData:

@@ -8,10 +8,19 @@ import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import idfkit.simulation
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.versioned_json import VersionedJson
@@ -160,7 +169,7 @@ class Job(VersionedJson):
 
     Attributes:
         case: The case's name.
-        model: The model as IDF text, by its file name among the study's inputs.
+        model: The model as IDF text, by its file name among the study's inputs; None for an adopted case.
         weather: The weather file, by its file name among the study's inputs; None for a design-day run.
         files: Every other file that the model reads: for its path beside the model, its file name among the study's
             inputs.
@@ -170,13 +179,14 @@ class Job(VersionedJson):
         exclude: Glob patterns of files to leave out.
         parameters: JSON values that describe the case.
         metrics: Cells for this case's summary, in addition to the study's metrics.
+        adopted: Hash of the outputs of the run, for a case that was made of a run that existed already.
     """
 
     kind: ClassVar[str] = "the job of a case"
 
     format: str = "idfkit-fs job"
     case: str
-    model: RecordedFile
+    model: RecordedFile | None
     weather: RecordedFile | None = None
     files: dict[str, RecordedFile] = Field(default_factory=dict)
     external_files: ExternalFiles = "copy"
@@ -185,6 +195,13 @@ class Job(VersionedJson):
     exclude: tuple[str, ...] = ()
     parameters: _Parameters = Field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
+    adopted: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if (self.model is None) == (self.adopted is None):
+            raise ValueError("a job has either a model or the hash of an adopted run")
+        return self
 
     @field_validator("options")
     @classmethod
@@ -199,8 +216,13 @@ class Job(VersionedJson):
 
     @property
     def key(self) -> str:
-        """SHA-256 of everything that shapes the run: model, weather file, flags, and the choice of files."""
+        """SHA-256 of everything that shapes the run: model, weather file, flags, and the choice of files.
+
+        An adopted run has a key that no other job has: it is unknown whether it is what a model would give.
+        """
         flags = {name: value for name, value in self.options.items() if name in SHAPING or name == "auto_migrate"}
+        if self.model is None:
+            return hashlib.sha256(f"adopted {self.adopted}".encode()).hexdigest()
         weather = self.weather and self.weather.sha256
         shaping = [self.model.sha256, weather, flags, self.include, self.exclude]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
@@ -239,13 +261,14 @@ class Outcome(VersionedJson):
 
 def make_job(
     case: str,
-    model: RecordedFile,
+    model: RecordedFile | None,
     weather: RecordedFile | None,
     parameters: Mapping[str, Any],
     metrics: Metrics,
     include: Sequence[str] | None,
     exclude: Sequence[str],
     options: Mapping[str, Any],
+    adopted: str | None = None,
 ) -> Job:
     """Check what a user gives for a case, and make its job.
 
@@ -272,6 +295,7 @@ def make_job(
             exclude=tuple(exclude),
             parameters=dict(parameters),
             metrics=parsed,
+            adopted=adopted,
         )
     except ValidationError as exc:
         first = exc.errors()[0]

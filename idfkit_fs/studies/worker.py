@@ -18,7 +18,7 @@ from idfkit.simulation import EnergyPlusConfig, SimulationResult
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.urls import Location
-from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, RecordError
+from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, RecordError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.publish import ExistingRun, Publication
 from idfkit_fs.runs.record import RunRecord, output_name
@@ -29,10 +29,10 @@ from idfkit_fs.studies.layout import INPUTS, Ended, check_case
 from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Source
 from idfkit_fs.studies.report import CaseRun
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import foreign_run, read_job, read_study
 from idfkit_fs.studies.summary import summarise
 
-__all__ = ["async_run_case", "run_case"]
+__all__ = ["async_run_case", "finish_case", "run_case"]
 
 # Exit codes of SIGHUP, SIGINT, SIGKILL and SIGTERM: somebody ended EnergyPlus. A crash of its own is a failure.
 _KILLED = frozenset({-1, -2, -9, -15})
@@ -105,11 +105,32 @@ async def async_run_case(
     if finished and (finished.success or not retry_failed):
         with contextlib.suppress(FileNotFoundError, DamagedRunError):  # a damaged run is run again
             return CaseRun(case, await asyncio.to_thread(task.complete_outcome, finished), "found")
+    await asyncio.to_thread(task.check_free)
     if source is not None:
         reused = await asyncio.to_thread(task.copy, source)
         if reused:
             return CaseRun(case, reused, "reused")
     return CaseRun(case, await _simulate(task, gate or contextlib.nullcontext()), "simulated")
+
+
+def finish_case(fs: FsspecFileSystem, case: str, files: RunResult | None = None) -> Ended | None:
+    """Write the outcome of a case whose run exists already, unless it has one.
+
+    Args:
+        fs: The study.
+        case: The case's name.
+        files: The same run where its files are nearer; None to read those of the study.
+
+    Returns:
+        The state of the case; None if its run does not exist.
+
+    Raises:
+        CaseNotFoundError: If the study has no such case.
+        CaseExistsError: If the case was replaced or removed meanwhile.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    task = _look_up(fs, case)
+    return task.complete_outcome(task.finished, files) if task.finished else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,12 +165,31 @@ class _Task:
         """How to publish the run: it replaces a failed run, or one that answers an older job."""
         return Publication(self.run_fs, self.job.include, self.job.exclude, overwrite=True, progress=False)
 
-    def complete_outcome(self, record: RunRecord) -> Ended:
+    def complete_outcome(self, record: RunRecord, files: RunResult | None = None) -> Ended:
         """Write the outcome of a finished run if the worker that ran it died before it could."""
         state = _state(record)
         if not self.fs.exists(self.job.outcome_path(state)):
-            self.write_outcome(record, self.summarise_published(result_of(self.run_fs, record)))
+            self.write_outcome(record, self.summarise_published(files or result_of(self.run_fs, record)))
         return state
+
+    def check_free(self) -> None:
+        """Refuse to simulate what has no model, and to replace a run that the study did not make.
+
+        Raises:
+            ModelError: If the case was adopted.
+            CaseExistsError: If a run exists at the case's URL that is not that of an older job of the case.
+        """
+        case, record, url = self.job.case, self.existing.record, self.run_fs.url()
+        if self.job.model is None:
+            raise ModelError(
+                f"Case {case!r} cannot be run: it was adopted, and its model is unknown; adopt a run again, or add the "
+                "case with its model and overwrite=True"
+            )
+        if record is None or self.finished:
+            return
+        # Inputs are kept, so the model of an older job is among them.
+        if record.job is None or not self.fs.exists(f"{INPUTS}/{record.model_sha256}.idf"):
+            raise CaseExistsError.for_url(url, foreign_run(case))
 
     def copy(self, source: Source) -> Ended | None:
         """Copy a successful run that answers the same job; None if there is none, or if it is damaged."""
@@ -221,6 +261,7 @@ def _look_up(fs: FsspecFileSystem, case: str) -> _Task:
 
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
     job = task.job
+    assert job.model is not None  # noqa: S101 - checked before
     model, weather, energyplus, inputs = await asyncio.to_thread(_prepare, task)
     facts = {
         "model_sha256": job.model.sha256,
@@ -252,6 +293,7 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
 def _prepare(task: _Task) -> tuple[IDFDocument, Path | None, EnergyPlusConfig, contextlib.ExitStack]:
     """Fetch the inputs through the cache; their local copies are in use until the stack is closed."""
     job = task.job
+    assert job.model is not None  # noqa: S101 - checked before
     files = RunFileSystem.of(task.fs.joinpath(INPUTS), (job.model, job.weather) if job.weather else (job.model,))
     energyplus = find_installation()
     with contextlib.ExitStack() as stack:
