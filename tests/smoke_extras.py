@@ -38,7 +38,8 @@ def none() -> None:
 def published() -> RunResult:
     """A run without results, published."""
     with TemporaryDirectory() as directory:
-        Path(directory, "eplus.end").write_text("EnergyPlus Completed Successfully")
+        word = "EnergyPlus Completed Successfully-- 0 Warning; 0 Severe Errors; Elapsed Time=00hr 00min  1.00sec\n"
+        Path(directory, "eplus.end").write_text(word)
         return publish(directory, "memory://smoke/run", overwrite=True)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["Ending", "output_name", "read_ending", "read_local_ending"]
+__all__ = ["Ending", "output_name", "read_counts", "read_ending", "read_local_ending"]
 
 _TEXT_LIMIT = 1000
 _TAIL = 64 * 1024
@@ -26,6 +26,13 @@ _WORD = re.compile(
     rb"EnergyPlus(Completed|Terminated)[^;=*]*?(\d+)Warning;(\d+)SevereErrors;ElapsedTime=(?:\*|[^*=])*?sec"
 )
 _COMPLETED = "EnergyPlus Completed Successfully"  # on standard error, after all files
+_DISK_FULL = b"disk is full"
+# What the text files end with in every version.
+_LAST = {
+    ".eso": b"End of Data",
+    ".mtr": b"End of Data",
+    **dict.fromkeys(("Table.htm", "-table.htm", "tbl.htm"), b"</html>"),
+}
 _STARTED = b"Beginning Simulation"
 _MARK = re.compile(rb"^\s*\*\*\s+(Fatal|Severe|Warning|~~~)\s+\*\*(.*)$")
 # EnergyPlus's own faults. Other signals come from outside: from a user, a scheduler, or a system without memory.
@@ -107,6 +114,8 @@ def read_ending(
     local_copy: Callable[[str], AbstractContextManager[Path]],
     exit_code: int | None = None,
     printed: str | None = None,
+    *,
+    read_tail: Callable[[str, int], bytes] | None = None,
 ) -> Ending:
     """Find out how a run ended.
 
@@ -117,7 +126,8 @@ def read_ending(
         local_copy: Gives a local copy of a file by its name; the ``.sql`` is opened there.
         exit_code: EnergyPlus's exit code; None if it is unknown.
         printed: What EnergyPlus printed, standard error last; None if it is unknown. It counts only where the run has
-            neither an ``.end`` nor an ``.err``, or says nothing there.
+            neither an ``.end`` nor an ``.err``.
+        read_tail: Reads the last bytes of a file, so many; by default from a local copy.
 
     Returns:
         How it ended.
@@ -136,13 +146,37 @@ def read_ending(
     fault = (
         _fault_of_exit(exit_code, words, _own_message(errors))
         or _fault_of_words(words, errors, exit_code, printed)
-        or (_fault_of_database(sql, names, local_copy) if sql else None)
+        or (_fault_of_database(sql, names, read_bytes, local_copy) if sql else None)
+        or _fault_of_tails(names, prefix, read_tail or (lambda name, size: _copied_tail(local_copy, name, size)))
     )
     counts = {(word.warnings, word.severe_errors) for word in words.values() if word}
     # Numbers that two files do not agree on, or that were counted before the outputs were cut, are unknown.
     warnings, severe_errors = counts.pop() if len(counts) == 1 and not (fault and fault.cut) else (None, None)
     message, cut = fault or (None, False)
     return Ending(fault is None, cut, message, warnings, severe_errors)
+
+
+def read_counts(
+    names: Collection[str], prefix: str, read_bytes: Callable[[str], bytes]
+) -> tuple[int, int] | tuple[None, None]:
+    """Read how many warnings and severe errors EnergyPlus counted, where it is known already how the run ended.
+
+    Args:
+        names: The names of the run's files.
+        prefix: The prefix of its output files.
+        read_bytes: Reads a file by its name.
+
+    Returns:
+        Both numbers; None if the run has neither an ``.end`` nor an ``.err``, or they are cut.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    for name in (output_name(names, prefix, suffix) for suffix in (".end", ".err")):
+        word = name and _last_word(read_bytes(name))
+        if word:
+            return word.warnings, word.severe_errors
+    return None, None
 
 
 def read_local_ending(directory: Path, prefix: str, exit_code: int | None = None, printed: str | None = None) -> Ending:
@@ -202,26 +236,49 @@ def _fault_of_words(words: _Words, err: bytes, exit_code: int | None, printed: s
 
 
 def _fault_of_database(
-    name: str, names: Collection[str], local_copy: Callable[[str], AbstractContextManager[Path]]
+    name: str,
+    names: Collection[str],
+    read_bytes: Callable[[str], bytes],
+    local_copy: Callable[[str], AbstractContextManager[Path]],
 ) -> _Fault | None:
     """Why a database is not that of a run that completed."""
     if any(name + suffix in names for suffix in ("-journal", "-wal")):
         return _Fault(f"{name} was left open while it was written; run it again", cut=True)
+    stem = name.removesuffix(".sql")
+    log = next((log for log in (f"{stem}Sqlite.err", f"{stem}-sqlite.err", "sqlite.err") if log in names), None)
+    if log and _DISK_FULL in read_bytes(log):
+        return _Fault(f"{name} is cut, because the disk was full; free space and run it again", cut=True)
     with local_copy(name) as path:
-        if _is_cut(path):
-            return _Fault(f"{name} is truncated; run it again", cut=True)
         try:
             with contextlib.closing(sqlite3.connect(_uri(path), uri=True)) as database:
                 flags = database.execute("SELECT Completed, CompletedSuccessfully FROM Simulations").fetchall()
                 indexes = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND sql != ''").fetchall()
+                damage = [text for (text,) in database.execute("PRAGMA quick_check(1)") if text != "ok"]
         except sqlite3.DatabaseError as exc:
-            return _Fault(f"{name} cannot be read as an SQLite output of EnergyPlus ({exc}); run it again", cut=True)
+            damage, flags, indexes = [str(exc)], [], []
+    if damage:
+        return _Fault(f"{name} is cut or damaged ({_bounded(damage[0])}); run it again", cut=True)
     if any(completed == 1 and successfully != 1 for completed, successfully in flags):
         return _Fault(f"{name} says that EnergyPlus did not complete successfully")
     # Both flags stay FALSE when EnergyPlus 9.4 and later complete. The indexes are the last that every version commits.
     if not flags or not (indexes or all(successfully == 1 for _, successfully in flags)):
         return _Fault(f"EnergyPlus did not finish {name}; run it again", cut=True)
     return None
+
+
+def _fault_of_tails(names: Collection[str], prefix: str, read_tail: Callable[[str, int], bytes]) -> _Fault | None:
+    """Which text file ends in the middle: EnergyPlus does not notice that a disk was full for a while."""
+    for suffix, last in _LAST.items():
+        name = output_name(names, prefix, suffix)
+        if name and last not in read_tail(name, 200):
+            return _Fault(f"EnergyPlus did not finish {name}, so the outputs are cut; run it again", cut=True)
+    return None
+
+
+def _copied_tail(local_copy: Callable[[str], AbstractContextManager[Path]], name: str, size: int) -> bytes:
+    with local_copy(name) as path, path.open("rb") as file:
+        file.seek(-min(size, path.stat().st_size), os.SEEK_END)
+        return file.read()
 
 
 def _last_word(text: bytes) -> _Word | None:
@@ -249,7 +306,7 @@ def _own_message(err: bytes) -> str | None:
             first.setdefault(mark.group(1), current)
     texts = {kind: _bounded(" ".join(_decode(part) for part in parts)) for kind, parts in first.items()}
     fatal, severe = texts.get(b"Fatal"), texts.get(b"Severe")
-    return f"{fatal} First severe error: {severe}" if fatal and severe else fatal or severe
+    return f"{fatal.rstrip('.')}. First severe error: {severe}" if fatal and severe else fatal or severe
 
 
 def _decode(text: bytes) -> str:
@@ -281,16 +338,6 @@ def _signal(exit_code: int | None) -> str | None:
 def _last_line(printed: str | None) -> str:
     lines = [line.strip() for line in (printed or "").splitlines() if line.strip()]
     return _bounded(lines[-1]) if lines else ""
-
-
-def _is_cut(path: Path) -> bool:
-    """Whether the file is shorter than its header says; SQLite would read a missing part as zeros."""
-    with path.open("rb") as file:
-        header = file.read(100)
-    page = int.from_bytes(header[16:18], "big")
-    pages = int.from_bytes(header[28:32], "big")
-    # The value 1 means a page of 64 KiB (Database File Format, 1.3.2).
-    return path.stat().st_size < max(pages, 1) * (2**16 if page == 1 else max(page, 512))
 
 
 def _uri(path: Path) -> str:

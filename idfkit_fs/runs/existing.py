@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -139,7 +140,8 @@ def find_existing(fs: FsspecFileSystem, output_prefix: str | None = None, **fact
     outputs = find_outputs(fs, output_prefix)
     if outputs is None:
         return None
-    ending = _ending(fs, outputs, facts.get("exit_code"))
+    printed = "\n".join(facts[name] for name in ("stdout", "stderr") if name in facts) or None
+    ending = _ending(fs, outputs, facts.get("exit_code"), printed)
     return Existing(fs, outputs, ending, {**_facts_of(fs, outputs), **facts})
 
 
@@ -173,8 +175,15 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
-def _ending(fs: FsspecFileSystem, outputs: Outputs, exit_code: int | None = None) -> Ending:
-    return read_ending(outputs.with_journals, outputs.prefix, fs.read_bytes, fs.local_copy, exit_code)
+def _ending(fs: FsspecFileSystem, outputs: Outputs, exit_code: int | None = None, printed: str | None = None) -> Ending:
+    def read_tail(name: str, size: int) -> bytes:
+        with fs.open(name) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return bytes(file.read())
+
+    return read_ending(
+        outputs.with_journals, outputs.prefix, fs.read_bytes, fs.local_copy, exit_code, printed, read_tail=read_tail
+    )
 
 
 def _facts_of(fs: FsspecFileSystem, outputs: Outputs) -> dict[str, Any]:

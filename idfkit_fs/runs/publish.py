@@ -18,6 +18,7 @@ from idfkit.simulation import SimulationResult
 
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.ending import Ending, read_local_ending
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
@@ -40,7 +41,7 @@ from idfkit_fs.runs.result import RunResult, read_record, result_of, what_exists
 from idfkit_fs.runs.selection import Selection, check_patterns
 from idfkit_fs.runs.transfer import raise_if_stopped, transfer
 
-__all__ = ["ExistingRun", "Publication", "publish", "read_run", "record_of"]
+__all__ = ["ExistingRun", "Publication", "ending_of", "publish", "publish_errors", "read_run", "record_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -179,18 +180,26 @@ def _filesystem_of(result: SimulationResult) -> FsspecFileSystem:
     raise TypeError("publish() cannot read the filesystem of this result; pass the URL of the run instead")
 
 
-def record_of(result: SimulationResult, **facts: Any) -> RunRecord:
+def ending_of(result: SimulationResult) -> Ending:
+    """Find out how the run of a result in a local directory ended, from its files and its exit code."""
+    printed = f"{result.stdout}\n{result.stderr}"
+    return read_local_ending(Path(result.run_dir), result.output_prefix, result.exit_code, printed)
+
+
+def record_of(result: SimulationResult, ending: Ending, **facts: Any) -> RunRecord:
     """Make the record, without files, of a result.
 
     Args:
         result: The result.
+        ending: How it ended.
         **facts: More fields of [RunRecord][idfkit_fs.RunRecord], which a result does not have.
 
     Returns:
         The record.
     """
     return RunRecord(
-        success=result.success,
+        success=ending.success,
+        message=ending.message,
         exit_code=result.exit_code,
         runtime_seconds=result.runtime_seconds,
         stdout=result.stdout,
@@ -308,7 +317,7 @@ class Publication:
         """
         stop = stop or threading.Event()
         _check_apart(directory, self.fs)
-        with _publish_errors(directory, self.fs.url()):
+        with publish_errors(directory, self.fs.url()):
             existing = existing or self.find_existing(record.id)
             if existing.record is not None and existing.record.id == record.id:
                 return result_of(self.fs, existing.record)
@@ -341,7 +350,7 @@ class Publication:
         stop = threading.Event()
         if directory is not None and not self.fs.is_same_place(run.fs):
             _check_apart(directory, self.fs)
-        with contextlib.nullcontext() if directory is None else _publish_errors(directory, self.fs.url()):
+        with contextlib.nullcontext() if directory is None else publish_errors(directory, self.fs.url()):
             existing = self.find_existing()
             with contents_of_existing(run, self._selection, self.fs, self.progress, stop) as contents:
                 contents = replace(contents, record=contents.record.model_copy(update=facts))
@@ -422,7 +431,7 @@ def _remove_leftovers(fs: FsspecFileSystem, names: set[str]) -> None:
 
 
 @contextlib.contextmanager
-def _publish_errors(directory: Path, url: str) -> Iterator[None]:
+def publish_errors(directory: Path, url: str) -> Iterator[None]:
     """Turn errors while a local run is published into a PublishError that names its directory."""
     try:
         yield

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
 from datetime import datetime
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime
 
+from idfkit_fs._outputs.ending import output_name
 from idfkit_fs._util.urls import is_url
 from idfkit_fs._util.versioned_json import VersionedJson
 
-__all__ = ["RECORD_NAME", "RecordedFile", "RunRecord", "Sha256", "output_name"]
+__all__ = ["RECORD_NAME", "RecordedFile", "RunRecord", "Sha256"]
 
 RECORD_NAME = "run.json"
 _TEXT_LIMIT = 64 * 1024
@@ -121,10 +121,3 @@ class RunRecord(VersionedJson):
             output suffix, so the first HTML file is taken. Otherwise None: ``eplusZsz.csv`` is not the run's CSV.
         """
         return output_name([entry.name for entry in self.files], self.output_prefix, suffix)
-
-
-def output_name(names: Collection[str], prefix: str, suffix: str) -> str | None:
-    """Does what [RunRecord.output][idfkit_fs.RunRecord.output] does, for any names."""
-    usual = [f"{prefix}out{suffix}", f"{prefix}{suffix}"]
-    others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
-    return next((name for name in (*usual, *others) if name in names), None)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from pydantic import ByteSize
 
 from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.ending import output_name
+from idfkit_fs._outputs.ending import Ending, output_name
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
@@ -53,9 +54,11 @@ class RunResult(SimulationResult):
 
     Attributes:
         record: The run's record; None if the run was opened without one.
+        message: Why the run is no success, in EnergyPlus's own words if it has any; None for a successful run.
     """
 
     record: RunRecord | None = None
+    message: str | None = None
     _cached_data: RunData | None = field(default=None, init=False)
 
     @property
@@ -70,10 +73,12 @@ class RunResult(SimulationResult):
 
     def __repr__(self) -> str:
         files = f", {len(self.record.files)} files" if self.record else ""
-        return f"RunResult({redact(self.url)!r}, success={self.success}{files})"
+        message = f", message={shorten(self.message, 200)!r}" if self.message else ""
+        return f"RunResult({redact(self.url)!r}, success={self.success}{message}{files})"
 
     def __reduce__(self) -> Any:
-        return result_of, (self.files, self.record, None if self.record else self.success, self.output_prefix)
+        ending = None if self.record else Ending(self.success, False, self.message, None, None)
+        return result_of, (self.files, self.record, ending, self.output_prefix)
 
     def _find_output_file(self, suffix: str) -> Path | None:
         if self.record is None:
@@ -228,7 +233,7 @@ class RunResult(SimulationResult):
         return self._cached_data
 
     def _repr_html_(self) -> str:
-        rows = {"state": "ok" if self.success else "failed"}
+        rows = {"state": "ok" if self.success else "failed", "message": self.message or ""}
         if self.record:
             size = sum(file.size for file in self.record.files)
             rows |= {
@@ -358,7 +363,7 @@ def open_result(
         url: The run's URL, a plain path, or a ``UPath``.
         storage_options: Options of the store's fsspec class.
         require_record: False to open a run without a record too, such as plain idfkit writes. Its ``success`` is then
-            what EnergyPlus itself says in its outputs, and its ``exit_code`` is None.
+            what EnergyPlus's ``.end``, ``.err`` and ``.sql`` say, and its ``exit_code`` is None.
         immutable: True if nobody ever publishes another run at this URL. A record that this machine has read before is
             then used without asking the store, so what was read once can be read again without a network.
 
@@ -388,7 +393,7 @@ def open_result(
     existing = None if require_record else find_existing(fs)
     if existing is None:
         raise RunNotFoundError.for_url(fs.url(), what_exists(fs))
-    return result_of(fs, None, existing.ending.success, existing.outputs.prefix)
+    return result_of(fs, None, existing.ending, existing.outputs.prefix)
 
 
 def read_record(fs: FsspecFileSystem) -> RunRecord | None:
@@ -474,14 +479,14 @@ def _a_run_below(fs: FsspecFileSystem) -> str | None:
 
 
 def result_of(
-    fs: FsspecFileSystem, record: RunRecord | None, success: bool | None = None, output_prefix: str = "eplus"
+    fs: FsspecFileSystem, record: RunRecord | None, ending: Ending | None = None, output_prefix: str = "eplus"
 ) -> RunResult:
     """Make the result of a run whose record was read already.
 
     Args:
         fs: A filesystem with the run as its root.
         record: The record; None for a run without one.
-        success: Whether a run without a record succeeded.
+        ending: How a run without a record ended.
         output_prefix: Prefix of the output files of a run without a record.
 
     Returns:
@@ -491,7 +496,7 @@ def result_of(
     seconds = None if record is None else record.runtime_seconds
     return RunResult(
         run_dir=Path(files.local_root or files.url()),
-        success=bool(success) if record is None else record.success,
+        success=record.success if record else ending is not None and ending.success,
         exit_code=None if record is None else record.exit_code,
         stdout="" if record is None else record.stdout,
         stderr="" if record is None else record.stderr,
@@ -499,4 +504,5 @@ def result_of(
         output_prefix=output_prefix if record is None else record.output_prefix,
         fs=files,
         record=record,
+        message=record.message if record else ending and ending.message,
     )

@@ -28,12 +28,13 @@ from idfkit.simulation import (
 
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.ending import Ending
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.urls import Location, UPathLike, is_url, last_name, repair, to_text
 from idfkit_fs.errors import PublishError
 from idfkit_fs.runs.draft import write_draft
-from idfkit_fs.runs.publish import ExistingRun, Publication, record_of
+from idfkit_fs.runs.publish import ExistingRun, Publication, ending_of, publish_errors, record_of
 from idfkit_fs.runs.result import RunResult
 
 __all__ = [
@@ -276,12 +277,15 @@ class LocalRun:
             self.abandon(exc)
             raise
 
-    async def async_publish(self, result: SimulationResult, existing: ExistingRun | None = None) -> RunResult:
+    async def async_publish(
+        self, result: SimulationResult, existing: ExistingRun | None = None, ending: Ending | None = None
+    ) -> RunResult:
         """Publish the run in a thread; cancelling the task stops before the next file.
 
         Args:
             result: What EnergyPlus left.
             existing: As in [Publication.send][idfkit_fs.runs.publish.Publication.send].
+            ending: How the run ended; None to read it.
 
         Returns:
             The published result.
@@ -290,7 +294,7 @@ class LocalRun:
             PublishError: If publishing failed.
         """
         stop = threading.Event()
-        publishing = asyncio.create_task(asyncio.to_thread(self.publish, result, stop, existing))
+        publishing = asyncio.create_task(asyncio.to_thread(self.publish, result, stop, existing, ending))
         try:
             return await asyncio.shield(publishing)
         except asyncio.CancelledError:
@@ -325,7 +329,26 @@ class LocalRun:
         else:
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    def given_up(self, error: IdfKitError, seconds: float) -> SimulationResult:
+    def ending(self, result: SimulationResult) -> Ending:
+        """Find out how the run ended.
+
+        Args:
+            result: What EnergyPlus left.
+
+        Returns:
+            How it ended. If the disk has no room left, the outputs are cut, whatever EnergyPlus says: it does not
+            notice that the end of a file was not written.
+        """
+        ending = ending_of(result)
+        directory = Path(result.run_dir)
+        if shutil.disk_usage(directory).free == 0 and (ending.success or ending.cut):
+            text = (
+                f"The disk of {directory} is full, so the outputs are cut; free space, or set TMPDIR, and run it again"
+            )
+            return Ending(False, True, text, None, None)
+        return ending
+
+    def given_up(self, error: IdfKitError, seconds: float) -> tuple[SimulationResult, Ending]:
         """Make the result of a run that idfkit gave up, such as for a time-out.
 
         Args:
@@ -333,10 +356,10 @@ class LocalRun:
             seconds: How long EnergyPlus ran.
 
         Returns:
-            A failed result with what EnergyPlus wrote before.
+            A failed result with what EnergyPlus wrote before, and how it ended.
         """
         self.directory.mkdir(exist_ok=True)
-        return SimulationResult(
+        result = SimulationResult(
             run_dir=self.directory,
             success=False,
             exit_code=getattr(error, "exit_code", None),
@@ -345,12 +368,14 @@ class LocalRun:
             runtime_seconds=seconds,
             output_prefix=self.options.get("output_prefix", "eplus"),
         )
+        return result, Ending(False, False, str(error), None, None)
 
     def publish(
         self,
         result: SimulationResult,
         stop: threading.Event | None = None,
         existing: ExistingRun | None = None,
+        ending: Ending | None = None,
     ) -> RunResult:
         """Publish the run, then remove the directory; if that fails, the directory is kept for ``publish()``.
 
@@ -358,6 +383,7 @@ class LocalRun:
             result: What EnergyPlus left.
             stop: Set it from another thread to stop before the next file; the directory is removed then.
             existing: As in [Publication.send][idfkit_fs.runs.publish.Publication.send].
+            ending: How the run ended; None to read it.
 
         Returns:
             The published result.
@@ -370,8 +396,9 @@ class LocalRun:
             if Path(result.run_dir).resolve() != self.directory.resolve():
                 # Found in idfkit's SimulationCache, whose entries must not be changed.
                 shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
-            record = record_of(result, **self.facts, **_facts_of(self.options))
-            write_draft(self.directory, record)
+            with publish_errors(self.directory, self.publication.fs.url()):
+                record = record_of(result, ending or self.ending(result), **self.facts, **_facts_of(self.options))
+                write_draft(self.directory, record)
             published = self.publication.send(self.directory, record, stop, existing)
         except BaseException as exc:
             if stop is not None and stop.is_set():

@@ -134,9 +134,16 @@ def _adopt(writer: StudyWriter, adoption: Adoption, run: RunResult | Existing, o
     if state is not None:
         return CaseRun(case, state, "found")
     publication = Publication(target, None, (), overwrite=True, progress=False)
-    publication.take_in(run, job=job.key)
-    nearer = result_of(source, None, output_prefix=run.outputs.prefix) if isinstance(run, Existing) else None
-    return CaseRun(case, _finish(fs, case, nearer), "adopted")
+    published = publication.take_in(run, job=job.key)
+    return CaseRun(case, _finish(fs, case, _beside(published, source)), "adopted")
+
+
+def _beside(published: RunResult, source: FsspecFileSystem) -> RunResult | None:
+    """The same run where its files are on this disk, so that a summary need not download them."""
+    if not source.reads_in_place or published.record is None:
+        return None
+    files = tuple(entry for entry in published.record.files if entry.name not in SIDECARS)
+    return result_of(source, published.record.model_copy(update={"files": files, "sql_sha256": None}))
 
 
 def _finish(fs: FsspecFileSystem, case: str, files: RunResult | None) -> Ended:

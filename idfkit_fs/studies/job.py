@@ -112,9 +112,9 @@ class Summary(BaseModel):
         peak_demand_w: Peak demand by fuel (W), zeros left out.
         unmet_heating_hours: Hours in which heating did not reach the setpoint while occupied.
         unmet_cooling_hours: Hours in which cooling did not reach the setpoint while occupied.
-        warnings: Number of warnings in the ``.err`` file.
-        severe_errors: Number of severe and fatal errors.
-        message: The first severe or fatal error; None if there is none.
+        warnings: Number of warnings, as EnergyPlus counts them; None if it is unknown.
+        severe_errors: Number of severe errors, as EnergyPlus counts them; None if it is unknown.
+        message: Why the run is no success; None for a success.
         metrics: The values of the user's metrics: numbers, or strings where a cell is not a number.
     """
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from idfkit.simulation import ErrorReport
-
 from idfkit_fs._outputs.database import Cell, Database
+from idfkit_fs._outputs.ending import Ending
 from idfkit_fs.errors import UnreadableDatabaseError
 from idfkit_fs.studies.job import Metric, Summary
 
@@ -30,12 +29,12 @@ def _in_unit(cell: Cell, factors: dict[str, float]) -> float | None:
     return cell.number * factors[cell.units] if cell.number is not None and cell.units in factors else None
 
 
-def summarise(sql: Path | None, err: str | None, metrics: Sequence[Metric] = ()) -> Summary:
+def summarise(sql: Path | None, ending: Ending, metrics: Sequence[Metric] = ()) -> Summary:
     """Summarise a run from its files.
 
     Args:
         sql: The run's SQLite output on this machine; None if the run has none.
-        err: The text of its ``.err`` file; None if the run has none.
+        ending: How the run ended.
         metrics: Further cells to read.
 
     Returns:
@@ -61,7 +60,7 @@ def summarise(sql: Path | None, err: str | None, metrics: Sequence[Metric] = ())
             _ANNUAL, _UNMET, "Time Setpoint Not Met During Occupied Cooling", "Facility", _HOURS
         ),
         metrics={metric.name: cells.value(metric) for metric in metrics},
-        **_errors(err),
+        **_errors(ending),
     )
 
 
@@ -106,13 +105,5 @@ def _read(sql: Path, reports: set[str]) -> list[Cell]:
         return []
 
 
-def _errors(err: str | None) -> dict[str, Any]:
-    if err is None:
-        return {}
-    report = ErrorReport.from_string(err)
-    worst = [*report.severe, *report.fatal]
-    return {
-        "warnings": report.warning_count,
-        "severe_errors": report.error_count,
-        "message": worst[0].message if worst else None,
-    }
+def _errors(ending: Ending) -> dict[str, Any]:
+    return {"warnings": ending.warnings, "severe_errors": ending.severe_errors, "message": ending.message}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -17,11 +18,12 @@ from idfkit.exceptions import IdfKitError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.ending import Ending, output_name, read_counts
 from idfkit_fs._util.urls import Location
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, RecordError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.publish import ExistingRun, Publication
-from idfkit_fs.runs.record import RunRecord, output_name
+from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
 from idfkit_fs.studies.job import Job, Metric, Outcome, Summary
@@ -33,9 +35,6 @@ from idfkit_fs.studies.stored import foreign_run, read_job, read_study
 from idfkit_fs.studies.summary import summarise
 
 __all__ = ["async_run_case", "finish_case", "run_case"]
-
-# Exit codes of SIGHUP, SIGINT, SIGKILL and SIGTERM: somebody ended EnergyPlus. A crash of its own is a failure.
-_KILLED = frozenset({-1, -2, -9, -15})
 
 
 def run_case(
@@ -67,7 +66,8 @@ def run_case(
         CaseExistsError: If the case was replaced or removed while it ran.
         RecordError: If the study or the job is damaged, or of a newer format.
         EnergyPlusNotFoundError: If EnergyPlus is not installed.
-        SimulationError: If EnergyPlus was killed, for example by the system when memory ran out.
+        SimulationError: If the outputs are cut, because EnergyPlus was killed, for example by the system when memory
+            ran out, or because the disk was full; the case stays pending.
         PublishError: If the run could not be published; the case stays pending.
 
     Examples:
@@ -204,25 +204,22 @@ class _Task:
 
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""
-        err = result.err_path
-        text = None if err is None else result.files.read_bytes(err).decode("latin-1")
+        names = [] if result.record is None else [entry.name for entry in result.record.files]
+        counts = read_counts(names, result.output_prefix, result.files.read_bytes)
+        ending = Ending(result.success, False, result.message, *counts)
         with result.local_sql() or contextlib.nullcontext() as sql:
-            return summarise(sql, text, self.metrics)
+            return summarise(sql, ending, self.metrics)
 
-    def summarise_local(self, result: SimulationResult) -> Summary:
+    def summarise_local(self, result: SimulationResult, ending: Ending) -> Summary:
         """Summarise a run from its files on this machine."""
         directory = Path(result.run_dir)
-        names = os.listdir(directory)
-        sql, err = (output_name(names, result.output_prefix, suffix) for suffix in (".sql", ".err"))
-        text = None if err is None else (directory / err).read_text("latin-1")
-        return summarise(None if sql is None else directory / sql, text, self.metrics)
+        sql = output_name(os.listdir(directory), result.output_prefix, ".sql")
+        return summarise(None if sql is None else directory / sql, ending, self.metrics)
 
     def write_outcome(self, record: RunRecord | None, summary: Summary) -> Ended:
         """Write how a run ended: the last step of a case."""
         assert record is not None  # noqa: S101 - for the type checker
         state = _state(record)
-        if not record.success and summary.message is None:
-            summary = summary.model_copy(update={"message": _last_line(record)})
         outcome = Outcome(
             case=self.job.case,
             state=state,
@@ -272,21 +269,22 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
         async with gate:
             run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts)
             start = time.monotonic()
+            given_up: Ending | None = None
             try:
                 result = await run.async_energyplus(model)
             except IdfKitError as exc:
-                result = run.given_up(exc, time.monotonic() - start)
+                result, given_up = run.given_up(exc, time.monotonic() - start)
     try:
-        if result.exit_code in _KILLED:
-            raise SimulationError(
-                f"EnergyPlus was killed by signal {-result.exit_code}, perhaps for lack of memory; run the case again",
-                exit_code=result.exit_code,
-            )
-        summary = await asyncio.to_thread(task.summarise_local, result)
+        ending = await asyncio.to_thread(run.ending, result) if given_up is None else given_up
+        if ending.cut:
+            # Nothing is kept: outputs that a full disk has cut must not go on filling it.
+            shutil.rmtree(run.directory, ignore_errors=True)
+            raise SimulationError(f"{ending.message} (the case stays pending)", exit_code=result.exit_code)
+        summary = await asyncio.to_thread(task.summarise_local, result, ending)
     except BaseException as exc:
         run.abandon(exc)
         raise
-    published = await run.async_publish(result, task.existing)
+    published = await run.async_publish(result, task.existing, ending)
     return await asyncio.to_thread(task.write_outcome, published.record, summary)
 
 
@@ -307,9 +305,3 @@ def _prepare(task: _Task) -> tuple[IDFDocument, Path | None, EnergyPlusConfig, c
 
 def _state(record: RunRecord) -> Ended:
     return "ok" if record.success else "failed"
-
-
-def _last_line(record: RunRecord) -> str | None:
-    """The last line that a run printed: its ``.err`` file has no error if, for example, it timed out."""
-    lines = [line for line in (record.stderr or record.stdout).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else None

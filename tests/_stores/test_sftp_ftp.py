@@ -36,10 +36,9 @@ def fs(store: Store) -> FsspecFileSystem:
 def made_up_run(tmp_path: Path) -> SimulationResult:
     directory = tmp_path / "run"
     directory.mkdir()
-    (directory / "eplus.end").write_text(
-        "EnergyPlus Completed Successfully-- 0 Warning; 0 Severe Errors; Elapsed Time=00hr"
-    )
-    (directory / "eplus.err").write_text("Program Version,EnergyPlus\n************* EnergyPlus Completed Successfully")
+    word = "EnergyPlus Completed Successfully-- 0 Warning; 0 Severe Errors; Elapsed Time=00hr 00min  1.00sec\n"
+    (directory / "eplus.end").write_text(word)
+    (directory / "eplus.err").write_text(f"************* Beginning Simulation\n************* {word}")
     for number in range(3 * THREADS):
         (directory / f"zone-{number}.csv").write_bytes(bytes([number]) * 200_000)
     return SimulationResult(directory, success=True, exit_code=0, stdout="out", stderr="", runtime_seconds=1.0)

@@ -182,8 +182,10 @@ def test_the_summary_has_a_row_for_every_case(finished: Study) -> None:
     assert dict(summary["state"]) == {"bad": "failed", "case-00": "ok", "case-01": "ok", "case-02": "pending"}
     assert dict(summary["insulation_m"]) == {"bad": 9.0, "case-00": 0.05, "case-01": 0.06, "case-02": 0.3}
     assert summary.loc["case-02", "tags"] == ["a", "b"]
-    assert summary.loc["bad", "severe_errors"] == 2
-    assert summary.loc["bad", "message"].startswith('BuildingSurface:Detailed="ROOM WALL 1", invalid Construction Name')
+    assert summary.loc["bad", "severe_errors"] == 1
+    assert summary.loc["bad", "message"].startswith(
+        "GetSurfaceData: Errors discovered, program terminates. First severe"
+    )
     assert summary.loc[["bad", "case-02"], "eui_kwh_m2"].isna().all()
     assert summary.loc[["case-00", "case-01"], "message"].isna().all()
     assert list(summary.columns)[:4] == ["state", "insulation_m", "tags", "city"]
