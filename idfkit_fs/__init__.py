@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from idfkit_fs.runs.record import RecordedFile, RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
     from idfkit_fs.runs.simulate import JobOptions, SimulationOptions, async_simulate, simulate
+    from idfkit_fs.studies.adopt import Adoption
     from idfkit_fs.studies.job import Metrics, Summary
     from idfkit_fs.studies.plan import Source
     from idfkit_fs.studies.prepare import Case
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from idfkit_fs.studies.worker import run_case
 
 __all__ = [
+    "Adoption",
     "AsyncFsspecFileSystem",
     "AsyncLocalFileSystem",
     "AsyncS3FileSystem",
@@ -61,6 +63,7 @@ __all__ = [
 # Each name is imported when it is first used: runs need pydantic and idfkit.simulation, which a program that only moves
 # files should not wait for; and xarray imports this package, for its engine, in programs that never use it.
 _MODULES = {
+    "Adoption": "studies.adopt",
     "AsyncFsspecFileSystem": "_fs.aio",
     "AsyncLocalFileSystem": "_fs.dropins",
     "AsyncS3FileSystem": "_fs.dropins",

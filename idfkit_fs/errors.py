@@ -37,6 +37,7 @@ __all__ = [
     "StorageOptionsError",
     "StoreError",
     "StudyNotFoundError",
+    "UnfinishedRunError",
     "UnreachableError",
     "UnreadableDatabaseError",
     "UnsupportedError",
@@ -147,6 +148,12 @@ class RunExistsError(ExistsError):
     """A complete run already exists at the URL, and ``overwrite=True`` was not given."""
 
     text = "A run already exists; pass overwrite=True to replace it"
+
+
+class UnfinishedRunError(StoreError):
+    """The outputs of a run are cut: EnergyPlus was killed, the disk was full, or it is still running."""
+
+    text = "This run is unfinished; run it again"
 
 
 class RecordError(IdfkitFsError, ValueError):

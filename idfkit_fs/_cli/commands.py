@@ -4,30 +4,43 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 from idfkit.exceptions import EnergyPlusNotFoundError
-from pydantic import ByteSize
 
 from idfkit_fs import cache
+from idfkit_fs._cli.run_commands import adopt, publish
+from idfkit_fs._cli.shared import (
+    FAILED,
+    PENDING,
+    echo_json,
+    echo_lines,
+    echo_report,
+    json_option,
+    open_study,
+    progress_option,
+    run_at,
+    size_text,
+    storage_options,
+    url_argument,
+)
 from idfkit_fs._cli.stopping import stoppable
 from idfkit_fs._util.messages import redact
+from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, MissingExtraError
+from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.layout import State
-from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import as_csv, as_text
 from idfkit_fs.studies.share import find_share
 from idfkit_fs.studies.study import Study
 
-__all__ = ["commands", "parse_options"]
+__all__ = ["commands"]
 
 
 class _Commands(click.Group):
@@ -55,97 +68,14 @@ def commands() -> None:
     """
 
 
-# Exit codes.
-_FAILED, _PENDING = 3, 4
-
-
-def parse_options(given: Iterable[str]) -> dict[str, Any]:
-    """Parse the storage options of a command line. Messages show names only, because values may be secrets.
-
-    Args:
-        given: Texts such as ``key=value``. A value that is valid JSON is read as JSON; dots in a key nest.
-
-    Returns:
-        The options.
-
-    Raises:
-        ValueError: If an option has no name or no value, or two options contradict each other.
-
-    Examples:
-        >>> parse_options(["anon=true", "client_kwargs.region_name=eu-west-1"])
-        {'anon': True, 'client_kwargs': {'region_name': 'eu-west-1'}}
-    """
-    options: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        *parents, last = name.split(".")
-        if not equals or not all((*parents, last)):
-            raise ValueError(
-                "A storage option must be KEY=VALUE, such as anon=true or client_kwargs.region_name=eu-west-1"
-            )
-        inner: Any = options
-        for parent in parents:
-            inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else None
-        if not isinstance(inner, dict) or last in inner:
-            raise ValueError(f"The storage option {name!r} is given twice, or contradicts another one")
-        inner[last] = _value(value)
-    return options
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _options_of(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        return parse_options(given)
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
-
-
-def _shows_progress(_context: click.Context, _parameter: click.Parameter, wanted: bool | None) -> bool:
-    return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None if wanted is None else wanted
-
-
-_url = click.argument("url")
-_options = click.option(
-    "-o",
-    "--option",
-    "options",
-    metavar="KEY=VALUE",
-    multiple=True,
-    callback=_options_of,
-    help="A storage option, such as anon=true. A VALUE that is valid JSON is read as JSON; dots in KEY nest, as in "
-    "client_kwargs.region_name=eu-west-1. Repeatable. Other users can see the command line: keep secrets in the "
-    "environment or in the configuration of your store's tools.",
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_progress = click.option(
-    "--progress/--no-progress",
-    default=None,
-    callback=_shows_progress,
-    help="Show a progress bar; by default if stderr is a terminal.",
-)
-
-
-def _open(url: str, options: dict[str, Any]) -> Study:
-    try:
-        return Study(url, storage_options=options)
-    except IdfkitFsError:
-        raise
-    except (AttributeError, TypeError, ValueError):
-        raise click.ClickException(
-            f"The storage options {', '.join(options)} are invalid for {redact(url)}; check the types of their values"
-        ) from None  # the cause could show a value
+commands.add_command(publish)
+commands.add_command(adopt)
 
 
 @commands.command()
-@_url
-@_options
-@_as_json
+@url_argument
+@storage_options
+@json_option
 def status(url: str, options: dict[str, Any], as_json: bool) -> None:
     """Count the cases of a study by their state.
 
@@ -156,14 +86,14 @@ def status(url: str, options: dict[str, Any], as_json: bool) -> None:
       idfkit-fs status s3://my-bucket/study-001
       idfkit-fs status s3://my-bucket/study-001 --json
     """
-    found = _open(url, options).status()
+    found = open_study(url, options).status()
     counts = {"total": found.total, "ok": len(found.ok), "failed": len(found.failed), "pending": len(found.pending)}
-    _echo_json({**counts, "cases": found.states()}) if as_json else click.echo(str(found))
-    sys.exit(_PENDING if found.pending else _FAILED if found.failed else 0)
+    echo_json({**counts, "cases": found.states()}) if as_json else click.echo(str(found))
+    sys.exit(PENDING if found.pending else FAILED if found.failed else 0)
 
 
 @commands.command()
-@_url
+@url_argument
 @click.option("--case", "cases", metavar="NAME", multiple=True, help="A case to run, unless it is ok. Repeatable.")
 @click.option("--pending", is_flag=True, help="Run the pending cases: the default.")
 @click.option("--failed", is_flag=True, help="Run the failed cases; with --pending, both.")
@@ -176,9 +106,9 @@ def status(url: str, options: dict[str, Any], as_json: bool) -> None:
     help="The number of simulations at the same time; by default the number of processors.",
 )
 @click.option("--reuse", metavar="URL", help="Another study; cases that ask for one of its runs are copied from it.")
-@_options
-@_as_json
-@_progress
+@storage_options
+@json_option
+@progress_option
 def run(
     url: str,
     cases: tuple[str, ...],
@@ -217,7 +147,7 @@ def run(
     states: set[State] = {"failed"} if failed else set()
     states |= {"pending"} if pending or not failed else set()
     with stoppable():
-        study = _open(url, options)
+        study = open_study(url, options)
         chosen = list(cases) or None
         if share is not None:
             known = study.status().states()
@@ -226,15 +156,15 @@ def run(
         try:
             report = study.run(chosen, states=states, max_workers=max_workers, reuse=reuse, progress=progress)
         except IncompleteRunError as exc:
-            _echo_run(exc.report, exc.errors, as_json)
+            echo_report(exc.report, exc.errors, as_json)
             raise
-    _echo_run(report, {}, as_json)
-    sys.exit(_FAILED if report.failed else 0)
+    echo_report(report, {}, as_json)
+    sys.exit(FAILED if report.failed else 0)
 
 
 @commands.command()
-@_url
-@_options
+@url_argument
+@storage_options
 @click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), help="The format to print; by default a table."
 )
@@ -243,7 +173,7 @@ def run(
     type=click.Path(dir_okay=False, path_type=Path),
     help="A local file to write instead; its name ends in .csv, .json or .parquet.",
 )
-@_progress
+@progress_option
 def summary(
     url: str,
     options: dict[str, Any],
@@ -264,7 +194,7 @@ def summary(
         raise click.UsageError(
             "--output needs a file name that ends in .csv, .json or .parquet, and cannot be combined with --format"
         )
-    study = _open(url, options)
+    study = open_study(url, options)
     if output is not None and suffix == ".parquet":
         _write_parquet(study, output, progress)
         return
@@ -299,30 +229,39 @@ def _write_parquet(study: Study, output: Path, progress: bool) -> None:
 
 
 @commands.command()
-@_url
+@url_argument
 @click.argument("case", required=False)
-@_options
-@_as_json
+@storage_options
+@json_option
 def ls(url: str, case: str | None, options: dict[str, Any], as_json: bool) -> None:
-    """List the cases of a study with their states, or the files of a case with their sizes.
+    """List the cases of a study with their states, or the files of a case, or of the run at URL, with their sizes.
 
     \b
     Examples:
       idfkit-fs ls s3://my-bucket/study-001
       idfkit-fs ls s3://my-bucket/study-001 case-42
+      idfkit-fs ls s3://my-bucket/a-run
     """
-    study = _open(url, options)
+    study = open_study(url, options)
     if case is None:
+        run = run_at(url, options)
+        if run is not None:
+            _list_files(run, as_json)
+            return
         states = study.status().states()
-        _echo_json(states) if as_json else _echo_lines(f"{state:7}  {name}" for name, state in states.items())
+        echo_json(states) if as_json else echo_lines(f"{state:7}  {name}" for name, state in states.items())
         return
-    record = study.result(case).record
+    _list_files(study.result(case), as_json)
+
+
+def _list_files(run: RunResult, as_json: bool) -> None:
+    record = run.record
     sizes = {file.name: file.size for file in record.files} if record else {}
-    _echo_json(sizes) if as_json else _echo_lines(f"{_size(size):>9}  {name}" for name, size in sizes.items())
+    echo_json(sizes) if as_json else echo_lines(f"{size_text(size):>9}  {name}" for name, size in sizes.items())
 
 
 @commands.command()
-@_url
+@url_argument
 @click.argument("cases", metavar="[CASE]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All cases that have been run, including failed ones.")
 @click.option(
@@ -331,7 +270,7 @@ def ls(url: str, case: str | None, options: dict[str, Any], as_json: bool) -> No
     metavar="DIR",
     default=".",
     type=click.Path(file_okay=False, path_type=Path),
-    help="A local directory; each case becomes a directory in it. By default the current directory.",
+    help="A local directory; each run becomes a directory in it. By default the current directory.",
 )
 @click.option(
     "--include",
@@ -340,8 +279,8 @@ def ls(url: str, case: str | None, options: dict[str, Any], as_json: bool) -> No
     default=("**",),
     help="The files to download, such as '*.sql'. Repeatable.",
 )
-@_options
-@_progress
+@storage_options
+@progress_option
 def get(
     url: str,
     cases: tuple[str, ...],
@@ -351,28 +290,33 @@ def get(
     options: dict[str, Any],
     progress: bool,
 ) -> None:
-    """Download the runs of cases. Each file is checked against the run's record.
+    """Download the runs of cases, or the run at URL. Each file is checked against the run's record.
 
     \b
     Examples:
       idfkit-fs get s3://my-bucket/study-001 case-42 --to results
       idfkit-fs get s3://my-bucket/study-001 --all --include '*.sql' --to results
+      idfkit-fs get s3://my-bucket/a-run --to results
     """
+    run = None if cases or every else run_at(url, options)
+    if run is not None:
+        echo_lines([run.download(directory / last_name(url), include=include, progress=progress)])
+        return
     if bool(cases) == every:
         raise click.UsageError("Name the cases, or give --all")
-    study = _open(url, options)
+    study = open_study(url, options)
     if every:
         found = study.status()
         cases = (*found.ok, *found.failed)
-    _echo_lines(study.download(cases, directory, include=include, progress=progress))
+    echo_lines(study.download(cases, directory, include=include, progress=progress))
 
 
 @commands.command()
-@_url
+@url_argument
 @click.argument("cases", metavar="CASE...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@_options
-@_progress
+@storage_options
+@progress_option
 def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], progress: bool) -> None:
     """Remove cases with their runs.
 
@@ -382,30 +326,12 @@ def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], pro
     Examples:
       idfkit-fs rm s3://my-bucket/study-001 case-42
     """
-    study = _open(url, options)
+    study = open_study(url, options)
     named = ", ".join(dict.fromkeys(cases))
     if not yes:
         click.confirm(f"Remove {named} with all results from {redact(study.url)}?", abort=True)
     study.remove(cases, progress=progress)
     click.echo(f"Removed {named}.")
-
-
-def _echo_run(report: RunReport, errors: dict[str, BaseException], as_json: bool) -> None:
-    if as_json:
-        names = ("simulated", "reused", "found", "failed")
-        cases = {name: getattr(report, name) for name in names}
-        _echo_json({**cases, "errors": {case: one_line(exc) for case, exc in errors.items()}})
-    elif report.runs or not errors:
-        click.echo(str(report))
-
-
-def _echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1))
-
-
-def _echo_lines(lines: Iterable[Any]) -> None:
-    for line in lines:
-        click.echo(str(line))
 
 
 @commands.group(name="cache")
@@ -438,7 +364,7 @@ def cache_info(cache_storage: Path | None, as_json: bool) -> None:
         return
     click.echo(f"directory  {found.directory}")
     click.echo(f"files      {found.files} ({found.in_use} in use)")
-    click.echo(f"size       {_size(found.bytes)} of {_size(found.max_bytes)}")
+    click.echo(f"size       {size_text(found.bytes)} of {size_text(found.max_bytes)}")
 
 
 @cache_commands.command(name="prune")
@@ -462,8 +388,4 @@ def cache_clear(cache_storage: Path | None) -> None:
 def _report(freed: int, cache_storage: Path | None) -> None:
     left = cache.info(cache_storage)
     in_use = f", {left.in_use} of them in use" if left.in_use else ""
-    click.echo(f"Freed {_size(freed)}; {left.files} files ({_size(left.bytes)}) remain{in_use}.")
-
-
-def _size(count: int) -> str:
-    return ByteSize(count).human_readable(decimal=True, separator=" ")
+    click.echo(f"Freed {size_text(freed)}; {left.files} files ({size_text(left.bytes)}) remain{in_use}.")

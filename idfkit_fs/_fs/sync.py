@@ -237,6 +237,10 @@ class FsspecFileSystem:
         """Whether another adapter reaches the same store: the same endpoint and account, with the same login."""
         return self.store is other.store or identity_of(self.store) == identity_of(other.store)
 
+    def is_same_place(self, other: FsspecFileSystem) -> bool:
+        """Whether another adapter has the same root in the same store."""
+        return self.key("") == other.key("") and self.is_same_store(other)
+
     def __reduce__(self) -> Any:
         # Elsewhere the filesystem is made from URL and options, with the login that it finds there.
         fs = None if self._made_from else self._fs
@@ -586,6 +590,17 @@ class FsspecFileSystem:
         """Read a whole file from the store itself, never from the cache."""
         key = self._root.to_file_key(path)
         return self.call(key, lambda store: read_file(store, key))
+
+    def directories(self, path: StrPath = "") -> list[str]:
+        """The names of the directories in a directory; none if it is missing."""
+        key = self._root.to_key(path)
+        try:
+            entries = self.call(key, functools.partial(_ls, directory=key))
+        except BucketNotFoundError:
+            raise
+        except NotFoundError:
+            return []
+        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory")
 
     def read_ranges(self, path: StrPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read ranges of a file from the store, each from its first byte to before its last."""

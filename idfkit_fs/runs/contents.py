@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import logging
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import output_name
 from idfkit_fs._outputs.sidecars import SIDECARS
+from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import DamagedRunError, RunNotFoundError
-from idfkit_fs.runs.draft import DRAFT_NAME
+from idfkit_fs.runs.existing import Existing
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult, read_record
 from idfkit_fs.runs.selection import Selection
-from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, Sidecars, written_sidecars
-from idfkit_fs.runs.transfer import LocalFile, PublishedFile, SourceFile
+from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, written_sidecars
+from idfkit_fs.runs.transfer import LocalFile, PublishedFile, SourceFile, UnrecordedFile
 
-__all__ = ["Contents", "contents_of_directory", "contents_of_run"]
+__all__ = ["Contents", "contents_of_directory", "contents_of_existing", "contents_of_run"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,28 +72,97 @@ def contents_of_directory(
     inputs = [entry.name for entry in record.inputs]
     # Sidecars that are there already may be older than the database.
     files = [found[name] for name in selection.choose(found.keys() - SIDECARS, inputs)]
-    sql = output_name(found, record.output_prefix, ".sql")
-    wanted = selection.choose(SIDECARS) if record.success and selection.sidecars else []
-    with contextlib.ExitStack() as stack:
-        sidecars = Sidecars()
-        if sql and wanted:
-            # In a directory of our own, so that a process that is killed leaves nothing elsewhere.
-            parent = directory if DRAFT_NAME in found else None
-            sidecars = stack.enter_context(written_sidecars(found[sql], wanted, parent, url, progress, stop))
-            if sidecars.files:
-                facts = {"sql_sha256": found[sql].entry.sha256, "sidecar_footers": sidecars.footers}
-                record = record.model_copy(update=facts)
-        if record.success and found and not (files or sidecars.files):
+    name = output_name(found, record.output_prefix, ".sql")
+    sql = (found[name].path, found[name]) if name else None
+    # In a directory of our own, so that a process that is killed leaves nothing elsewhere.
+    with _with_sidecars(record, files, sql, selection, directory, url, progress, stop) as contents:
+        if record.success and found and not contents.files:
             raise ValueError(f"include and exclude match none of the run's {len(found)} files")
+        yield contents
+
+
+@contextlib.contextmanager
+def contents_of_existing(
+    existing: Existing, selection: Selection, target: FsspecFileSystem, progress: bool, stop: threading.Event
+) -> Iterator[Contents]:
+    """Decide what to publish of a run without a record; its new sidecars exist until the end of the ``with`` block.
+
+    Args:
+        existing: The run.
+        selection: Which files to publish. By default its outputs; what patterns name is taken from the whole directory,
+            except for the outputs of other runs.
+        target: The filesystem to publish to; if that is the run's own, only a record and sidecars are written.
+        progress: Whether to show a bar while sidecars are written.
+        stop: Set it from another thread to stop.
+
+    Yields:
+        What to publish.
+
+    Raises:
+        UnfinishedRunError: If the outputs are cut.
+        ValueError: If the selection leaves nothing of the run.
+        InterruptedError: If *stop* was set.
+    """
+    source, outputs = existing.fs, existing.outputs
+    record = existing.record()
+    everything = outputs.everything if selection.include is None else source.glob("", "**")
+    candidates = outputs.names if selection.include is None else {*everything} - outputs.others - SIDECARS
+    names = selection.choose(candidates)
+    left_out = sorted({*everything}.difference(names))
+    if left_out:
+        logger.info("Not published, for they are no outputs of this run, or not chosen: %s", ", ".join(left_out))
+    files = [existing.file(name) for name in names]
+    parallel_map(lambda file: file.version, files)
+
+    def check() -> None:
+        if any(parallel_map(UnrecordedFile.has_changed, files)):
+            text = "The run changed while it was published; publish it again when nobody writes to it"
+            raise DamagedRunError.for_url(source.url(), text)
+
+    sql = outputs.name(".sql")
+    with contextlib.ExitStack() as stack:
+        database = None
+        if sql and selection.sidecars and record.success:
+            database = (stack.enter_context(source.local_copy(sql)), existing.file(sql))
+        contents = stack.enter_context(
+            _with_sidecars(record, files, database, selection, None, target.url(), progress, stop)
+        )
+        if not contents.files:
+            raise ValueError(f"include and exclude match none of the run's {len(candidates)} files")
+        yield replace(contents, check=check)
+
+
+@contextlib.contextmanager
+def _with_sidecars(
+    record: RunRecord,
+    files: Sequence[SourceFile],
+    sql: tuple[Path, LocalFile | UnrecordedFile] | None,
+    selection: Selection,
+    parent: Path | None,
+    url: str,
+    progress: bool,
+    stop: threading.Event,
+) -> Iterator[Contents]:
+    """The files of a run, and new sidecars made from its database, if it is a success that has one."""
+    wanted = selection.choose(SIDECARS) if record.success and selection.sidecars else []
+    if not sql or not wanted:
+        yield Contents(record, files)
+        return
+    path, sha256 = sql[0], sql[1].entry.sha256
+    with written_sidecars(path, sha256, wanted, parent, url, progress, stop) as sidecars:
+        if sidecars.files:
+            record = record.model_copy(update={"sql_sha256": sha256, "sidecar_footers": sidecars.footers})
         yield Contents(record, [*files, *sidecars.files])
 
 
-def contents_of_run(source: RunResult, target: FsspecFileSystem) -> Contents:
-    """Decide what to publish of a run in a store: all of its files, as a run of its own.
+def contents_of_run(source: RunResult, target: FsspecFileSystem, selection: Selection, **facts: Any) -> Contents:
+    """Decide what to publish of a run with a record.
 
     Args:
         source: The run to copy.
         target: The filesystem to copy to.
+        selection: Which of its files to copy.
+        **facts: Fields of the copied record that differ.
 
     Returns:
         What to publish.
@@ -109,8 +181,9 @@ def contents_of_run(source: RunResult, target: FsspecFileSystem) -> Contents:
             text = "Another run was published over this one while it was copied; open the result again"
             raise DamagedRunError.for_url(source.url, text)
 
-    copied = record.model_copy(update={"id": uuid.uuid4().hex})
-    return Contents(copied, [PublishedFile(files, entry, same_store) for entry in record.files], check)
+    entries = {entry.name: entry for entry in record.files}
+    chosen = [PublishedFile(files, entries[name], same_store) for name in selection.of_record(entries)]
+    return Contents(record.model_copy(update=facts), chosen, check)
 
 
 def _files_in(directory: Path) -> dict[str, LocalFile]:
@@ -126,9 +199,7 @@ def _unchanged_files(directory: Path, record: RunRecord, selection: Selection) -
         DamagedRunError: If one differs from the record.
     """
     recorded = {entry.name: entry for entry in record.files}
-    if selection.include is None:
-        selection = selection._replace(include=[glob.escape(name) for name in recorded])
-    files = [LocalFile(name, directory / name) for name in selection.choose(recorded)]
+    files = [LocalFile(name, directory / name) for name in selection.of_record(recorded)]
     for file in files:
         if not file.path.is_file() or file.entry != recorded[file.name]:
             text = "The file is missing, or it differs from the run's record; restore it, or exclude it"

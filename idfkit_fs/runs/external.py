@@ -18,12 +18,13 @@ from typing import Any
 
 from idfkit import IDFDocument, get_schema
 
+from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, UPathLike, is_url, repair, split_url
 from idfkit_fs.errors import ModelError
-from idfkit_fs.runs.locate import local_input, options_beside
+from idfkit_fs.runs.locate import local_input
 from idfkit_fs.runs.record import INPUT_FILES, RecordedFile
 
 __all__ = ["External", "gather", "lay", "recorded", "stat_beside"]

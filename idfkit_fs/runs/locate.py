@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._stores.backends import url_protocols
-from idfkit_fs._util.urls import Location, UPathLike, chain_protocols, is_url, repair
+from idfkit_fs._util.urls import Location, UPathLike, is_url, repair
 
-__all__ = ["local_input", "options_beside"]
+__all__ = ["local_input"]
 
 
 def local_input(location: Location, output: FsspecFileSystem) -> Path:
@@ -33,22 +32,3 @@ def local_input(location: Location, output: FsspecFileSystem) -> Path:
         return Path(text)
     directory, _, name = text.rpartition("/")
     return FsspecFileSystem.from_url(directory, **options_beside(text, output)).local_path(name)
-
-
-def options_beside(url: str, output: FsspecFileSystem) -> dict[str, Any]:
-    """Choose storage options for a URL that was given without any.
-
-    Args:
-        url: The URL.
-        output: A filesystem that was given with its storage options.
-
-    Returns:
-        The options of *output* if the URL is on the same kind of store; else no options.
-    """
-    chain = chain_protocols(url)
-    protocols = url_protocols(output.store)
-    if len(chain) > 1 or chain[0] not in protocols:
-        return {}
-    options = output.storage_options
-    nested = next((options[protocol] for protocol in protocols if isinstance(options.get(protocol), dict)), None)
-    return options if nested is None else nested

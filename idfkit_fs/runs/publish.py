@@ -6,8 +6,9 @@ import contextlib
 import logging
 import shutil
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,50 +16,70 @@ from typing import Any, NamedTuple
 
 from idfkit.simulation import SimulationResult
 
+from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_local_ending
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.progress import require_tqdm
-from idfkit_fs._util.urls import Location, StrPath
-from idfkit_fs.errors import DamagedRunError, LocationError, PublishError, RecordError, RunExistsError
-from idfkit_fs.runs.contents import Contents, contents_of_directory, contents_of_run
+from idfkit_fs._util.urls import Location, UPathLike, repair
+from idfkit_fs.errors import (
+    DamagedRunError,
+    LocationError,
+    PublishError,
+    RecordError,
+    RunExistsError,
+    RunNotFoundError,
+    UnfinishedRunError,
+)
+from idfkit_fs.runs.contents import Contents, contents_of_directory, contents_of_existing, contents_of_run
 from idfkit_fs.runs.draft import note_replaced, read_draft
+from idfkit_fs.runs.existing import Existing, find_existing
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
-from idfkit_fs.runs.result import RunResult, open_result, read_record, result_of
+from idfkit_fs.runs.result import RunResult, read_record, result_of, what_exists
 from idfkit_fs.runs.selection import Selection, check_patterns
 from idfkit_fs.runs.transfer import raise_if_stopped, transfer
 
-__all__ = ["ExistingRun", "Publication", "ending_of", "publish", "publish_errors", "record_of"]
+__all__ = ["ExistingRun", "Publication", "ending_of", "publish", "publish_errors", "read_run", "record_of"]
 
 logger = logging.getLogger(__name__)
 
 
 def publish(
-    run: SimulationResult | StrPath,
+    run: SimulationResult | Location,
     url: Location,
     *,
     storage_options: dict[str, Any] | None = None,
+    output_prefix: str | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     overwrite: bool = False,
     sidecars: bool | None = None,
     progress: bool = False,
 ) -> RunResult:
-    """Publish a run from a local directory at a URL.
+    """Publish a run that exists already, from a directory or from another URL, at a URL.
 
     The files are uploaded in parallel. The record ``run.json`` is written last, so nobody can take an incomplete run
     for a complete one. EnergyPlus's own files are published with Parquet sidecars, which are made from its SQLite
     output: [RunResult.timeseries][idfkit_fs.RunResult.timeseries], pandas and other tools read them quickly.
 
+    Whatever EnergyPlus, OpenStudio, EP-Launch or plain idfkit left can be published. Only the run's outputs are, by the
+    names that EnergyPlus gives them: no inputs, and no other files that lie in the directory. The record has what these
+    outputs tell (how the run ended, version, elapsed time); what they do not tell stays unknown.
+
     Args:
-        run: A local result of idfkit, or the directory of a run. This is either a directory that a
-            [PublishError][idfkit_fs.errors.PublishError] named (publishing is finished, and the directory removed), or
-            any directory that EnergyPlus wrote to, or a published run on the local disk (the directory stays).
+        run: The directory of a run, which stays as it is; a URL; a result of idfkit in a local directory; or a result
+            that [open_result][idfkit_fs.open_result] returned. If it is the same place as *url*, the run gets its
+            record, and sidecars, in place. A directory that a [PublishError][idfkit_fs.errors.PublishError] named is
+            published to the end, and removed. A run with a record is copied as the same run.
         url: The run's URL, a plain path, or a ``UPath``.
-        storage_options: Options of the store's fsspec class.
-        include: Glob patterns of the files to publish. By default all except the inputs (weather file, model).
+        storage_options: The storage options for *url*, and for *run* if it is a URL on the same kind of store. Give
+            ``open_result(run, storage_options=..., require_record=False)`` as *run* for a store with other options.
+        output_prefix: The prefix of the outputs of the run, such as ``"eplus"``, if the directory has several runs;
+            None for the only one that EnergyPlus finished.
+        include: Glob patterns of the files to publish, in sub-directories too; by default the outputs. The outputs of
+            other runs in the directory are never published.
         exclude: Glob patterns of files to leave out.
         overwrite: Whether to replace a run that exists at *url*.
         sidecars: Whether to write sidecars; None to write them if the packages for it are installed. *include* and
@@ -72,30 +93,91 @@ def publish(
     Raises:
         MissingExtraError: If *sidecars* is True and a package for it is missing, or *progress* is True and tqdm is.
         RunExistsError: If a run exists at *url* and *overwrite* is False.
-        RunNotFoundError: If the directory *run* contains no run.
-        DamagedRunError: If *run* is the directory of a published run, and a file differs from its record.
-        LocationError: If *run* is a URL, or *url* is inside of *run*, or a pattern is invalid.
-        TypeError: If *run* is a result that is not local, or *include* or *exclude* is a single string.
-        PublishError: If publishing failed. The run stays in the directory that ``local_dir`` names; call this
-            function again to finish.
+        RunNotFoundError: If *run* contains no run, or several and no *output_prefix*; the message lists them.
+        UnfinishedRunError: If the outputs of the run are cut. A run that EnergyPlus ended with an error is published.
+        DamagedRunError: If a file of *run* differs from its record, or changed meanwhile.
+        LocationError: If *url* is inside of *run*, or a pattern is invalid.
+        TypeError: If *run* is a result on a filesystem of another package, or *include* or *exclude* is a single
+            string.
+        PublishError: If publishing a local directory failed. The run stays in the directory that ``local_dir`` names;
+            call this function again to finish.
+        StoreError: If a store failed, refused access, or did not answer while a run at a URL was published.
 
     Examples:
-        >>> publish("/tmp/idfkit-fs-run-k2x8", "s3://bucket/study-001/case-42")  # doctest: +SKIP
+        >>> publish("runs/office", "s3://bucket/study-001/case-42")  # doctest: +SKIP
+        >>> publish("s3://bucket/run-of-idfkit", "s3://bucket/run-of-idfkit")  # in place  # doctest: +SKIP
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
-    if isinstance(run, SimulationResult):
-        if run.fs is not None or run.async_fs is not None:
-            raise TypeError("publish() takes a result in a local directory, but this one is on another filesystem")
-        return publication.send(Path(run.run_dir), record_of(run, ending_of(run)))
-    directory = _local_directory(run)
-    draft = read_draft(directory)
-    if draft is not None:
-        result = publication.send(directory, draft)
-        shutil.rmtree(directory, ignore_errors=True)
-        return result
-    found = open_result(directory, require_record=False)
-    return publication.send(directory, found.record or record_of(found, ending_of(found)))
+    if not isinstance(run, SimulationResult):
+        directory = _at(run, fs).local_root
+        draft = None if directory is None else read_draft(Path(directory))
+        if directory is not None and draft is not None:
+            result = publication.send(Path(directory), draft)
+            shutil.rmtree(directory, ignore_errors=True)
+            return result
+    found = read_run(run, fs, output_prefix)
+    if isinstance(found, Existing):
+        return publication.take_in(found)
+    if found.record is None or fs.is_same_place(found.files):
+        return found
+    directory = found.files.local_root
+    return publication.send(Path(directory), found.record) if directory else publication.copy(found, id=found.record.id)
+
+
+def read_run(
+    run: SimulationResult | Location, target: FsspecFileSystem, output_prefix: str | None = None
+) -> RunResult | Existing:
+    """Find a run that exists already.
+
+    Args:
+        run: As in [publish][idfkit_fs.publish].
+        target: The filesystem to publish to, whose storage options are used for a URL on the same kind of store.
+        output_prefix: As in [publish][idfkit_fs.publish].
+
+    Returns:
+        The result of a run with a record; else what was found.
+
+    Raises:
+        RunNotFoundError: As in [publish][idfkit_fs.publish].
+        RecordError: If the run's record is damaged, or of a newer format.
+        TypeError: If *run* is a result on a filesystem of another package.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    facts: dict[str, Any] = {}
+    if isinstance(run, RunResult):
+        if run.record is not None:
+            return run
+        fs: FsspecFileSystem = run.files
+    elif isinstance(run, SimulationResult):
+        fs = _filesystem_of(run)
+        output_prefix = output_prefix or run.output_prefix
+        facts = {name: getattr(run, name) for name in ("exit_code", "runtime_seconds", "stdout", "stderr")}
+        facts["idfkit_version"] = version("idfkit")
+    else:
+        fs = _at(run, target)
+        record = read_record(fs)
+        if record is not None and output_prefix in (None, record.output_prefix):
+            return result_of(fs, record)
+    existing = find_existing(fs, output_prefix, **facts)
+    if existing is None:
+        raise RunNotFoundError.for_url(fs.url(), what_exists(fs))
+    return existing
+
+
+def _at(run: Location, target: FsspecFileSystem) -> FsspecFileSystem:
+    """The filesystem with a run as its root."""
+    options = {} if isinstance(run, UPathLike) else options_beside(repair(run), target)
+    return FsspecFileSystem.from_url(run, **options)
+
+
+def _filesystem_of(result: SimulationResult) -> FsspecFileSystem:
+    """The filesystem with a result of idfkit as its root."""
+    if result.fs is None and result.async_fs is None:
+        return FsspecFileSystem.from_url(result.run_dir)
+    if isinstance(result.fs, FsspecFileSystem):
+        return result.fs.joinpath(result.run_dir)
+    raise TypeError("publish() cannot read the filesystem of this result; pass the URL of the run instead")
 
 
 def ending_of(result: SimulationResult) -> Ending:
@@ -244,12 +326,50 @@ class Publication:
                 replaced = note_replaced(directory, existing.file_names)
                 return self._replace(existing, contents, replaced, stop)
 
-    def copy(self, source: RunResult, existing: ExistingRun | None = None) -> RunResult:
+    def take_in(self, run: RunResult | Existing, **facts: Any) -> RunResult:
+        """Publish a run that exists already; in place if it is at this URL.
+
+        Args:
+            run: What [read_run][idfkit_fs.runs.publish.read_run] returned.
+            **facts: Fields of the record that are known better.
+
+        Returns:
+            The published result.
+
+        Raises:
+            UnfinishedRunError: If the outputs of the run are cut.
+            RunExistsError: If another run exists at the URL and may not be replaced.
+            DamagedRunError: If a file of the run differs from its record, or changed meanwhile.
+            PublishError: If publishing a local directory failed for any other reason.
+            StoreError: If the store failed, refused access, or did not answer.
+        """
+        if isinstance(run, RunResult):
+            return self._recorded_anew(run, facts) if self.fs.is_same_place(run.files) else self.copy(run, **facts)
+        run.record()  # raises for an unfinished run
+        directory = Path(run.fs.local_root) if run.fs.reads_in_place and run.fs.local_root else None
+        stop = threading.Event()
+        if directory is not None and not self.fs.is_same_place(run.fs):
+            _check_apart(directory, self.fs)
+        with contextlib.nullcontext() if directory is None else publish_errors(directory, self.fs.url()):
+            existing = self.find_existing()
+            with contents_of_existing(run, self._selection, self.fs, self.progress, stop) as contents:
+                contents = replace(contents, record=contents.record.model_copy(update=facts))
+                return self._replace(existing, contents, existing.file_names, stop)
+
+    def _recorded_anew(self, run: RunResult, facts: dict[str, Any]) -> RunResult:
+        assert run.record is not None  # noqa: S101 - for the type checker
+        record = run.record.model_copy(update=facts)
+        self.fs.write_bytes(RECORD_NAME, record.to_json())
+        return result_of(self.fs, record)
+
+    def copy(self, source: RunResult, existing: ExistingRun | None = None, **facts: Any) -> RunResult:
         """Publish a copy of a run, made by the store itself if both are in the same one.
 
         Args:
             source: A run with a record.
             existing: As in [send][idfkit_fs.runs.publish.Publication.send].
+            **facts: Fields of the copied record that differ. With the same *id*, it is the same run; by default it is a
+                run of its own.
 
         Returns:
             The published result, a run of its own.
@@ -261,8 +381,12 @@ class Publication:
                 in the meantime.
             StoreError: If the store failed, refused access, or did not answer.
         """
-        existing = existing or self.find_existing()
-        return self._replace(existing, contents_of_run(source, self.fs), existing.file_names, threading.Event())
+        facts = {"id": uuid.uuid4().hex, **facts}
+        existing = existing or self.find_existing(facts["id"])
+        if existing.record is not None and existing.record.id == facts["id"]:
+            return result_of(self.fs, existing.record)
+        contents = contents_of_run(source, self.fs, self._selection, **facts)
+        return self._replace(existing, contents, existing.file_names, threading.Event())
 
     def _replace(
         self, existing: ExistingRun, contents: Contents, replaced: set[str], stop: threading.Event
@@ -291,13 +415,6 @@ class Publication:
             self.fs.remove_if_exists([RECORD_NAME])
 
 
-def _local_directory(run: StrPath) -> Path:
-    fs = FsspecFileSystem.from_url(run)
-    if fs.local_root is None:
-        raise LocationError(f"publish() takes the local directory of a run, not a URL; got {redact(fs.url())!r}")
-    return Path(fs.local_root)
-
-
 def _check_apart(directory: Path, fs: FsspecFileSystem) -> None:
     target = fs.local_root
     if target is not None and Path(target).resolve().is_relative_to(directory.resolve()):
@@ -321,7 +438,7 @@ def publish_errors(directory: Path, url: str) -> Iterator[None]:
     except RunExistsError as exc:
         exc.add_note(f"The new run is kept in {directory}")
         raise
-    except DamagedRunError:
+    except (DamagedRunError, UnfinishedRunError):
         raise
     except Exception as exc:
         reason = redact(str((exc.strerror if isinstance(exc, OSError) else None) or exc))

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime
 
 from idfkit_fs._outputs.ending import output_name
 from idfkit_fs._util.urls import is_url
@@ -71,16 +71,18 @@ class RunRecord(VersionedJson):
         message: Why the run is no success, in EnergyPlus's own words if it has any; None for a successful run.
         output_prefix: Prefix of the output files' names.
         energyplus_version: Such as ``"25.2.0"``; None if it is unknown.
-        idfkit_version: Version of idfkit that ran it.
+        idfkit_version: Version of idfkit that ran it; None if EnergyPlus was run by anything else, or it is unknown.
         job: SHA-256 of the [job][idfkit_fs.studies.job.Job] that the run is the result of; None outside of a study.
         model_sha256: SHA-256 of the model as IDF text; None if it is unknown.
-        weather_sha256: SHA-256 of the weather file; None for a run without one.
+        weather_sha256: SHA-256 of the weather file; None for a run without one, or if it is unknown.
         inputs: Every other file that the model reads, by its path beside the model.
         sql_sha256: SHA-256 of the ``.sql`` file that the sidecars were made from; None for a run without sidecars.
         sidecar_footers: SHA-256 of the footer of each sidecar, by name. Readers check the footer against it before
             they trust the digests in the footer, so that they need not fetch the whole file.
         flags: Keyword arguments of the simulation that affect its results.
         finished: When the simulation ended (UTC); None if it is unknown.
+        started_local: When a run that was taken in began, to the minute, by the clock of the machine that ran it, whose
+            time zone EnergyPlus does not write; None if it is unknown, and for runs whose end is known.
         files: The run's files, without the record itself.
     """
 
@@ -96,7 +98,7 @@ class RunRecord(VersionedJson):
     message: _BoundedText | None = None
     output_prefix: str = "eplus"
     energyplus_version: str | None = None
-    idfkit_version: str
+    idfkit_version: str | None = None
     job: Sha256 | None = None
     model_sha256: Sha256 | None = None
     weather_sha256: Sha256 | None = None
@@ -105,6 +107,7 @@ class RunRecord(VersionedJson):
     sidecar_footers: dict[str, Sha256] = Field(default_factory=dict)
     flags: dict[str, Any] = Field(default_factory=dict)
     finished: datetime | None = None
+    started_local: NaiveDatetime | None = None
     files: tuple[RecordedFile, ...] = ()
 
     def file(self, name: str) -> RecordedFile | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -18,14 +18,18 @@ from pydantic import ByteSize
 
 from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.ending import Ending, read_ending
+from idfkit_fs._outputs.ending import Ending, output_name
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
-from idfkit_fs._util.urls import Location, to_text
+from idfkit_fs._util.progress import byte_progress_bar
+from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
+from idfkit_fs.runs.download import chosen_files, local_directory, save
+from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
+from idfkit_fs.runs.naming import stems_in
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 
 if TYPE_CHECKING:
@@ -35,9 +39,8 @@ if TYPE_CHECKING:
     from idfkit_fs._outputs.series import Names
     from idfkit_fs.runs.data import RunData
 
-__all__ = ["RunResult", "open_result", "read_record", "result_of"]
+__all__ = ["RunResult", "open_result", "read_record", "result_of", "what_exists"]
 
-_OUTPUT_SUFFIXES = (".err", ".end", ".sql", ".eso")
 _STUDY = "_study/study.json"  # studies are built on runs, so their own constant cannot be imported here
 _SUBDIRECTORIES = 32
 
@@ -79,9 +82,10 @@ class RunResult(SimulationResult):
 
     def _find_output_file(self, suffix: str) -> Path | None:
         if self.record is None:
-            # Not super(): the decorator creates a new class because of slots, and super() would mean the old one.
-            return SimulationResult._find_output_file(self, suffix)  # noqa: SLF001 - a hook of our base class
-        name = self.record.output(suffix)
+            outputs = find_outputs(self.files, self.output_prefix)
+            name = None if outputs is None else output_name(outputs.names, self.output_prefix, suffix)
+        else:
+            name = self.record.output(suffix)
         return None if name is None else self.run_dir / name
 
     @property
@@ -188,6 +192,34 @@ class RunResult(SimulationResult):
         from idfkit_fs._outputs.frames import chosen_cells
 
         return chosen_cells(cells, report=report, table=table, row=row, column=column)
+
+    def download(self, directory: Location, *, include: Sequence[str] = ("**",), progress: bool = False) -> Path:
+        """Download the run. Each file is checked against the run's record.
+
+        Args:
+            directory: A local directory, which [open_result][idfkit_fs.open_result] then opens without a network.
+            include: Glob patterns of the files to download.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            The directory.
+
+        Raises:
+            RunNotFoundError: If the run has no record.
+            DamagedRunError: If a file differs from the run's record.
+            LocationError: If *directory* is a URL, or a pattern is invalid.
+            StoreError: If the store failed, refused access, or did not answer.
+
+        Examples:
+            >>> result.download("results/case-42", include=["*.sql", "*.err"])  # doctest: +SKIP
+            PosixPath('results/case-42')
+        """
+        target = local_directory(directory)
+        files = chosen_files(self.record, [include] if isinstance(include, str) else include)
+        total = sum(file.size for file in files)
+        with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as done:
+            save(self.files, self.record, files, target, done)
+        return target
 
     @property
     def data(self) -> RunData:
@@ -358,11 +390,10 @@ def open_result(
             _remember_record(fs, record)
     if record is not None:
         return result_of(fs, record)
-    outputs = [name for name in fs.glob("", "*") if name.endswith(_OUTPUT_SUFFIXES)]
-    if require_record or not outputs:
-        raise RunNotFoundError.for_url(fs.url(), _what_exists(fs, outputs))
-    output_prefix = _prefix(outputs)
-    return result_of(fs, None, _how_it_ended(fs, output_prefix), output_prefix)
+    existing = None if require_record else find_existing(fs)
+    if existing is None:
+        raise RunNotFoundError.for_url(fs.url(), what_exists(fs))
+    return result_of(fs, None, existing.ending, existing.outputs.prefix)
 
 
 def read_record(fs: FsspecFileSystem) -> RunRecord | None:
@@ -407,31 +438,22 @@ def _remember_record(fs: FsspecFileSystem, record: RunRecord) -> None:
         fs.cache.remember(key, record.to_json())
 
 
-def _prefix(outputs: list[str]) -> str:
-    """Output prefix of a run without a record."""
-    ends = [name for name in outputs if name.endswith(".end")]
-    prefix = Path(min(ends or outputs, key=len)).stem
-    return prefix.removesuffix("out") or prefix
+def what_exists(fs: FsspecFileSystem) -> str:
+    """Say what exists at a URL that has no record, and what to do.
 
+    Args:
+        fs: A filesystem with the URL as its root.
 
-def _how_it_ended(fs: FsspecFileSystem, output_prefix: str) -> Ending:
-    """How a run without a record ended."""
-
-    def read_tail(name: str, size: int) -> bytes:
-        with fs.open(name) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-            return bytes(file.read())
-
-    return read_ending(fs.glob("", "*"), output_prefix, fs.read_bytes, fs.local_copy, read_tail=read_tail)
-
-
-def _what_exists(fs: FsspecFileSystem, outputs: list[str]) -> str:
-    """What exists at a URL that has no record, and what to do."""
-    if outputs:
+    Returns:
+        The text of an error.
+    """
+    if stems_in(fs.glob("", "*")):
         return (
             "EnergyPlus outputs exist here without a run's record: plain idfkit wrote them, or they are not completely "
-            "published; pass require_record=False to open them"
+            "published; pass require_record=False to open them, or give them a record with publish(url, url)"
         )
+    if fs.call(fs.key(""), lambda store: store.isfile(fs.key(""))):
+        return "This is a file; give the directory of the run"
     if fs.exists(_STUDY):
         return "This is a study, not a run; open it with idfkit_fs.Study, or give the URL of one of its cases"
     if not fs.exists(""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -66,3 +67,14 @@ class Selection(NamedTuple):
         else:
             chosen = matching(candidates, self.include)
         return sorted(chosen - matching(chosen, self.exclude))
+
+    def of_record(self, names: Iterable[str]) -> list[str]:
+        """Choose from the files that a record lists, among which the inputs were published on purpose.
+
+        Examples:
+            >>> Selection().of_record(["eplus.sql", "model.idf"])
+            ['eplus.sql', 'model.idf']
+        """
+        names = [*names]
+        chosen = self if self.include is not None else self._replace(include=[glob.escape(name) for name in names])
+        return chosen.choose(names)

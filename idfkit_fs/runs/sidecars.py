@@ -39,12 +39,19 @@ class Sidecars:
 
 @contextlib.contextmanager
 def written_sidecars(
-    sql: LocalFile, wanted: Collection[str], parent: Path | None, url: str, progress: bool, stop: threading.Event
+    sql: Path,
+    sha256: str,
+    wanted: Collection[str],
+    parent: Path | None,
+    url: str,
+    progress: bool,
+    stop: threading.Event,
 ) -> Iterator[Sidecars]:
     """Write sidecars; they are removed at the end of the ``with`` block.
 
     Args:
         sql: The SQLite output that they are made from.
+        sha256: Its SHA-256.
         wanted: The names of the sidecars to write.
         parent: Where the temporary directory is created; None for the system's place for such.
         url: The run's URL, for messages.
@@ -69,7 +76,7 @@ def written_sidecars(
                 raise_if_stopped(stop)
                 advance(values)
 
-            footers = write_sidecars(sql.path, sql.entry.sha256, directory, wanted, count)
+            footers = write_sidecars(sql, sha256, directory, wanted, count)
             sidecars = Sidecars([LocalFile(name, directory / name) for name in footers], footers)
         except InterruptedError:
             raise

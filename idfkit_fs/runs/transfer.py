@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from fsspec.callbacks import Callback
 
+from idfkit_fs._cache.store import Version
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.progress import byte_progress_bar
@@ -20,7 +21,7 @@ from idfkit_fs.errors import DamagedRunError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RecordedFile
 
-__all__ = ["LocalFile", "PublishedFile", "SourceFile", "raise_if_stopped", "transfer"]
+__all__ = ["LocalFile", "PublishedFile", "SourceFile", "UnrecordedFile", "raise_if_stopped", "transfer"]
 
 _THREADS = 16
 # Each upload holds up to this much of a file in memory; larger files are sent in parts, one file at a time.
@@ -81,6 +82,54 @@ class LocalFile:
     def send(self, fs: FsspecFileSystem, advance: Callable[[int], Any]) -> RecordedFile:
         """Upload the file."""
         _upload(self.path, self.entry, fs, advance)
+        return self.entry
+
+
+@dataclass(frozen=True)
+class UnrecordedFile:
+    """A file of a run without a record, anywhere. It is read once for its hash, through the cache.
+
+    Attributes:
+        source: The files of that run.
+        name: Path within the run.
+    """
+
+    source: FsspecFileSystem
+    name: str
+
+    @functools.cached_property
+    def version(self) -> Version:
+        """The version of the file when it was asked for first."""
+        return self.source.version(self.name)
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self.version.size or 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the file is sent in parts, or takes a large copy on this disk."""
+        return self.size > _LARGE
+
+    @functools.cached_property
+    def entry(self) -> RecordedFile:
+        """Name, size and hash of the file."""
+        with self.source.local_copy(self.name) as local:
+            size, sha256 = digest_of(local)
+        return RecordedFile(name=self.name, size=size, sha256=sha256)
+
+    def has_changed(self) -> bool:
+        """Whether the file is not the same any more; one that was gone raises an error."""
+        return self.source.version(self.name) != self.version
+
+    def send(self, fs: FsspecFileSystem, advance: Callable[[int], Any]) -> RecordedFile:
+        """Upload the file; one that is there already stays as it is."""
+        if fs.is_same_place(self.source):
+            advance(self.entry.size)
+            return self.entry
+        with self.source.local_copy(self.name) as local:
+            _upload(local, self.entry, fs, advance)
         return self.entry
 
 

@@ -8,7 +8,7 @@ import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import idfkit.simulation
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from idfkit_fs._util.messages import did_you_mean
@@ -169,7 +170,7 @@ class Job(VersionedJson):
 
     Attributes:
         case: The case's name.
-        model: The model as IDF text, by its file name among the study's inputs.
+        model: The model as IDF text, by its file name among the study's inputs; None for an adopted case.
         weather: The weather file, by its file name among the study's inputs; None for a design-day run.
         files: Every other file that the model reads: for its path beside the model, its file name among the study's
             inputs.
@@ -179,13 +180,14 @@ class Job(VersionedJson):
         exclude: Glob patterns of files to leave out.
         parameters: JSON values that describe the case.
         metrics: Cells for this case's summary, in addition to the study's metrics.
+        adopted: Hash of the outputs of the run, for a case that was made of a run that existed already.
     """
 
     kind: ClassVar[str] = "the job of a case"
 
     format: str = "idfkit-fs job"
     case: str
-    model: RecordedFile
+    model: RecordedFile | None
     weather: RecordedFile | None = None
     files: dict[RunPath, RecordedFile] = Field(default_factory=dict)
     external_files: ExternalFiles = "copy"
@@ -194,6 +196,13 @@ class Job(VersionedJson):
     exclude: tuple[str, ...] = ()
     parameters: _Parameters = Field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
+    adopted: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if (self.model is None) == (self.adopted is None):
+            raise ValueError("a job has either a model or the hash of an adopted run")
+        return self
 
     @field_validator("files")
     @classmethod
@@ -220,9 +229,12 @@ class Job(VersionedJson):
     def key(self) -> str:
         """SHA-256 of everything that shapes the run: model, weather and other files, flags, and the choice of files.
 
-        Nobody knows what a case read whose files were left where they are, so its key is that of no other case.
+        Nobody knows what a case read whose files were left where they are, so its key is that of no other case. Nor is
+        it known whether an adopted run is what a model would give.
         """
         flags = {name: value for name, value in self.options.items() if name in SHAPING or name == "auto_migrate"}
+        if self.model is None:
+            return hashlib.sha256(f"adopted {self.adopted}".encode()).hexdigest()
         weather = self.weather and self.weather.sha256
         files = {name: file.sha256 for name, file in self.files.items()}
         alone = self.case if self.external_files == "leave" else None
@@ -268,7 +280,7 @@ def stat_name(weather: RecordedFile) -> str:
 
 def make_job(
     case: str,
-    model: RecordedFile,
+    model: RecordedFile | None,
     weather: RecordedFile | None,
     parameters: Mapping[str, Any],
     metrics: Metrics,
@@ -277,6 +289,7 @@ def make_job(
     options: Mapping[str, Any],
     files: Mapping[str, RecordedFile] | None = None,
     external_files: ExternalFiles = "copy",
+    adopted: str | None = None,
 ) -> Job:
     """Check what a user gives for a case, and make its job.
 
@@ -305,6 +318,7 @@ def make_job(
             exclude=tuple(exclude),
             parameters=dict(parameters),
             metrics=parsed,
+            adopted=adopted,
         )
     except ValidationError as exc:
         first = exc.errors()[0]

@@ -10,8 +10,8 @@ from idfkit_fs.studies.layout import Ended
 
 __all__ = ["CaseRun", "How", "RunReport"]
 
-How = Literal["simulated", "reused", "found"]
-_WORDS: dict[How, str] = {"simulated": "simulated", "reused": "reused", "found": "done before"}
+How = Literal["simulated", "reused", "adopted", "found"]
+_WORDS: dict[How, str] = {"simulated": "simulated", "reused": "reused", "adopted": "adopted", "found": "done before"}
 _FAILED = "failed"
 
 
@@ -21,8 +21,8 @@ class CaseRun(NamedTuple):
     Attributes:
         case: The case's name.
         state: ``"ok"`` if EnergyPlus completed the case, ``"failed"`` if EnergyPlus ended it with an error.
-        how: ``"simulated"`` if EnergyPlus ran, ``"reused"`` if the run was copied from another case, ``"found"`` if the
-            case had this run already.
+        how: ``"simulated"`` if EnergyPlus ran, ``"reused"`` if the run was copied from another case, ``"adopted"``
+            if it was taken in with [Study.adopt][idfkit_fs.Study.adopt], ``"found"`` if the case had this run already.
     """
 
     case: str
@@ -66,6 +66,11 @@ class RunReport:
     def reused(self) -> tuple[str, ...]:
         """The cases whose run was copied from another case."""
         return self._cases("reused")
+
+    @property
+    def adopted(self) -> tuple[str, ...]:
+        """The cases that were made of runs that existed already."""
+        return self._cases("adopted")
 
     @property
     def found(self) -> tuple[str, ...]:

@@ -10,23 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from idfkit import IDFDocument
-from idfkit.simulation import SimulationJob
+from idfkit.simulation import SimulationJob, SimulationResult
 
+from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar, progress_bar
-from idfkit_fs._util.urls import Location, is_url, last_name, to_text
-from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, LocationError, RecordError, RunNotFoundError
-from idfkit_fs.runs.download import chosen_files, save
-from idfkit_fs.runs.locate import options_beside
+from idfkit_fs._util.urls import Location, last_name, to_text
+from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, ModelError, RecordError, RunNotFoundError
+from idfkit_fs.runs.download import chosen_files, local_directory, save
 from idfkit_fs.runs.result import RunResult, open_result
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
+from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.engine import run_cases
-from idfkit_fs.studies.job import Metrics, parse_metrics
+from idfkit_fs.studies.job import Job, Metrics, parse_metrics
 from idfkit_fs.studies.layout import State, check_case
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.plan import Source, make_plan
@@ -216,6 +217,80 @@ class Study:
         """
         self._writer.remove(cases, progress)
 
+    # Take in runs that exist already.
+
+    def adopt(
+        self,
+        case: str,
+        source: SimulationResult | Location,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        metrics: Metrics = (),
+        output_prefix: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Make a case of a run that exists already, without simulating. For many, `adopt_many` is faster.
+
+        The run is copied into the study, with its outputs only, as [publish][idfkit_fs.publish] does; one that is at
+        the case's URL already stays in place. A run that EnergyPlus ended with an error becomes a failed case. What an
+        adopted case ran is unknown, so [run][idfkit_fs.Study.run] never runs it, nor copies it for another case.
+        Adopting the same again changes nothing.
+
+        Args:
+            case: The case's name, which becomes a directory of the study.
+            source: The directory of a run, a URL, or a result, as in [publish][idfkit_fs.publish]. The study's storage
+                options are used for a URL on the same kind of store.
+            parameters: Any JSON values that describe the case. They become columns of the summary.
+            metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
+            output_prefix: As in [publish][idfkit_fs.publish].
+            overwrite: Whether to replace another case of this name with its run, or a run at its URL.
+
+        Raises:
+            CaseExistsError: If the study has another case of this name, or another run exists at its URL, and
+                *overwrite* is False.
+            RunNotFoundError: If *source* contains no run, or several and no *output_prefix*; the message lists them.
+            UnfinishedRunError: If the outputs of the run are cut.
+            DamagedRunError: If a file differs from the run's record, or changed meanwhile.
+            LocationError: If *case* cannot be the name of a case.
+            RecordError: If the study, the existing job or the run's record is damaged, or of a newer format.
+            PublishError: If the files of a local directory could not be copied into the study.
+            ValueError: If a metric is invalid, or a parameter is not valid JSON or has the name of another column of
+                the summary.
+
+        Examples:
+            >>> study.adopt("case-7", "runs/7", parameters={"wwr": 0.4})  # doctest: +SKIP
+        """
+        adopt_run(self._writer, Adoption(case, source, parameters or {}, metrics, output_prefix), overwrite)
+
+    def adopt_many(
+        self,
+        runs: Mapping[str, SimulationResult | Location] | Iterable[Adoption],
+        *,
+        overwrite: bool = False,
+        progress: bool = False,
+    ) -> RunReport:
+        """Make cases of many runs that exist already, in parallel, as [adopt][idfkit_fs.Study.adopt] does.
+
+        Args:
+            runs: The runs by the names of the cases; or [Adoption][idfkit_fs.Adoption] objects, which have parameters.
+            overwrite: As in [adopt][idfkit_fs.Study.adopt].
+            progress: Whether to show a progress bar.
+
+        Returns:
+            The cases and their states; ``print`` shows the counts.
+
+        Raises:
+            IncompleteRunError: If some of the runs cannot be adopted; the others were. Its ``errors`` has the reason
+                for each.
+            ValueError: If two runs have the same name, or as in [adopt][idfkit_fs.Study.adopt]; then none is adopted.
+            TypeError: If an item is not an [Adoption][idfkit_fs.Adoption].
+
+        Examples:
+            >>> print(study.adopt_many({path.name: path for path in Path("runs").iterdir()}))  # doctest: +SKIP
+            1000 cases: 1000 adopted; 3 of them failed in EnergyPlus
+        """
+        return adopt_runs(self._writer, runs, overwrite, progress)
+
     # Run.
 
     def run(
@@ -256,6 +331,8 @@ class Study:
                 a missing EnergyPlus stop the run immediately, because every other case would fail too.
             CaseNotFoundError: If the study has no case of a name in *cases*; then nothing is run.
             StudyNotFoundError: If there is no study.
+            ModelError: If a case in *cases* failed and was adopted, so that its model is unknown; then nothing is run.
+                Without *cases*, such cases are left as they are.
             ValueError: If a state is unknown, or *max_workers* is less than 1.
 
         Examples:
@@ -279,15 +356,20 @@ class Study:
             other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self.fs.storage_options)
             sources = _runs_in(other.fs, read_listing(other.fs)) | sources
         with progress_bar(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
-            keys = dict(zip(chosen, parallel_map(self._key_of, chosen, done), strict=True))
+            planned = dict(zip(chosen, parallel_map(self._planned, chosen, done), strict=True))
+        given_up = {case for case, job in planned.items() if job and job.model is None and known[case] == "failed"}
+        if given_up and cases is not None:
+            text = f"Case {min(given_up)!r} failed, and cannot be run again: it was adopted, and its model is unknown"
+            raise ModelError(text)
+        keys = {case: job.key if job else case for case, job in planned.items() if case not in given_up}
         plan = make_plan(keys, listing.ended["failed"], sources)
         return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
 
-    def _key_of(self, case: str) -> str:
+    def _planned(self, case: str) -> Job | None:
         try:
-            return read_job(self.fs, case).key
+            return read_job(self.fs, case)
         except (CaseNotFoundError, RecordError):
-            return case  # running the case reports the error, and the other cases go on
+            return None  # running the case reports the error, and the other cases go on
 
     # Collect.
 
@@ -634,15 +716,16 @@ class Study:
             >>> study.download(["case-42"], "results", include=["*.sql", "*.err"])  # doctest: +SKIP
             [PosixPath('results/case-42')]
         """
-        if is_url(to_text(directory)):
-            raise LocationError(f"download() needs a local directory, not {redact(to_text(directory))!r}")
-        target, include = Path(to_text(directory)), [include] if isinstance(include, str) else include
+        target, include = local_directory(directory), [include] if isinstance(include, str) else include
         results = self.results(cases)
-        wanted = [(result, chosen_files(result, include), target / case) for case, result in results.items()]
-        total = sum(file.size for _, files, _ in wanted for file in files)
+        wanted = [
+            (result.files, result.record, chosen_files(result.record, include), target / case)
+            for case, result in results.items()
+        ]
+        total = sum(file.size for _, _, files, _ in wanted for file in files)
         with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as meter:
             parallel_map(lambda item: save(*item, meter), wanted)
-        return [directory for _, _, directory in wanted]
+        return [directory for *_, directory in wanted]
 
     def _list(self) -> Listing:
         return read_listing(self.fs)

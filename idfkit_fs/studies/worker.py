@@ -33,10 +33,10 @@ from idfkit_fs.studies.layout import INPUTS, Ended, check_case
 from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Source
 from idfkit_fs.studies.report import CaseRun
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import foreign_run, read_job, read_study
 from idfkit_fs.studies.summary import summarise
 
-__all__ = ["async_run_case", "run_case"]
+__all__ = ["async_run_case", "finish_case", "run_case"]
 
 _VERSION = re.compile(rb"^\s*Version\s*,\s*(\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE | re.IGNORECASE)
 
@@ -109,11 +109,32 @@ async def async_run_case(
     if finished and (finished.success or not retry_failed):
         with contextlib.suppress(FileNotFoundError, DamagedRunError):  # a damaged run is run again
             return CaseRun(case, await asyncio.to_thread(task.complete_outcome, finished), "found")
+    await asyncio.to_thread(task.check_free)
     if source is not None:
         reused = await asyncio.to_thread(task.copy, source)
         if reused:
             return CaseRun(case, reused, "reused")
     return CaseRun(case, await _simulate(task, gate or contextlib.nullcontext()), "simulated")
+
+
+def finish_case(fs: FsspecFileSystem, case: str, files: RunResult | None = None) -> Ended | None:
+    """Write the outcome of a case whose run exists already, unless it has one.
+
+    Args:
+        fs: The study.
+        case: The case's name.
+        files: The same run where its files are nearer; None to read those of the study.
+
+    Returns:
+        The state of the case; None if its run does not exist.
+
+    Raises:
+        CaseNotFoundError: If the study has no such case.
+        CaseExistsError: If the case was replaced or removed meanwhile.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    task = _look_up(fs, case)
+    return task.complete_outcome(task.finished, files) if task.finished else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,20 +167,39 @@ class _Task:
     @property
     def inputs(self) -> RunFileSystem:
         """The inputs of the job."""
-        files = [self.job.model, *self.job.files.values(), *([self.job.weather] if self.job.weather else [])]
-        return RunFileSystem.of(self.fs.joinpath(INPUTS), tuple(files))
+        files = (self.job.model, self.job.weather, *self.job.files.values())
+        return RunFileSystem.of(self.fs.joinpath(INPUTS), tuple(file for file in files if file is not None))
 
     @property
     def publication(self) -> Publication:
         """How to publish the run: it replaces a failed run, or one that answers an older job."""
         return Publication(self.run_fs, self.job.include, self.job.exclude, overwrite=True, progress=False)
 
-    def complete_outcome(self, record: RunRecord) -> Ended:
+    def complete_outcome(self, record: RunRecord, files: RunResult | None = None) -> Ended:
         """Write the outcome of a finished run if the worker that ran it died before it could."""
         state = _state(record)
         if not self.fs.exists(self.job.outcome_path(state)):
-            self.write_outcome(record, self.summarise_published(result_of(self.run_fs, record)))
+            self.write_outcome(record, self.summarise_published(files or result_of(self.run_fs, record)))
         return state
+
+    def check_free(self) -> None:
+        """Refuse to simulate what has no model, and to replace a run that the study did not make.
+
+        Raises:
+            ModelError: If the case was adopted.
+            CaseExistsError: If a run exists at the case's URL that is not that of an older job of the case.
+        """
+        case, record, url = self.job.case, self.existing.record, self.run_fs.url()
+        if self.job.model is None:
+            raise ModelError(
+                f"Case {case!r} cannot be run: it was adopted, and its model is unknown; adopt a run again, or add the "
+                "case with its model and overwrite=True"
+            )
+        if record is None or self.finished:
+            return
+        # Inputs are kept, so the model of an older job is among them.
+        if record.job is None or not self.fs.exists(f"{INPUTS}/{record.model_sha256}.idf"):
+            raise CaseExistsError.for_url(url, foreign_run(case))
 
     def copy(self, source: Source) -> Ended | None:
         """Copy a successful run that answers the same job; None if there is none, or if it is damaged.
@@ -181,7 +221,7 @@ class _Task:
 
     def would_run(self, version: str | None) -> bool:
         """Whether this worker would run that version of EnergyPlus; the model's own where none is installed."""
-        if version is None:
+        if version is None or self.job.model is None:
             return False
         with self.inputs.local_copy(self.job.model.name) as model:
             found = _VERSION.search(model.read_bytes())
@@ -249,6 +289,7 @@ def _look_up(fs: FsspecFileSystem, case: str) -> _Task:
 
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
     job = task.job
+    assert job.model is not None  # noqa: S101 - checked before
     model, weather, files, energyplus, inputs = await asyncio.to_thread(_prepare, task)
     facts = {
         "inputs": tuple(file.model_copy(update={"name": path}) for path, file in sorted(job.files.items())),
@@ -289,6 +330,7 @@ def _prepare(
 ) -> tuple[IDFDocument | ModelError, Path | None, dict[str, Path], EnergyPlusConfig, contextlib.ExitStack]:
     """Fetch the inputs through the cache; their local copies are in use until the stack is closed."""
     job = task.job
+    assert job.model is not None  # noqa: S101 - checked before
     files = task.inputs
     with contextlib.ExitStack() as stack:
 

@@ -12,12 +12,14 @@ from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, StudyNotFoundError
+from idfkit_fs.runs.naming import stems_in
 from idfkit_fs.runs.record import RECORD_NAME
+from idfkit_fs.runs.result import read_record
 from idfkit_fs.studies.job import Job, Metric, StudyFile
 from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, Ended, job_path, parse_jobs
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.prepare import Case, Inputs
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import foreign_run, read_job, read_study
 
 __all__ = ["StudyWriter"]
 
@@ -30,28 +32,33 @@ class StudyWriter:
     Args:
         fs: The study.
         metrics: The metrics of the study; None to keep those that it has.
+
+    Attributes:
+        fs: The study.
     """
 
     def __init__(self, fs: FsspecFileSystem, metrics: tuple[Metric, ...] | None) -> None:
-        self._fs = fs
+        self.fs = fs
         self._metrics = metrics
         self._stored_inputs: set[str] | None = None
 
     def add(self, cases: Iterable[Case], overwrite: bool, progress: bool) -> None:
         """Add cases; see [Study.add_cases][idfkit_fs.Study.add_cases]."""
         existing = self._existing()
-        inputs = Inputs(self._fs.joinpath(INPUTS), self._list_inputs())
+        inputs = Inputs(self.fs.joinpath(INPUTS), self._list_inputs())
         total = len(cases) if isinstance(cases, Sized) else None
         # One listing shows the jobs of many cases; of a single case, only the job is requested.
-        listed = None if total == 1 else {*parse_jobs(self._fs.glob(JOBS, "*"))}
+        listed = None if total == 1 else {*parse_jobs(self.fs.glob(JOBS, "*"))}
+        occupied = {*(() if listed is None else self.fs.directories())}
 
         def add(prepared: _Prepared) -> None:
             job, contents = prepared
             for name, data in contents.items():
                 inputs.send(name, data)
-            self._add_job(job, overwrite, is_new=listed is not None and job.case not in listed)
+            is_new = listed is not None and job.case not in listed
+            self.add_job(job, overwrite, is_new=is_new, is_free=is_new and job.case not in occupied)
 
-        with progress_bar(total, f"Adding to {last_name(self._fs.url())}", "case", progress) as done:
+        with progress_bar(total, f"Adding to {last_name(self.fs.url())}", "case", progress) as done:
             parallel_map(add, self._prepared(cases, inputs, existing), done)
 
     def _prepared(self, cases: Iterable[Case], inputs: Inputs, existing: StudyFile | None) -> Iterator[_Prepared]:
@@ -68,39 +75,59 @@ class StudyWriter:
         if not seen:
             self._describe(existing)
 
+    def describe(self) -> None:
+        """Write ``study.json`` unless it exists with the wanted metrics."""
+        self._describe(self._existing())
+
     def _existing(self) -> StudyFile | None:
         """The description of the study; None if there is none yet."""
         try:
-            return read_study(self._fs)
+            return read_study(self.fs)
         except StudyNotFoundError:
             self._stored_inputs = None  # an older study at this URL was deleted, with its inputs
             return None
 
     def _describe(self, existing: StudyFile | None) -> None:
-        """Write ``study.json`` unless it exists with the wanted metrics."""
         if existing is None:
-            if self._fs.create_exclusive(STUDY, StudyFile(metrics=self._metrics or ()).to_json()):
+            if self.fs.create_exclusive(STUDY, StudyFile(metrics=self._metrics or ()).to_json()):
                 return
-            existing = read_study(self._fs)
+            existing = read_study(self.fs)
         if self._metrics is not None and self._metrics != existing.metrics:
-            self._fs.write_bytes(STUDY, StudyFile(metrics=self._metrics).to_json())
+            self.fs.write_bytes(STUDY, StudyFile(metrics=self._metrics).to_json())
 
     def _list_inputs(self) -> set[str]:
         """The names of the stored inputs; listed once, and then kept up to date by `Inputs`."""
         if self._stored_inputs is None:
-            self._stored_inputs = {path.rpartition("/")[2] for path in self._fs.glob(INPUTS, "*")}
+            self._stored_inputs = {path.rpartition("/")[2] for path in self.fs.glob(INPUTS, "*")}
         return self._stored_inputs
 
-    def _add_job(self, job: Job, overwrite: bool, is_new: bool) -> None:
+    def add_job(self, job: Job, overwrite: bool, *, is_new: bool = False, is_free: bool = False) -> None:
+        """Add a job, or replace the one of the same name.
+
+        Args:
+            job: The job.
+            overwrite: Whether to replace another job, with its run, or a run that the study did not make.
+            is_new: Whether the study is known to have no such case.
+            is_free: Whether a run at the case's URL need not be looked for.
+
+        Raises:
+            CaseExistsError: If the study has another case of this name, or a run that it did not make exists at the
+                case's URL, and *overwrite* is False.
+            RecordError: If the existing job is damaged, and *overwrite* is False.
+        """
         path, data = job_path(job.case), job.to_json()
         existing: Job | None = None
         try:
             existing = None if is_new else self._job(job.case)
             if existing is None:
-                if self._fs.create_exclusive(path, data):
+                if not is_free:
+                    self._check_free(job.case, overwrite)
+                if self.fs.create_exclusive(path, data):
                     return
                 existing = self._job(job.case)  # another process was quicker
             if existing is not None and existing.asks_for_same(job):
+                if overwrite:
+                    self._remove_foreign(job)
                 return
             if not overwrite:
                 raise self._exists(job.case)
@@ -109,17 +136,35 @@ class StudyWriter:
                 raise
         # The outcome goes first: from now on the case is pending, even if this process dies.
         outcomes = self._outcomes_of(job.case, existing)
-        self._fs.remove_if_exists(outcomes)
+        self.fs.remove_if_exists(outcomes)
         if existing is None or (existing.key, existing.options) != (job.key, job.options):
-            self._fs.remove_if_exists([f"{job.case}/{RECORD_NAME}"])
-        self._fs.write_bytes(path, data)
-        self._fs.remove_if_exists(outcomes)  # a worker that read the old job may have written one meanwhile
+            self.fs.remove_if_exists([f"{job.case}/{RECORD_NAME}"])
+        self.fs.write_bytes(path, data)
+        self.fs.remove_if_exists(outcomes)  # a worker that read the old job may have written one meanwhile
+
+    def _check_free(self, case: str, overwrite: bool) -> None:
+        """What lies at the URL of a new case was not made by the study: it has had no job so far."""
+        names = {path.rpartition("/")[2] for path in self.fs.glob(case, "*")}
+        if RECORD_NAME not in names and not stems_in(names):
+            return
+        if not overwrite:
+            raise CaseExistsError.for_url(self.fs.url(case), foreign_run(case))
+        self.fs.remove_if_exists([f"{case}/{RECORD_NAME}"])
+
+    def _remove_foreign(self, job: Job) -> None:
+        """Take away the record of a run that is not the job's, so that the job can be run."""
+        try:
+            record = read_record(self.fs.joinpath(job.case))
+        except RecordError:
+            record = None
+        if record is not None and record.job != job.key:
+            self.fs.remove_if_exists([f"{job.case}/{RECORD_NAME}"])
 
     def remove(self, cases: str | Iterable[str], progress: bool) -> None:
         """Remove cases with their runs; see [Study.remove][idfkit_fs.Study.remove]."""
-        listing = read_listing(self._fs)
+        listing = read_listing(self.fs)
         names = listing.check(cases)
-        with progress_bar(len(names), f"Removing from {last_name(self._fs.url())}", "case", progress) as done:
+        with progress_bar(len(names), f"Removing from {last_name(self.fs.url())}", "case", progress) as done:
             parallel_map(lambda case: self._remove(case, listing), names, done)
 
     def _remove(self, case: str, listing: Listing) -> None:
@@ -127,14 +172,14 @@ class StudyWriter:
         with contextlib.suppress(RecordError):
             job = self._job(case)
         outcomes = {*listing.outcomes_of(case), *self._outcomes_of(case, job)}
-        self._fs.remove_if_exists([*outcomes, f"{case}/{RECORD_NAME}"])
-        self._fs.remove_if_exists([*self._fs.glob(case, "**"), job_path(case)])
+        self.fs.remove_if_exists([*outcomes, f"{case}/{RECORD_NAME}"])
+        self.fs.remove_if_exists([*self.fs.glob(case, "**"), job_path(case)])
         # A worker that read the job before may have written more; a later one removes its files by itself.
-        self._fs.remove_if_exists([*outcomes, *self._fs.glob(case, "**")])
+        self.fs.remove_if_exists([*outcomes, *self.fs.glob(case, "**")])
 
     def _job(self, case: str) -> Job | None:
         try:
-            return read_job(self._fs, case)
+            return read_job(self.fs, case)
         except CaseNotFoundError:
             return None
 
@@ -142,9 +187,9 @@ class StudyWriter:
         """The paths that an outcome of a case can have; from a listing if its job cannot be read."""
         if job is not None:
             return [job.outcome_path(state) for state in get_args(Ended)]
-        return read_listing(self._fs).outcomes_of(case)
+        return read_listing(self.fs).outcomes_of(case)
 
     def _exists(self, case: str) -> CaseExistsError:
         return CaseExistsError.for_url(
-            self._fs.url(job_path(case)), f"The study has another case {case!r}; pass overwrite=True to replace it"
+            self.fs.url(job_path(case)), f"The study has another case {case!r}; pass overwrite=True to replace it"
         )

@@ -32,7 +32,7 @@ from support.signals import inherited_signals
 from support.variants import broken, cases
 
 from idfkit_fs import Study
-from idfkit_fs._cli.commands import parse_options
+from idfkit_fs._cli.shared import parse_options
 from idfkit_fs.studies.prepare import Case
 from idfkit_fs.studies.rows import as_csv, as_text
 from idfkit_fs.studies.share import Share, find_share

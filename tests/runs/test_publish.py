@@ -17,7 +17,7 @@ import idfkit_fs
 from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs._util import files
-from idfkit_fs.errors import DamagedRunError, LocationError, PublishError, RunExistsError, RunNotFoundError
+from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
 from idfkit_fs.runs import transfer
 from idfkit_fs.runs.draft import DRAFT_NAME
 from idfkit_fs.runs.publish import Publication, ending_of, record_of
@@ -83,10 +83,10 @@ def test_a_single_pattern_is_not_taken_for_a_sequence(s3_place: Place, local_run
         publish(local_run, s3_place.url, storage_options=s3_place.options, include="*.sql")
 
 
-def test_subdirectories_are_kept(s3_place: Place, local_run: SimulationResult) -> None:
+def test_subdirectories_that_are_named_are_kept(s3_place: Place, local_run: SimulationResult) -> None:
     (Path(local_run.run_dir) / "maps").mkdir()
     (Path(local_run.run_dir) / "maps" / "a b.csv").write_text("x")
-    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    publish(local_run, s3_place.url, storage_options=s3_place.options, include=["eplus*", "maps/**"])
     assert "maps/a b.csv" in names_at(s3_place)
 
 
@@ -214,17 +214,11 @@ def test_a_directory_without_a_run_is_refused(s3_place: Place, tmp_path: Path) -
     assert names_at(s3_place) == []
 
 
-def test_a_result_that_is_elsewhere_already_is_refused(s3_place: Place, local_run: SimulationResult) -> None:
-    result = publish(local_run, s3_place.url, storage_options=s3_place.options)
-    with pytest.raises(TypeError, match="another filesystem"):
-        publish(result, s3_place.joinpath("copy").url, storage_options=s3_place.options)
-
-
-def test_a_run_at_a_url_is_refused(s3_place: Place, local_run: SimulationResult) -> None:
-    """Its files could not be listed as those of a local directory: an empty run would be published."""
-    publish(local_run, s3_place.url, storage_options=s3_place.options)
-    with pytest.raises(LocationError, match="local directory of a run, not a URL"):
-        publish(s3_place.url, s3_place.joinpath("copy").url, storage_options=s3_place.options)
+def test_a_run_at_a_url_is_copied_as_the_same_run(s3_place: Place, local_run: SimulationResult) -> None:
+    run = publish(local_run, s3_place.joinpath("run").url, storage_options=s3_place.options)
+    for number, source in enumerate([run.url, run]):
+        copy = publish(source, s3_place.joinpath(f"copy-{number}").url, storage_options=s3_place.options)
+        assert copy.record == run.record and copy.errors == run.errors
 
 
 def test_a_file_url_names_a_local_directory(s3_place: Place, local_run: SimulationResult) -> None:

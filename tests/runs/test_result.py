@@ -230,7 +230,7 @@ def test_a_run_published_over_an_immutable_one_is_not_mixed_with_it(
 def test_a_directory_within_a_run_is_checked_too(s3_place: Place, local_run: SimulationResult) -> None:
     (local_run.run_dir / "zones").mkdir()
     (local_run.run_dir / "zones" / "core.csv").write_text("hour,degC")
-    run = publish(local_run, s3_place.url, storage_options=s3_place.options).fs
+    run = publish(local_run, s3_place.url, storage_options=s3_place.options, include=["**"]).fs
     assert isinstance(run, FsspecFileSystem)
     FsspecFileSystem.from_url(s3_place.url, **s3_place.options).write_text("zones/core.csv", "another run's")
     for below in (

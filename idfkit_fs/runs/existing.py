@@ -1,0 +1,246 @@
+"""A run that EnergyPlus left somewhere without a record: its outputs, and what they say about it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.ending import Ending, read_ending
+from idfkit_fs._util.files import digest_of
+from idfkit_fs.errors import RunNotFoundError, UnfinishedRunError
+from idfkit_fs.runs.naming import outputs_of, prefix_of, stem_of, stems_in
+from idfkit_fs.runs.record import RunRecord
+from idfkit_fs.runs.transfer import UnrecordedFile
+
+__all__ = ["Existing", "Outputs", "find_existing", "find_outputs"]
+
+_HEADER = re.compile(
+    r"EnergyPlus[^,\n]*?[,\s]\s*(?:Version\s+)?(?P<version>\d+\.\d+(?:\.\d+)?)[^,\n]*,\s*"
+    r"YMD=\s*(?P<started>\d{4}\.\d{1,2}\.\d{1,2}\s+\d{1,2}:\d{2})"
+)
+_ELAPSED = re.compile(r"Elapsed Time=\s*(\d+)\s*hr\s*(\d+)\s*min\s*([\d.]+)\s*sec")
+_LOCATION = re.compile(r"^\s*Site:Location\s*,([^,\n]*),", re.MULTILINE)
+_HEADER_BYTES = 4096
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of one run, by their names.
+
+    Attributes:
+        prefix: The prefix of their names.
+        names: Their names.
+        others: The names of the outputs of other runs in the same directory.
+        everything: The names of all files that lie directly in it.
+    """
+
+    prefix: str
+    names: tuple[str, ...]
+    others: frozenset[str] = frozenset()
+    everything: tuple[str, ...] = ()
+
+    @property
+    def with_journals(self) -> list[str]:
+        """The outputs, and the files that show that a database was still being written."""
+        return [name for name in self.everything if name in self.names or name.endswith(("-journal", "-wal"))]
+
+    def name(self, suffix: str) -> str | None:
+        """The output with a suffix; None if there is none."""
+        usual = (f"{self.prefix}out{suffix}", f"{self.prefix}{suffix}")
+        return next((name for name in usual if name in self.names), None)
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A run without a record.
+
+    Attributes:
+        fs: A filesystem with the run's directory as its root.
+        outputs: Its outputs.
+        ending: How it ended.
+        facts: Fields of the record that the outputs tell.
+    """
+
+    fs: FsspecFileSystem
+    outputs: Outputs
+    ending: Ending
+    facts: dict[str, Any] = field(default_factory=dict)
+    _files: dict[str, UnrecordedFile] = field(default_factory=dict)
+
+    def file(self, name: str) -> UnrecordedFile:
+        """A file of the directory; its hash is computed once, however often it is asked for."""
+        return self._files.setdefault(name, UnrecordedFile(self.fs, name))
+
+    def record(self) -> RunRecord:
+        """The record, without files; what the outputs do not tell is unknown.
+
+        Raises:
+            UnfinishedRunError: If the outputs are cut.
+        """
+        if self.ending.cut:
+            text = f"This run is unfinished: {self.ending.message}; nothing was published"
+            raise UnfinishedRunError.for_url(self.fs.url(), text)
+        known = {
+            "exit_code": None,
+            "runtime_seconds": None,
+            "message": self.ending.message,
+            "output_prefix": self.outputs.prefix,
+        }
+        return RunRecord(success=self.ending.success, **{**known, **self.facts})
+
+
+def find_outputs(fs: FsspecFileSystem, output_prefix: str | None = None) -> Outputs | None:
+    """Find the outputs of the run in a directory.
+
+    Args:
+        fs: A filesystem with the directory as its root.
+        output_prefix: The prefix of the run's outputs, to choose one of several; None for the only one, or for the only
+            one that EnergyPlus finished.
+
+    Returns:
+        The outputs; None if the directory has none.
+
+    Raises:
+        RunNotFoundError: If the directory has several runs and *output_prefix* is None, or none with this prefix.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    everything = fs.glob("", "*")
+    stems = stems_in(everything)
+    if not stems and output_prefix is None:
+        return None
+    stem = _choose(fs, everything, stems, output_prefix)
+    others = {name for other in stems if other != stem for name in outputs_of(everything, other, stems)}
+    names = outputs_of(everything, stem, stems)
+    return Outputs(prefix_of(stem, stems), tuple(names), frozenset(others.difference(names)), tuple(everything))
+
+
+def find_existing(fs: FsspecFileSystem, output_prefix: str | None = None, **facts: Any) -> Existing | None:
+    """Find the run in a directory, and read how it ended.
+
+    Args:
+        fs: A filesystem with the directory as its root.
+        output_prefix: As in [find_outputs][idfkit_fs.runs.existing.find_outputs].
+        **facts: Fields of the record that are known already.
+
+    Returns:
+        The run; None if the directory has no outputs of EnergyPlus.
+
+    Raises:
+        RunNotFoundError: As in [find_outputs][idfkit_fs.runs.existing.find_outputs].
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    outputs = find_outputs(fs, output_prefix)
+    if outputs is None:
+        return None
+    printed = "\n".join(facts[name] for name in ("stdout", "stderr") if name in facts) or None
+    ending = _ending(fs, outputs, facts.get("exit_code"), printed)
+    return Existing(fs, outputs, ending, {**_facts_of(fs, outputs), **facts})
+
+
+def _choose(fs: FsspecFileSystem, everything: Sequence[str], stems: Sequence[str], output_prefix: str | None) -> str:
+    """The stem of the run that is meant."""
+    if output_prefix is not None:
+        stem = stem_of(output_prefix, stems)
+        if stem is None:
+            there = f"the prefixes here are {_listed(stems)}" if stems else "there are no EnergyPlus outputs here"
+            text = f"No run with output_prefix={output_prefix!r} exists here: {there}"
+            raise RunNotFoundError.for_url(fs.url(), text)
+        return stem
+    if len(stems) == 1:
+        return stems[0]
+
+    def is_finished(stem: str) -> bool:
+        outputs = Outputs(prefix_of(stem, stems), tuple(outputs_of(everything, stem, stems)), everything=(*everything,))
+        return not _ending(fs, outputs).cut
+
+    finished = [stem for stem in stems if is_finished(stem)]
+    if len(finished) == 1:
+        return finished[0]
+    several = _listed([prefix_of(stem, stems) for stem in finished or stems])
+    none = "" if finished else ", none of them finished"
+    text = f"Several runs exist in this directory{none}: {several}; choose one with output_prefix="
+    raise RunNotFoundError.for_url(fs.url(), text)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def _ending(fs: FsspecFileSystem, outputs: Outputs, exit_code: int | None = None, printed: str | None = None) -> Ending:
+    def read_tail(name: str, size: int) -> bytes:
+        with fs.open(name) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return bytes(file.read())
+
+    return read_ending(
+        outputs.with_journals, outputs.prefix, fs.read_bytes, fs.local_copy, exit_code, printed, read_tail=read_tail
+    )
+
+
+def _facts_of(fs: FsspecFileSystem, outputs: Outputs) -> dict[str, Any]:
+    """What the outputs tell of the run, as fields of its record."""
+    facts: dict[str, Any] = {}
+    header = _HEADER.search(_header_of(fs, outputs))
+    if header:
+        facts["energyplus_version"] = header["version"]
+        with contextlib.suppress(ValueError):
+            facts["started_local"] = datetime.strptime(" ".join(header["started"].split()), "%Y.%m.%d %H:%M")
+    for suffix in (".end", ".err"):
+        name = outputs.name(suffix)
+        elapsed = _ELAPSED.findall(_text(fs, name)) if name else []
+        if elapsed:
+            hours, minutes, seconds = elapsed[-1]
+            facts["runtime_seconds"] = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+            break
+    weather = _weather_of(fs, outputs)
+    if weather:
+        facts["weather_sha256"] = weather
+    return facts
+
+
+def _header_of(fs: FsspecFileSystem, outputs: Outputs) -> str:
+    """The line with version and date that EnergyPlus writes first; from the database if no text has it."""
+    name = outputs.name(".err")
+    if name:
+        return _text(fs, name)[:_HEADER_BYTES]
+    name = outputs.name(".eso") or outputs.name(".mtr")
+    if name:
+        size = fs.version(name).size or 0
+        return fs.read_ranges(name, [(0, min(_HEADER_BYTES, size))])[0].decode("latin-1")
+    name = outputs.name(".sql")
+    if name:
+        with fs.local_copy(name) as local, contextlib.suppress(sqlite3.Error):
+            uri = f"{local.resolve().as_uri()}?mode=ro&immutable=1"
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+                return str(next(database.execute("SELECT EnergyPlusVersion FROM Simulations"), ("",))[0])
+    return ""
+
+
+def _weather_of(fs: FsspecFileSystem, outputs: Outputs) -> str | None:
+    """The hash of the weather file; known only if one file in the directory is of the location that EnergyPlus read."""
+    files = [name for name in outputs.everything if name.lower().endswith(".epw")]
+    eio = outputs.name(".eio")
+    if len(files) != 1 or eio is None:
+        return None
+    simulated = _LOCATION.search(_text(fs, eio))
+    with fs.local_copy(files[0]) as local:
+        with local.open("rb") as file:
+            first, *fields = file.readline(_HEADER_BYTES).decode("latin-1").split(",")
+        city_to_station = " ".join([*fields[:4], f"WMO#={fields[4]}"]) if len(fields) > 4 else None
+        if first != "LOCATION" or not simulated or city_to_station is None:
+            return None
+        same = simulated[1].split() == city_to_station.split()
+        return digest_of(local)[1] if same else None
+
+
+def _text(fs: FsspecFileSystem, name: str) -> str:
+    return fs.read_bytes(name).decode("latin-1")
