@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from idfkit_fs._outputs.database import Database
+from idfkit_fs._outputs.database import Database, no_tables
 from idfkit_fs._outputs.parquet import read_columns, read_footer
 from idfkit_fs._outputs.series import FREQUENCIES, Environment, Names, Series, as_names, choose, parse_frequency
 from idfkit_fs._outputs.sidecars import (
@@ -179,7 +179,9 @@ class _Sidecars:
             table = pq.ParquetFile(pa.BufferReader(data)).read()
         except (pa.ArrowException, OSError) as exc:
             raise SidecarError(f"{TABULAR} cannot be read: {exc}") from exc
-        self._checked(TABULAR, Contents.of(table.schema.metadata))
+        contents = self._checked(TABULAR, Contents.of(table.schema.metadata))
+        if not table.num_rows:
+            raise NotReportedError(no_tables(contents.has_tables))
         return table.replace_schema_metadata(None)
 
     def _reported(self, frequency: str) -> list[str]:
