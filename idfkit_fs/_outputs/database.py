@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Batch = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
 
-__all__ = ["Cell", "Database", "no_tables"]
+__all__ = ["NO_DATABASE", "Cell", "Database", "no_tables"]
 
 _RUN_PERIOD = 3
 _BATCH = 65_536
@@ -46,6 +46,13 @@ _NEEDED = frozenset({"Time", "EnvironmentPeriods", "Simulations"})
 _CELLS = "TabularData"
 # Where a database names its reports, in the order of the fields of Cell.
 _NAMED = ("ReportNameIndex", "ReportForStringIndex", "TableNameIndex", "RowNameIndex", "ColumnNameIndex", "UnitsIndex")
+
+
+NO_DATABASE = (
+    "The run has no SQLite output: the model needs Output:SQLite with the option SimpleAndTabular, and its "
+    "OutputControl:Files must not switch SQLite off"
+)
+"""What to say of a run that EnergyPlus wrote no database for. idfkit adds Output:SQLite where a model has none."""
 
 
 class _Layout(NamedTuple):
@@ -127,7 +134,7 @@ def no_tables(asked_for: bool) -> str:
     """Why a database has no tabular reports, and what to do.
 
     Args:
-        asked_for: Whether it [was made for them][idfkit_fs._outputs.database.Database.has_tables].
+        asked_for: Whether it [was made for them][idfkit_fs._outputs.database.Database.has_cells].
 
     Returns:
         A sentence without a full stop.
@@ -173,7 +180,7 @@ class Database:
         Returns:
             The cells; an empty list if the model did not request tables in the database.
         """
-        if not self.has_tables:
+        if not self.has_cells:
             return []
         names = sorted(reports or ())
         chosen = "" if reports is None else f"WHERE s0.Value IN ({', '.join('?' * len(names))})"
@@ -190,7 +197,7 @@ class Database:
         return [cell._replace(value=cell.value.strip()) for cell in cells]
 
     @property
-    def has_tables(self) -> bool:
+    def has_cells(self) -> bool:
         """Whether the database was made for tabular reports, by the option SimpleAndTabular of Output:SQLite."""
         return _CELLS in self._tables
 

@@ -84,7 +84,7 @@ class Contents:
         sql_sha256: SHA-256 of the database that it was made from.
         environments: All periods that were simulated.
         sidecars: The names of all sidecars of series that the database has values for.
-        has_tables: Whether the database was made for tabular reports; there may be none all the same.
+        has_cells: Whether the database was made for tabular reports; there may be none all the same.
         digests: The digest of each column's values, in the order of the columns; empty in ``tabular.parquet``. The
             run's record has the hash of the footer, so they prove each column that is read without the others.
     """
@@ -92,7 +92,7 @@ class Contents:
     sql_sha256: str
     environments: tuple[Environment, ...]
     sidecars: tuple[str, ...]
-    has_tables: bool
+    has_cells: bool
     digests: tuple[str, ...] = ()
 
     def to_metadata(self) -> dict[bytes, bytes]:
@@ -111,7 +111,7 @@ class Contents:
                 content["sql_sha256"],
                 environments,
                 tuple(content["sidecars"]),
-                content["has_tables"],
+                content["has_cells"],
                 tuple(content["digests"]),
             )
         except (KeyError, TypeError, ValueError):
@@ -145,7 +145,7 @@ def write_sidecars(
 
     database = Database(sql)
     tables = _tables(database)
-    contents = Contents(sha256, database.environments, tuple(tables), database.has_tables)
+    contents = Contents(sha256, database.environments, tuple(tables), database.has_cells)
     paths = []
     if TABULAR in wanted:
         table = cells_table(database.cells()).replace_schema_metadata(contents.to_metadata())

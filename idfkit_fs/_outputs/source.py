@@ -92,5 +92,5 @@ class DatabaseSource:
         """
         cells = self._database.cells()
         if not cells:
-            raise NotReportedError(no_tables(self._database.has_tables))
+            raise NotReportedError(no_tables(self._database.has_cells))
         return cells_table(cells)
