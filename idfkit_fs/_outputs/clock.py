@@ -6,7 +6,7 @@ A timestamp is the end of its interval, in local standard time, as EnergyPlus re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,17 +15,19 @@ import numpy.typing as npt
 
 from idfkit_fs._outputs.series import FREQUENCIES, Environment
 
-__all__ = ["Steps", "Timeline", "Times", "timelines"]
+__all__ = ["Clock", "Reported", "Steps", "Timeline", "Times", "read_clock"]
 
 Times = npt.NDArray[np.datetime64]
 _Numbers = npt.NDArray[np.float64]
 _Flags = npt.NDArray[np.bool_]
 
-# EnergyPlus reports no year for a design day. idfkit uses this one too.
-_YEAR_OF_NO_YEAR = 2017
+# EnergyPlus reports no year for a design day, and before version 9 none at all. idfkit uses this one too.
+_YEAR_OF_NO_YEAR, _LEAP_YEAR_OF_NO_YEAR = 2017, 2016
 _HALF_A_DAY = np.timedelta64(12, "h")
 _STEPS_AND_DAYS, _MONTH, _RUN_PERIOD, _ANNUAL = (-1, 0, 1, 2), 3, 4, 5
 _UNKNOWN = Environment("", False)
+# What the intervals of these frequencies end with.
+_ENDS_WITH = {"hourly": "h", "daily": "D", "monthly": "M", "annual": "Y"}
 
 
 class Steps(NamedTuple):
@@ -70,10 +72,51 @@ class Timeline:
         return np.array(self.names, dtype=object)[self.environments]
 
 
-def timelines(
-    rows: Sequence[Sequence[Any]], timestep: float, environments: Mapping[int, Environment]
-) -> dict[tuple[str, bool], Timeline]:
-    """The rows of each table that a database has, by frequency and whether it is for sizing periods.
+class Reported(NamedTuple):
+    """What the series of a frequency have values for.
+
+    Attributes:
+        variables: Whether any of them is an output variable.
+        meters: The ``TimeIndex`` of each value of the meters.
+    """
+
+    variables: bool
+    meters: Collection[int]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the values of a database belong.
+
+    Attributes:
+        timelines: The rows of each table of series, by frequency and whether it is for sizing periods; those that have
+            at least one row.
+        warmup: For each ``TimeIndex`` whether it is of a day of warm-up; the last element is for all larger ones.
+    """
+
+    timelines: Mapping[tuple[str, bool], Timeline]
+    warmup: _Flags
+
+    def placed(self, frequency: str) -> _Flags:
+        """For each ``TimeIndex`` whether a value of a frequency has a row, or is left out with the warm-up days."""
+        placed = self.warmup.copy()
+        for sizing in (False, True):
+            if timeline := self.timelines.get((frequency, sizing)):
+                placed |= timeline.row_of >= 0
+        return placed
+
+
+def read_clock(
+    rows: Sequence[Sequence[Any]],
+    timestep: float,
+    environments: Mapping[int, Environment],
+    reported: Mapping[str, Reported],
+) -> Clock:
+    """Find the rows of each table of series.
+
+    A frequency is that of a series in the dictionary, not that of the time step that its value belongs to: EnergyPlus
+    writes no time step for a meter that is reported to its file only (Output:Meter:MeterFileOnly), or is cumulative,
+    where it has just written one of a finer frequency for an output variable or for another meter.
 
     Warm-up days, which EnergyPlus reports only on request (Output:Diagnostics, ReportDuringWarmup), are left out.
 
@@ -82,26 +125,33 @@ def timelines(
             [Steps][idfkit_fs._outputs.clock.Steps].
         timestep: Minutes of a zone time step; 0 if unknown.
         environments: The environments by their index in the database.
+        reported: What is reported, by frequency.
 
     Returns:
-        Timelines that have at least one row.
+        The timelines.
     """
     steps = Steps(*np.array(rows, dtype=float).reshape(len(rows), len(Steps._fields)).T)
-    times = _times(steps)
-    real = ~_warming_up(steps, times)
+    times, ends = _times(steps)
+    warming = _warming_up(steps, times)
     sizing = np.array([environments.get(int(index), _UNKNOWN).sizing for index in np.nan_to_num(steps.environment)])
+    size = int(steps.number.max(initial=-1)) + 2
     found = {}
-    for name in FREQUENCIES:
-        reported = real & _at(steps, name, timestep)
+    for name, (has_variables, of_meters) in reported.items():
+        among = np.isin(steps.number, np.fromiter(of_meters, float))
+        if has_variables:
+            among |= _at(steps, name, timestep)
         for is_sizing in (False, True):
-            chosen = np.flatnonzero(reported & (sizing == is_sizing))
+            chosen = np.flatnonzero(among & ~warming & (sizing == is_sizing))
             if len(chosen):
-                found[name, is_sizing] = _timeline(steps, times, chosen, environments)
-    return found
+                when = _rounded_up(ends if name == "runperiod" else times, name)
+                found[name, is_sizing] = _timeline(steps, when, chosen, environments, size)
+    warmup = np.zeros(size, bool)
+    warmup[steps.number[warming].astype(int)] = True
+    return Clock(found, warmup)
 
 
 def _at(steps: Steps, frequency: str, timestep: float) -> _Flags:
-    """Which steps are reported at a frequency."""
+    """Which steps EnergyPlus writes for output variables of a frequency."""
     of_kind: _Flags = np.isin(steps.interval_type, FREQUENCIES[frequency].intervals)
     if frequency == "timestep" and timestep:
         # Steps of the HVAC system have the same type, but may be shorter.
@@ -109,39 +159,78 @@ def _at(steps: Steps, frequency: str, timestep: float) -> _Flags:
     return of_kind
 
 
+def _rounded_up(times: Times, frequency: str) -> Times:
+    """The ends of the intervals of a frequency in which times are; the step that a value belongs to may be finer."""
+    unit = _ENDS_WITH.get(frequency)
+    if unit is None:
+        return times
+    begins = times.astype(f"datetime64[{unit}]")
+    return np.where(begins == times, times, (begins + 1).astype(times.dtype))
+
+
 def _timeline(
-    steps: Steps, times: Times, chosen: npt.NDArray[np.intp], environments: Mapping[int, Environment]
+    steps: Steps, times: Times, chosen: npt.NDArray[np.intp], environments: Mapping[int, Environment], size: int
 ) -> Timeline:
     # If HVAC steps are shorter than the zone's, the last of them ends at the same time as the zone's; this is one row.
     moments = np.stack([np.nan_to_num(steps.environment[chosen]), times[chosen].astype(np.int64)], axis=1)
     distinct, first, row = np.unique(moments.astype(np.int64), axis=0, return_index=True, return_inverse=True)
     indexes, numbers = np.unique(distinct[:, 0], return_inverse=True)
-    row_of = np.full(int(steps.number.max()) + 2, -1)
+    row_of = np.full(size, -1)
     row_of[steps.number[chosen].astype(int)] = row.reshape(-1)
     names = tuple(environments.get(int(index), _UNKNOWN).name for index in indexes)
     return Timeline(times[chosen][first], numbers.reshape(-1).astype(np.int32), names, row_of)
 
 
-def _times(steps: Steps) -> Times:
-    year = np.where(np.nan_to_num(steps.year) > 0, steps.year, _YEAR_OF_NO_YEAR).astype(int)
+def _times(steps: Steps) -> tuple[Times, Times]:
+    """The end of each step, and the last end that is reported of its environment; NaT if it is unknown."""
+    year = _years(steps)
     month, day, hour, minute = (
         np.nan_to_num(part, nan=1.0).astype(int) for part in (steps.month, steps.day, steps.hour, steps.minute)
     )
     months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
     minutes = (((day - 1) * 24 + hour) * 60 + minute).astype("timedelta64[m]")
     times: Times = (months.astype("datetime64[m]") + minutes).astype("datetime64[us]")
+    # Some old versions write the last day of the next month into a month's row.
+    of_month = steps.interval_type == _MONTH
+    times[of_month] = (months[of_month] + 1).astype(times.dtype)
     times[np.isnan(steps.month)] = np.datetime64("NaT", "us")
     annual = steps.interval_type == _ANNUAL
     times[annual] = (year[annual] + 1 - 1970).astype("datetime64[Y]").astype(times.dtype)
-    for index in np.flatnonzero(steps.interval_type == _RUN_PERIOD):
-        # It has no date of its own: use the last step, day or month of its environment, if one is reported.
-        mine = steps.environment == steps.environment[index]
+    ends = np.full(len(times), np.datetime64("NaT", "us"))
+    for environment in np.unique(steps.environment[~np.isnan(steps.environment)]):
+        mine = steps.environment == environment
         for kinds in (_STEPS_AND_DAYS, (_MONTH,)):
             within = mine & np.isin(steps.interval_type, kinds)
             if within.any():
-                times[index] = times[within].max()
+                ends[mine] = times[within].max()
                 break
-    return times
+    # A run period's step has no date of its own.
+    of_period = steps.interval_type == _RUN_PERIOD
+    times[of_period] = ends[of_period]
+    return times, ends
+
+
+def _years(steps: Steps) -> npt.NDArray[np.int64]:
+    """The year of each step. Where EnergyPlus reports none, years are counted: a new one begins when dates go back."""
+    year = np.nan_to_num(steps.year).astype(np.int64)
+    dated = (year <= 0) & ~np.isnan(steps.month)
+    year[year <= 0] = _YEAR_OF_NO_YEAR
+    for environment in np.unique(steps.environment[dated]):
+        mine = np.flatnonzero(dated & (steps.environment == environment))
+        of_month = steps.interval_type[mine] == _MONTH
+        if of_month.all():
+            begins = np.diff(steps.month[mine], prepend=0) <= 0
+        else:
+            # Days of warm-up repeat one date; the row of a month comes after its last step, and is of the same year.
+            date = np.where(of_month, np.nan, steps.month[mine] * 31 + steps.day[mine])
+            known = np.flatnonzero(~of_month)
+            begins = np.zeros(len(mine), bool)
+            begins[known] = np.diff(date[known], prepend=0) < 0
+        count = np.cumsum(begins)
+        leap = (steps.month[mine] == 2) & (steps.day[mine] == 29) & ~of_month
+        first = _LEAP_YEAR_OF_NO_YEAR - count[leap][0] if leap.any() else _YEAR_OF_NO_YEAR
+        year[mine] = first + count
+    return year
 
 
 def _warming_up(steps: Steps, times: Times) -> _Flags:

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import math
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -20,17 +20,83 @@ from idfkit_fs.errors import UnreadableDatabaseError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from idfkit_fs._outputs.clock import Timeline
+    from idfkit_fs._outputs.clock import Clock, Timeline
 
     Batch = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
 
-__all__ = ["Cell", "Database"]
+__all__ = ["NO_DATABASE", "Cell", "Database", "no_tables"]
 
 _RUN_PERIOD = 3
 _BATCH = 65_536
-_NEEDED = frozenset({"ReportData", "ReportDataDictionary", "Time", "EnvironmentPeriods", "Simulations"})
+_STEP_COLUMNS = (
+    "TimeIndex",
+    "Year",
+    "Month",
+    "Day",
+    "Hour",
+    "Minute",
+    "Interval",
+    "IntervalType",
+    "SimulationDays",
+    "EnvironmentPeriodIndex",
+    "WarmupFlag",
+)
+_NEEDED = frozenset({"Time", "EnvironmentPeriods", "Simulations"})
 # It exists only if Output:SQLite has the option SimpleAndTabular.
-_CELLS = "TabularDataWithStrings"
+_CELLS = "TabularData"
+# Where a database names its reports, in the order of the fields of Cell.
+_NAMED = ("ReportNameIndex", "ReportForStringIndex", "TableNameIndex", "RowNameIndex", "ColumnNameIndex", "UnitsIndex")
+
+
+NO_DATABASE = (
+    "The run has no SQLite output: the model needs Output:SQLite with the option SimpleAndTabular, and its "
+    "OutputControl:Files must not switch SQLite off"
+)
+"""What to say of a run that EnergyPlus wrote no database for. idfkit adds Output:SQLite where a model has none."""
+
+
+class _Layout(NamedTuple):
+    """The tables that a database has its series in.
+
+    Attributes:
+        tables: Their names.
+        series: Selects the series: index, name, key value, units, frequency, whether it is a meter, type, schedule.
+        values: Selects the values: ``TimeIndex``, the index of the series, the value, and what to sort them by.
+    """
+
+    tables: tuple[str, ...]
+    series: str
+    values: str
+
+
+_NEW = _Layout(
+    ("ReportData", "ReportDataDictionary"),
+    """
+    SELECT ReportDataDictionaryIndex, Name, KeyValue, Units, ReportingFrequency, IsMeter, Type, ScheduleName
+    FROM ReportDataDictionary
+    """,
+    "SELECT TimeIndex, ReportDataDictionaryIndex AS Number, Value, ReportDataIndex AS Place FROM ReportData",
+)
+# EnergyPlus 8.0 to 8.2, which number variables and meters each in a table of their own.
+_OLD = _Layout(
+    ("ReportVariableData", "ReportVariableDataDictionary", "ReportMeterData", "ReportMeterDataDictionary"),
+    " UNION ALL ".join(
+        f"""
+        SELECT 2 * Report{kind}DataDictionaryIndex + {number}, VariableName, KeyValue, VariableUnits,
+               ReportingFrequency, {number}, VariableType, ScheduleName
+        FROM Report{kind}DataDictionary
+        """  # noqa: S608 - only constants are inserted
+        for number, kind in enumerate(("Variable", "Meter"))
+    ),
+    " UNION ALL ".join(
+        f"""
+        SELECT TimeIndex, 2 * Report{kind}DataDictionaryIndex + {number} AS Number,
+               CAST(VariableValue AS REAL) AS Value, TimeIndex AS Place
+        FROM Report{kind}Data
+        """  # noqa: S608 - only constants are inserted
+        for number, kind in enumerate(("Variable", "Meter"))
+    ),
+)
 
 
 class Cell(NamedTuple):
@@ -64,6 +130,24 @@ class Cell(NamedTuple):
         return number if math.isfinite(number) else None
 
 
+def no_tables(asked_for: bool) -> str:
+    """Why a database has no tabular reports, and what to do.
+
+    Args:
+        asked_for: Whether it [was made for them][idfkit_fs._outputs.database.Database.has_cells].
+
+    Returns:
+        A sentence without a full stop.
+
+    Examples:
+        >>> no_tables(asked_for=False)
+        'The run has no tabular reports in its database: give Output:SQLite the option SimpleAndTabular'
+    """
+    if asked_for:
+        return "The run has no tabular reports: add Output:Table:SummaryReports to the model, such as AllSummary"
+    return "The run has no tabular reports in its database: give Output:SQLite the option SimpleAndTabular"
+
+
 class Database:
     """An SQLite output of EnergyPlus.
 
@@ -81,9 +165,11 @@ class Database:
         if self._is_cut(path):
             raise self._unreadable("it is truncated")
         self._tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
-        missing = sorted(_NEEDED - self._tables)
+        # Newer databases have the old tables' names too, as views.
+        self._layout = _OLD if not self._tables.issuperset(_NEW.tables[:1]) and _OLD.tables[0] in self._tables else _NEW
+        missing = sorted({*_NEEDED, *self._layout.tables} - self._tables)
         if missing:
-            raise self._unreadable(f"it has no table {missing[0]}")
+            raise self._unreadable(f"it has no table {missing[0]}; databases of EnergyPlus 8.0 and later can be read")
 
     def cells(self, reports: Collection[str] | None = None) -> list[Cell]:
         """The cells of tabular reports, in EnergyPlus's order.
@@ -94,16 +180,26 @@ class Database:
         Returns:
             The cells; an empty list if the model did not request tables in the database.
         """
-        if _CELLS not in self._tables:
+        if not self.has_cells:
             return []
         names = sorted(reports or ())
-        chosen = "" if reports is None else f"WHERE ReportName IN ({', '.join('?' * len(names))})"
+        chosen = "" if reports is None else f"WHERE s0.Value IN ({', '.join('?' * len(names))})"
+        # Not its view TabularDataWithStrings, which has other columns in old versions. There, RowId is a column.
+        joined = " ".join(
+            f"LEFT JOIN Strings s{number} ON s{number}.StringIndex = cell.{column}"
+            for number, column in enumerate(_NAMED)
+        )
         query = f"""
-            SELECT ReportName, ReportForString, TableName, RowName, ColumnName, Units, Value
-            FROM {_CELLS} {chosen} ORDER BY TabularDataIndex
-        """  # noqa: S608 - only question marks and a constant name are inserted
+            SELECT {", ".join(f"s{number}.Value" for number in range(len(_NAMED)))}, cell.Value
+            FROM {_CELLS} cell {joined} {chosen} ORDER BY cell._rowid_
+        """  # noqa: S608 - only question marks and constant names are inserted
         cells = (Cell(*(text or "" for text in row)) for row in self._rows(query, names))
         return [cell._replace(value=cell.value.strip()) for cell in cells]
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether the database was made for tabular reports, by the option SimpleAndTabular of Output:SQLite."""
+        return _CELLS in self._tables
 
     @functools.cached_property
     def series(self) -> tuple[Series, ...]:
@@ -115,20 +211,36 @@ class Database:
         """The periods that were simulated."""
         return tuple(self._environments.values())
 
-    @functools.cached_property
-    def timelines(self) -> dict[tuple[str, bool], Timeline]:
+    @property
+    def timelines(self) -> Mapping[tuple[str, bool], Timeline]:
         """The rows of each table of series, by frequency and whether it is for sizing periods."""
-        from idfkit_fs._outputs.clock import timelines
+        return self._clock.timelines
 
-        rows = self._rows(
-            """
-            SELECT TimeIndex, Year, Month, Day, Hour, Minute, Interval, IntervalType, SimulationDays,
-                   EnvironmentPeriodIndex, WarmupFlag
-            FROM Time ORDER BY TimeIndex
-            """
-        )
+    @functools.cached_property
+    def _clock(self) -> Clock:
+        import numpy as np
+
+        from idfkit_fs._outputs.clock import Reported, read_clock
+
+        known = {name.lower() for _, name, *_ in self._rows("PRAGMA table_info(Time)")}
+        # Before version 9 the table has no years.
+        selected = ", ".join(name if name.lower() in known else "NULL" for name in _STEP_COLUMNS)
+        rows = self._rows(f"SELECT {selected} FROM Time ORDER BY TimeIndex")  # noqa: S608 - constants
         per_hour = self._rows("SELECT max(NumTimestepsPerHour) FROM Simulations")[0][0]
-        return timelines(rows, 60 / per_hour if per_hour else 0, self._environments)
+        meters = [series for series in self.series if series.is_meter]
+        of_meters: dict[str, list[npt.NDArray[Any]]] = {series.frequency: [] for series in self.series}
+        if meters:
+            names = sorted({series.frequency for series in meters})
+            frequency = np.array([names.index(series.frequency) for series in meters])
+            for times, numbers in self._batches("TimeIndex, Number", meters):
+                for number, name in enumerate(names):
+                    of_meters[name].append(np.unique(times[frequency[numbers] == number]))
+        of_variables = {series.frequency for series in self.series if not series.is_meter}
+        reported = {
+            name: Reported(name in of_variables, np.concatenate([np.array([], int), *found]))
+            for name, found in of_meters.items()
+        }
+        return read_clock(rows, 60 / per_hour if per_hour else 0, self._environments, reported)
 
     def values(self, chosen: Sequence[Series] | None = None) -> Iterator[Batch]:
         """The values of series, in EnergyPlus's order.
@@ -137,11 +249,36 @@ class Database:
             chosen: Some of ``series``; None for all.
 
         Yields:
-            Batches of three arrays: ``TimeIndex``, the number of the series in *chosen* or -1, and the value.
+            Batches of three arrays: ``TimeIndex``, the number of the series in *chosen*, and the value. Each value has
+            a row in one of the timelines, or belongs to a day of warm-up.
 
         Raises:
-            UnreadableDatabaseError: If the file is corrupt.
+            UnreadableDatabaseError: If the file is corrupt, or has a value without a series or a time.
         """
+        import numpy as np
+
+        among = self.series if chosen is None else chosen
+        names = sorted({series.frequency for series in among})
+        if not names:
+            return
+        placed = np.stack([self._clock.placed(name) for name in names])
+        frequency = np.array([names.index(series.frequency) for series in among])
+        for times, numbers, values in self._batches("TimeIndex, Number, Value", chosen, "WHERE Value IS NOT NULL"):
+            if (numbers < 0).any():
+                raise self._unreadable("it has values of a series that its dictionary does not have")
+            # The last column is for any other index.
+            lost = ~placed[frequency[numbers], np.clip(times, -1, placed.shape[1] - 1)]
+            if lost.any():
+                heading = among[numbers[lost][0]].column
+                raise self._unreadable(f"the time of a value of {heading!r} is unknown: TimeIndex {times[lost][0]}")
+            yield times, numbers, values
+
+    def doubled(self, series: Series) -> UnreadableDatabaseError:
+        """The error to raise if a series has two values for the same time."""
+        return self._unreadable(f"{series.column!r} has two values for the same time")
+
+    def _batches(self, columns: str, chosen: Sequence[Series] | None, where: str = "") -> Iterator[Any]:
+        """Columns of the values, of which ``Number`` becomes that of the series; -1 if it is not in the dictionary."""
         # Not its dbapi module, which imports pandas and polars if they are installed.
         import adbc_driver_manager as adbc
         import adbc_driver_sqlite
@@ -151,11 +288,8 @@ class Database:
         indexes = [self._indexes[series] for series in (self.series if chosen is None else chosen)]
         number_of = np.full(max(indexes, default=0) + 2, -1)
         number_of[indexes] = np.arange(len(indexes))
-        among = "" if chosen is None else f"AND ReportDataDictionaryIndex IN ({', '.join(map(str, indexes))})"
-        query = f"""
-            SELECT TimeIndex, ReportDataDictionaryIndex, Value FROM ReportData
-            WHERE Value IS NOT NULL {among} ORDER BY ReportDataIndex
-        """  # noqa: S608 - only numbers are inserted
+        among = "" if chosen is None else f"{'AND' if where else 'WHERE'} Number IN ({', '.join(map(str, indexes))})"
+        query = f"SELECT {columns} FROM ({self._layout.values}) {where} {among} ORDER BY Place"  # noqa: S608 - no texts
         try:
             with (
                 adbc_driver_sqlite.connect(self._uri) as opened,
@@ -168,9 +302,9 @@ class Database:
                 for batch in pa.RecordBatchReader.from_stream(stream):
                     if batch.num_rows:
                         # Array.to_numpy() would import pandas too.
-                        columns: list[Any] = [np.from_dlpack(column) for column in batch.columns]
-                        times, dictionary, values = columns
-                        yield times, number_of.take(dictionary, mode="clip"), values
+                        arrays: list[Any] = [np.from_dlpack(column) for column in batch.columns]
+                        times, index, *values = arrays
+                        yield times, number_of.take(index, mode="clip"), *values
         except (adbc.Error, pa.ArrowException, OSError) as exc:
             raise self._unreadable(exc) from exc
 
@@ -182,28 +316,22 @@ class Database:
     @functools.cached_property
     def _indexes(self) -> dict[Series, int]:
         """The index of each series in the table ``ReportDataDictionary``."""
-        rows = self._rows(
-            """
-            SELECT ReportDataDictionaryIndex, Name, KeyValue, Units, ReportingFrequency, IsMeter, Type, ScheduleName
-            FROM ReportDataDictionary ORDER BY IsMeter, Name, KeyValue, ReportDataDictionaryIndex
-            """
-        )
-        found = [
-            (
-                index,
-                Series(
-                    variable=(name or "").strip(),
-                    key=(key or "").strip(),
-                    units=units or "",
-                    frequency=frequency,
-                    is_meter=bool(is_meter),
-                    averaged=kind == "Avg",
-                    schedule=(schedule or "").strip(),
-                ),
+        rows = self._rows(f"{self._layout.series} ORDER BY 6, 2, 3, 1")  # is a meter, name, key value, index
+        found = []
+        for index, name, key, units, stored, is_meter, kind, schedule in rows:
+            frequency = stored_frequency(stored or "")
+            if frequency is None:
+                raise self._unreadable(f"the reporting frequency of {name!r} is unknown: {stored!r}")
+            series = Series(
+                variable=(name or "").strip(),
+                key=(key or "").strip(),
+                units=units or "",
+                frequency=frequency,
+                is_meter=bool(is_meter),
+                averaged=kind == "Avg",
+                schedule=(schedule or "").strip(),
             )
-            for index, name, key, units, stored, is_meter, kind, schedule in rows
-            if (frequency := stored_frequency(stored or ""))
-        ]
+            found.append((index, series))
         return dict(zip(headed(series for _, series in found), (index for index, _ in found), strict=True))
 
     @staticmethod

@@ -84,6 +84,7 @@ class Contents:
         sql_sha256: SHA-256 of the database that it was made from.
         environments: All periods that were simulated.
         sidecars: The names of all sidecars of series that the database has values for.
+        has_cells: Whether the database was made for tabular reports; there may be none all the same.
         digests: The digest of each column's values, in the order of the columns; empty in ``tabular.parquet``. The
             run's record has the hash of the footer, so they prove each column that is read without the others.
     """
@@ -91,6 +92,7 @@ class Contents:
     sql_sha256: str
     environments: tuple[Environment, ...]
     sidecars: tuple[str, ...]
+    has_cells: bool
     digests: tuple[str, ...] = ()
 
     def to_metadata(self) -> dict[bytes, bytes]:
@@ -105,7 +107,13 @@ class Contents:
             if content["version"] != _VERSION:
                 return None
             environments = tuple(Environment(*each) for each in content["environments"])
-            return cls(content["sql_sha256"], environments, tuple(content["sidecars"]), tuple(content["digests"]))
+            return cls(
+                content["sql_sha256"],
+                environments,
+                tuple(content["sidecars"]),
+                content["has_cells"],
+                tuple(content["digests"]),
+            )
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -130,13 +138,14 @@ def write_sidecars(
         The names of the sidecars that were written, each with the SHA-256 of its footer for the run's record.
 
     Raises:
-        UnreadableDatabaseError: If the database cannot be read, or its values are not in the order of time.
+        UnreadableDatabaseError: If the database cannot be read, or a value would be lost: its time is unknown, its
+            series has another value for the same time, or values are not in the order of time.
     """
     import pyarrow.parquet as pq
 
     database = Database(sql)
     tables = _tables(database)
-    contents = Contents(sha256, database.environments, tuple(tables))
+    contents = Contents(sha256, database.environments, tuple(tables), database.has_cells)
     paths = []
     if TABULAR in wanted:
         table = cells_table(database.cells()).replace_schema_metadata(contents.to_metadata())
@@ -210,7 +219,7 @@ def _write_series(
     share = min(1.0, _HELD / max(total, 1))
     with contextlib.ExitStack() as stack:
         writers = [
-            stack.enter_context(_Writer(path, database.series, timeline, chosen, share))
+            stack.enter_context(_Writer(path, database, timeline, chosen, share))
             for path, (timeline, chosen) in tables.items()
         ]
         if writers:
@@ -225,22 +234,22 @@ def _write_series(
 class _Writer:
     """Writes one sidecar of series. It holds a window of the rows, and moves it forward as values arrive."""
 
-    def __init__(
-        self, path: Path, every: Sequence[Series], timeline: Timeline, chosen: list[int], share: float
-    ) -> None:
+    def __init__(self, path: Path, database: Database, timeline: Timeline, chosen: list[int], share: float) -> None:
         import numpy as np
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         self._path = path
+        self._database = database
         self._timeline = timeline
-        self._column_of = np.full(len(every), -1)
+        self._column_of = np.full(len(database.series), -1)
         self._column_of[chosen] = np.arange(len(chosen))
         self._start = 0
         rows = min(len(timeline.times), int(len(timeline.times) * share) + 1)
         self._window = np.full((len(chosen), rows), np.nan)
         self._digests = [_hash() for _ in chosen]
-        series = [every[number] for number in chosen]
+        self._taken, self._written = (np.zeros(len(chosen), int) for _ in range(2))
+        self._series = series = [database.series[number] for number in chosen]
         names = pa.dictionary(pa.int32(), pa.string())
         self._schema = pa.schema(
             [pa.field(TIME, pa.timestamp("us")), pa.field(ENVIRONMENT, names), *map(series_field, series)]
@@ -269,6 +278,7 @@ class _Writer:
         rows = self._timeline.rows(times)
         mine = (columns >= 0) & (rows >= 0)
         columns, rows, values = columns[mine], rows[mine], values[mine]
+        self._taken += np.bincount(columns, minlength=len(self._taken))
         while len(rows):
             if rows.min() < self._start:
                 raise UnreadableDatabaseError(f"The values for {self._path.name} are not in the order of time")
@@ -280,9 +290,12 @@ class _Writer:
                 self._flush()
 
     def finish(self, contents: Contents) -> None:
-        """Write the remaining rows, and the metadata for the footer."""
+        """Write the remaining rows, and the metadata for the footer; check that no value is lost."""
         while self._start < len(self._timeline.times):
             self._flush()
+        for series, taken, written in zip(self._series, self._taken, self._written, strict=True):
+            if taken != written:
+                raise self._database.doubled(series)
         timeline = self._timeline
         when = digests_of(timeline.times, timeline.environment_names, ())
         digests = (*when, *(digest.hexdigest() for digest in self._digests))
@@ -295,6 +308,7 @@ class _Writer:
         timeline, start = self._timeline, self._start
         stop = min(start + self._window.shape[1], len(timeline.times))
         window = self._window[:, : stop - start]
+        self._written += np.count_nonzero(~np.isnan(window), axis=1)
         for digest, values in zip(self._digests, window, strict=True):
             digest.update(values.tobytes())
         environments = pa.DictionaryArray.from_arrays(

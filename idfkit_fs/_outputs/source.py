@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from idfkit_fs._outputs.database import Database
+from idfkit_fs._outputs.database import Database, no_tables
 from idfkit_fs._outputs.series import Environment, Series
 from idfkit_fs._outputs.sidecars import cells_table
 from idfkit_fs._outputs.values import Period, Values
+from idfkit_fs.errors import NotReportedError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +32,11 @@ class Source(Protocol):
         """Read series of one frequency; without any series, only their times."""
 
     def cells(self) -> pa.Table:
-        """All cells of the tabular reports."""
+        """All cells of the tabular reports.
+
+        Raises:
+            NotReportedError: If the database has none.
+        """
 
 
 class DatabaseSource:
@@ -62,11 +67,17 @@ class DatabaseSource:
             timeline for sizing in period.kinds if (timeline := self._database.timelines.get((frequency, sizing)))
         ]
         windows = [np.full((len(series), len(timeline.times)), np.nan) for timeline in timelines]
+        counts = [np.zeros(len(series), int) for _ in timelines]
         for times, numbers, values in self._database.values(series) if series else ():
-            for timeline, window in zip(timelines, windows, strict=True):
+            for timeline, window, count in zip(timelines, windows, counts, strict=True):
                 rows = timeline.rows(times)
                 mine = rows >= 0
                 window[numbers[mine], rows[mine]] = values[mine]
+                count += np.bincount(numbers[mine], minlength=len(series))
+        for window, count in zip(windows, counts, strict=True):
+            doubled = np.flatnonzero(count != np.count_nonzero(~np.isnan(window), axis=1))
+            if len(doubled):
+                raise self._database.doubled(series[doubled[0]])
         parts = [
             Values(tuple(series), timeline.times, timeline.environment_names, tuple(window))
             for timeline, window in zip(timelines, windows, strict=True)
@@ -74,5 +85,12 @@ class DatabaseSource:
         return Values.joined(series, parts).of(period.names)
 
     def cells(self) -> pa.Table:
-        """All cells of the tabular reports."""
-        return cells_table(self._database.cells())
+        """All cells of the tabular reports.
+
+        Raises:
+            NotReportedError: If the database has none.
+        """
+        cells = self._database.cells()
+        if not cells:
+            raise NotReportedError(no_tables(self._database.has_cells))
+        return cells_table(cells)

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from idfkit_fs._outputs.database import Database
+from idfkit_fs._outputs.database import NO_DATABASE, Database, no_tables
 from idfkit_fs._outputs.parquet import read_columns, read_footer
 from idfkit_fs._outputs.series import FREQUENCIES, Environment, Names, Series, as_names, choose, parse_frequency
 from idfkit_fs._outputs.sidecars import (
@@ -71,9 +71,7 @@ class RunData:
                 # Choose again from all frequencies, so that the message names those that are reported.
                 return choose(self.catalog(), variables, keys, wanted)
         except NotReportedError as exc:
-            if self._record is None or self._record.success:
-                raise
-            raise NotReportedError(f"{exc}; EnergyPlus ended the run with an error") from exc
+            raise NotReportedError(f"{str(exc).removesuffix(self._ended)}{self._ended}") from exc
 
     def catalog(self, frequency: str | None = None) -> Sequence[Series]:
         """All series of one frequency; None for all frequencies."""
@@ -96,8 +94,20 @@ class RunData:
         return values
 
     def cells(self) -> pa.Table:
-        """All cells of the tabular reports."""
-        return self._ask(operator.methodcaller("cells"))
+        """All cells of the tabular reports.
+
+        Raises:
+            NotReportedError: If the run has none.
+        """
+        try:
+            return self._ask(operator.methodcaller("cells"))
+        except NotReportedError as exc:
+            raise NotReportedError(f"{str(exc).removesuffix(self._ended)}{self._ended}") from exc
+
+    @property
+    def _ended(self) -> str:
+        """What to add to a message about something that is missing."""
+        return "" if self._record is None or self._record.success else "; EnergyPlus ended the run with an error"
 
     def forget(self) -> None:
         """Close what is open: with thousands of runs, it takes memory, and room in the cache."""
@@ -120,11 +130,8 @@ class RunData:
     @functools.cached_property
     def _database(self) -> DatabaseSource:
         if self._sql is None:
-            ended = "" if self._record is None or self._record.success else "; EnergyPlus ended the run with an error"
-            raise NotReportedError(
-                f"{redact(self._files.url())} has no SQLite output{ended}: the model needs Output:SQLite, and include "
-                "and exclude must keep the .sql file or the sidecars"
-            )
+            published = "" if self._record is None else "; or include and exclude kept it and its sidecars out"
+            raise NotReportedError(f"{NO_DATABASE}{published}{self._ended}")
         copy = self._files.local_copy(self._sql)
         return DatabaseSource(Database(copy.path, redact(self._files.url(self._sql))), copy)
 
@@ -179,7 +186,9 @@ class _Sidecars:
             table = pq.ParquetFile(pa.BufferReader(data)).read()
         except (pa.ArrowException, OSError) as exc:
             raise SidecarError(f"{TABULAR} cannot be read: {exc}") from exc
-        self._checked(TABULAR, Contents.of(table.schema.metadata))
+        contents = self._checked(TABULAR, Contents.of(table.schema.metadata))
+        if not table.num_rows:
+            raise NotReportedError(no_tables(contents.has_cells))
         return table.replace_schema_metadata(None)
 
     def _reported(self, frequency: str) -> list[str]:

@@ -102,7 +102,7 @@ def test_a_database_without_tabular_reports(twins: Twins, ran: Ran) -> None:
     assert ran("series_alone").sql.list_variables()  # type: ignore[union-attr]  # it is there
     for result in twins("series_alone"):
         assert len(result.timeseries(TEMPERATURE)) == 24
-        with pytest.raises((NotReportedError, SidecarError)):
+        with pytest.raises(NotReportedError, match="give Output:SQLite the option SimpleAndTabular"):
             result.tabular()
 
 
@@ -219,7 +219,7 @@ def test_a_run_that_ended_with_an_error(
     (tmp_path / "failed" / "eplus.sql").unlink()
     result = publish(failed, s3_place.joinpath("without").url, storage_options=s3_place.options)
     for read in (result.timeseries, result.tabular):
-        with pytest.raises(NotReportedError, match="no SQLite output; EnergyPlus ended the run with an error"):
+        with pytest.raises(NotReportedError, match="no SQLite output.*; EnergyPlus ended the run with an error"):
             read()
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from idfkit_fs._outputs.clock import timelines
+from idfkit_fs._outputs.clock import Reported, read_clock
 from idfkit_fs._outputs.parquet import Range, read_columns, read_footer
 from idfkit_fs._outputs.series import (
     FREQUENCIES,
@@ -258,7 +258,8 @@ def test_each_step_of_a_period_is_a_row_and_no_day_of_warm_up(
                 real.setdefault((frequency, period.sizing), []).append((len(rows), f"E{number}", end))
 
     environments = {number: Environment(f"E{number}", period.sizing) for number, period in enumerate(simulated, 1)}
-    found = timelines(rows, 60 / per_hour, environments)
+    reported = {name: Reported(True, ()) for name in FREQUENCIES}
+    found = read_clock(rows, 60 / per_hour, environments, reported).timelines
     assert {key for key in found if key[0] != "detailed"} == {*real}
     for key, expected in real.items():
         timeline = found[key]
@@ -272,4 +273,4 @@ def test_each_step_of_a_period_is_a_row_and_no_day_of_warm_up(
 
 
 def test_of_no_steps_there_is_no_timeline() -> None:
-    assert timelines([], 15, {}) == {}
+    assert read_clock([], 15, {}, {"hourly": Reported(True, ())}).timelines == {}

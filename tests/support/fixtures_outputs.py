@@ -21,7 +21,7 @@ def ran(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFac
     def run(name: str) -> SimulationResult:
         if name not in done:
             directory = tmp_path_factory.mktemp(name)
-            weather = leap_weather(epw, directory / "leap.epw") if name == "leap_year" else epw
+            weather = leap_weather(epw, directory / "leap.epw") if name.startswith(("leap", "meters")) else epw
             result = simulate(MODELS[name](), weather, output_dir=directory / "run", energyplus=eplus)
             assert result.success, result.errors.summary()
             done[name] = result

@@ -36,6 +36,7 @@ OUTDOORS = "Site Outdoor Air Drybulb Temperature"
 HEATING = "Zone Ideal Loads Supply Air Total Heating Energy"
 METER = "Electricity:Facility"
 LIGHTS = "InteriorLights:Electricity"
+_CUMULATIVE = ("Output:Meter:Cumulative", "Output:Meter:Cumulative:MeterFileOnly")
 _AT_SURFACES = (
     "Surface Inside Face Temperature",
     "Surface Outside Face Temperature",
@@ -186,6 +187,34 @@ def only_run_period() -> IDFDocument:
     return model
 
 
+def meters(*frequencies: str, warmup: bool = False, every: bool = False, **fields: Any) -> IDFDocument:
+    """Meters that are reported to their file only, beside an output variable at some frequencies.
+
+    Of two design days and four periods: across the end of a year, across a leap day, within that, and in another year.
+    """
+    model = with_sizing_periods(period(silent(), (12, 30), (1, 1), begin_year=2019, end_year=2020))
+    (first,) = model["RunPeriod"]
+    first.day_of_week_for_start_day = None
+    for name, begin, end, year in (
+        ("Leap", (2, 27), (3, 2), 2020),
+        ("Within", (2, 28), (2, 29), 2020),
+        ("Other", (12, 31), (12, 31), 2017),
+    ):
+        again(model, name, begin, end)
+        added = next(each for each in model["RunPeriod"] if each.name == name)
+        added.begin_year = added.end_year = year
+        added.day_of_week_for_start_day = None
+    report(model, OUTDOORS, *frequencies, **fields)
+    for kind in ("Output:Meter", *_CUMULATIVE) if every else ():
+        for frequency in ALL[1:]:
+            model.add(kind, key_name=METER, reporting_frequency=frequency)
+    for frequency in ALL[1:]:
+        model.add("Output:Meter:MeterFileOnly", key_name=LIGHTS, reporting_frequency=frequency)
+    if warmup:
+        model.add("Output:Diagnostics", diagnostics=[{"key": "ReportDuringWarmup"}])
+    return model
+
+
 def tables_alone() -> IDFDocument:
     return silent()
 
@@ -235,6 +264,13 @@ MODELS: dict[str, Callable[[], IDFDocument]] = {
     "warm_start": lambda: warming_up(*ALL),
     "warm_start_hourly": lambda: warming_up("Hourly", "Daily"),
     "warm_start_daily": lambda: warming_up("Daily"),
+    "meters_alone": meters,
+    "meters_hourly": lambda: meters("Hourly"),
+    "meters_warming_up": lambda: meters("Hourly", warmup=True),
+    "meters_scheduled": lambda: meters("Timestep", "Daily", schedule_name="Occupancy"),
+    "meters_coarse": lambda: meters("Monthly", "RunPeriod"),
+    "meters_runperiod": lambda: meters("RunPeriod"),
+    "meters_every": lambda: meters(*ALL, every=True),
 }
 """By the name by which a test asks for their run."""
 
