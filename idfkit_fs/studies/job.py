@@ -34,6 +34,24 @@ __all__ = [
 ]
 
 
+class Measured(BaseModel):
+    """What a metric is in one case.
+
+    Attributes:
+        cell: The cell that was asked for: report, table, row and column.
+        value: A number, or a string where the cell is not a number; None if there is no such cell.
+        units: The units in which EnergyPlus wrote it, such as ``"GJ"``.
+        problem: Why there is no value; None if there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    cell: tuple[str, str, str, str]
+    value: float | str | None = None
+    units: str = ""
+    problem: str | None = None
+
+
 class Metric(BaseModel):
     """A cell of a tabular report that a study keeps for each case.
 
@@ -61,6 +79,10 @@ class Metric(BaseModel):
         """The cell, as the user gave it."""
         return (self.report, self.table, self.row, self.column)
 
+    def missing(self, why: str) -> Measured:
+        """This metric in a case that has no value for it."""
+        return Measured(cell=self.cell, problem=f"The metric {self.name!r} has no value: {why}")
+
 
 Metrics = Mapping[str, Sequence[str]] | Iterable[Sequence[str]]
 """Cells of tabular reports as ``(report, table, row, column)``, or a mapping of column names to such cells."""
@@ -70,7 +92,7 @@ def parse_metrics(metrics: Metrics) -> tuple[Metric, ...]:
     """Check the metrics that a user gives.
 
     Args:
-        metrics: Cells, each of which names one cell with four strings, as ``(report, table, row, column)``, which are then named ``"table, row, column"``; or a mapping
+        metrics: Cells as ``(report, table, row, column)``, which are then named ``"table, row, column"``; or a mapping
             of names to such cells.
 
     Returns:
@@ -102,31 +124,13 @@ def parse_metrics(metrics: Metrics) -> tuple[Metric, ...]:
                 "column, or use '*'"
             )
         found.append(
-            Metric(name=name or ", ".join((table, row, column)), report=report, table=table, row=row, column=column)
+            Metric(name=name or f"{table}, {row}, {column}", report=report, table=table, row=row, column=column)
         )
     names = [metric.name for metric in found]
     if len({*names}) < len(names) or {*names} & _COLUMNS:
         taken = next(name for name in names if names.count(name) > 1 or name in _COLUMNS)
         raise ValueError(f"The summary would have two columns {taken!r}; give the metric another name")
     return tuple(found)
-
-
-class Measured(BaseModel):
-    """What a metric is in one case.
-
-    Attributes:
-        cell: The cell that was asked for: report, table, row and column.
-        value: A number, or a string where the cell is not a number; None if there is no such cell.
-        units: The units in which EnergyPlus wrote it, such as ``"GJ"``.
-        problem: Why there is no value; None if there is one.
-    """
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-    cell: tuple[str, str, str, str]
-    value: float | str | None = None
-    units: str = ""
-    problem: str | None = None
 
 
 class Summary(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import math
 import os
@@ -78,19 +78,24 @@ def json_value(value: object, depth: int = 0) -> Any:
         return _object(value, depth)
     if isinstance(value, list | tuple):
         return [json_value(inner, depth + 1) for inner in value]
-    # NumPy's and pandas' scalars and arrays. datetime64 has a text of its own: its nanoseconds would become a number.
-    kind = getattr(getattr(value, "dtype", None), "kind", "")
-    if kind == "M" and getattr(value, "ndim", 0) == 0:
-        return str(value)
-    convert_array = getattr(value, "tolist", None) or getattr(value, "item", None)
-    plain = value if convert_array is None else convert_array()
-    if kind == "M":
-        plain = [str(inner) for inner in value]  # type: ignore[attr-defined]  # an array
-    if kind == "f" and not isinstance(plain, float | list):  # NumPy's longdouble
-        plain = float(plain)  # type: ignore[arg-type]
-    if plain is not value and type(plain) is not type(value):
-        return json_value(plain, depth + 1)
+    if getattr(value, "dtype", None) is not None:
+        return _of_array(value, depth)
     raise ValueError(f"JSON cannot hold a {type(value).__name__}; pass a number, a text, a list or a dictionary")
+
+
+def _of_array(value: Any, depth: int) -> Any:
+    """The JSON value of a scalar, an array or a column of NumPy or pandas."""
+    if value.ndim:
+        return [json_value(inner, depth + 1) for inner in value]
+    # As a Python object, a time of nanoseconds is the number of them.
+    if value.dtype.kind == "M":
+        return str(value)
+    if value.dtype.kind == "m":
+        return _refuse_duration(value)
+    plain = float(value) if value.dtype.kind == "f" else value.item()
+    if getattr(plain, "dtype", None) is not None:
+        raise ValueError(f"JSON cannot hold a {type(value).__name__} of NumPy; pass a number or a text")
+    return json_value(plain, depth + 1)
 
 
 def _is_missing(value: object) -> bool:
@@ -101,7 +106,7 @@ def _is_missing(value: object) -> bool:
         return math.isnan(value)
     dtype = getattr(value, "dtype", None)
     if dtype is not None and getattr(value, "ndim", 0) == 0 and dtype.kind in "fMm":
-        return bool(value != value)  # noqa: PLR0124 - NaN and NaT
+        return bool(value != value)  # NaN and NaT
     return False
 
 
@@ -112,7 +117,7 @@ def _name(given: object) -> str:
     if isinstance(plain, int) and not isinstance(plain, bool):
         plain = str(plain)
     if not isinstance(plain, str):
-        raise ValueError(f"{given!r} is a {type(given).__name__}; names must be texts")
+        raise ValueError(f"{given!r} is a {type(given).__name__}; names must be texts")  # noqa: TRY004 - as for values
     if not plain:
         raise ValueError("it is empty")
     return _text(plain)
@@ -157,7 +162,7 @@ def _refuse_bytes(value: bytes) -> str:
     raise ValueError(f"JSON cannot hold {type(value).__name__}; decode them, or pass their hexadecimal text")
 
 
-def _refuse_duration(_value: datetime.timedelta) -> str:
+def _refuse_duration(_value: object) -> str:
     raise ValueError("JSON cannot hold a duration; pass its seconds, as value.total_seconds()")
 
 
@@ -168,8 +173,8 @@ _KINDS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (int, _integer),
     (float, _float),
     (decimal.Decimal, _decimal),
-    (datetime.timedelta, _refuse_duration),
-    ((datetime.date, datetime.time), lambda value: value.isoformat()),  # datetime and pandas' Timestamp are dates
+    (dt.timedelta, _refuse_duration),
+    ((dt.date, dt.time), lambda value: value.isoformat()),  # datetime and pandas' Timestamp are dates
     (PurePath, str),
     (uuid.UUID, str),
     ((bytes, bytearray, memoryview), _refuse_bytes),

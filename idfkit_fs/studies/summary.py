@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from idfkit.simulation import ErrorReport
 
@@ -14,7 +14,10 @@ from idfkit_fs.errors import UnreadableDatabaseError
 from idfkit_fs.studies.job import Measured, Metric, Summary
 from idfkit_fs.studies.units import AREAS_M2, ENERGIES_KWH, POWERS_W
 
-__all__ = ["measure", "summarise"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["cells_of", "measure", "summarise"]
 
 _ANNUAL = "AnnualBuildingUtilityPerformanceSummary"
 _DEMAND = "DemandEndUseComponentsSummary"
@@ -133,26 +136,28 @@ def measure(metric: Metric, cells: Sequence[Cell]) -> Measured:
         >>> measure(Metric(name="x", report="*", table="*", row="Heatin", column="*"), [cell]).problem
         "The metric 'x' has no value: There is no row 'Heatin'; the nearest is 'Heating'"
     """
-    begin = f"The metric {metric.name!r} has no value"
     if not cells:
-        return Measured(cell=metric.cell, problem=f"{begin}: the run has no tabular reports")
+        return metric.missing("the run has no tabular reports")
     exact = [cell for cell in cells if (cell.report, cell.table, cell.row, cell.column) == metric.cell]
     found = exact or cells
     for part in () if exact else ("report", "table", "row", "column"):
         name, matches = getattr(metric, part), matcher(getattr(metric, part))
         known = {text: matches(text) for text in dict.fromkeys(getattr(cell, part) for cell in found)}
         if not any(known.values()):
-            return Measured(cell=metric.cell, problem=f"{begin}: {not_reported(name, known, part)}")
+            return metric.missing(str(not_reported(name, known, part)))
         found = [cell for cell in found if known[getattr(cell, part)]]
     # The same cell may be in a table twice; a name may be, too, and then nobody knows which one is meant.
     different = list(dict.fromkeys(found))
     if len(different) > 1:
         first, second = (", ".join((*cell[:5], f"{cell.value} {cell.units}".strip())) for cell in different[:2])
-        return Measured(
-            cell=metric.cell, problem=f"{begin}: {len(different)} cells match, such as ({first}) and ({second})"
-        )
+        return metric.missing(f"{len(different)} cells match, such as ({first}) and ({second}); name one of them")
     (cell,) = different
     return Measured(cell=metric.cell, value=cell.value if cell.number is None else cell.number, units=cell.units)
+
+
+def cells_of(table: pa.Table) -> list[Cell]:
+    """The cells of a table, as [RunData.cells][idfkit_fs.runs.data.RunData.cells] gives them."""
+    return [Cell(*texts) for texts in zip(*(table.column(name).to_pylist() for name in Cell._fields), strict=True)]
 
 
 class _Cells:

@@ -13,9 +13,10 @@ from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
-from idfkit_fs.studies.job import Job, Metric, StudyFile
+from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
 from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, Ended, job_path, parse_jobs
 from idfkit_fs.studies.listing import Listing, read_listing
+from idfkit_fs.studies.parameters import parse_parameters
 from idfkit_fs.studies.prepare import Case, Inputs
 from idfkit_fs.studies.stored import read_job, read_study
 
@@ -39,7 +40,7 @@ class StudyWriter:
 
     def add(self, cases: Iterable[Case], overwrite: bool, progress: bool) -> None:
         """Add cases; see [Study.add_cases][idfkit_fs.Study.add_cases]."""
-        self._describe()
+        of_study = self._describe()
         inputs = Inputs(self._fs.joinpath(INPUTS), self._list_inputs())
         total = len(cases) if isinstance(cases, Sized) else None
         # One listing shows the jobs of many cases; of a single case, only the job is requested.
@@ -52,29 +53,33 @@ class StudyWriter:
             self._add_job(job, overwrite, is_new=listed is not None and job.case not in listed)
 
         with progress_bar(total, f"Adding to {last_name(self._fs.url())}", "case", progress) as done:
-            parallel_map(add, self._prepared(cases, inputs), done)
+            parallel_map(add, self._prepared(cases, inputs, of_study), done)
 
-    def _prepared(self, cases: Iterable[Case], inputs: Inputs) -> Iterator[_Prepared]:
+    def _prepared(self, cases: Iterable[Case], inputs: Inputs, of_study: Iterable[Metric]) -> Iterator[_Prepared]:
+        taken = columns_of_summary(of_study)
         seen: dict[str, Job] = {}
         for case in cases:
             if not isinstance(case, Case):
                 raise TypeError(f"add_cases() takes Case objects, not {type(case).__name__}")
+            parse_parameters(case.name, case.parameters, taken)
             job, contents = inputs.job_of(case)
             if seen.setdefault(job.case, job) != job:
                 raise self._exists(job.case)
             yield job, contents
 
-    def _describe(self) -> None:
-        """Write ``study.json`` unless it exists with the wanted metrics."""
+    def _describe(self) -> tuple[Metric, ...]:
+        """Write ``study.json`` unless it exists with the wanted metrics, and return the study's metrics."""
         try:
             existing = read_study(self._fs)
         except StudyNotFoundError:
             if self._fs.create_exclusive(STUDY, StudyFile(metrics=self._metrics or ()).to_json()):
                 self._stored_inputs = None  # an older study at this URL was deleted, with its inputs
-                return
+                return self._metrics or ()
             existing = read_study(self._fs)
-        if self._metrics is not None and self._metrics != existing.metrics:
-            self._fs.write_bytes(STUDY, StudyFile(metrics=self._metrics).to_json())
+        if self._metrics is None or self._metrics == existing.metrics:
+            return existing.metrics
+        self._fs.write_bytes(STUDY, StudyFile(metrics=self._metrics).to_json())
+        return self._metrics
 
     def _list_inputs(self) -> set[str]:
         """The names of the stored inputs; listed once, and then kept up to date by `Inputs`."""
