@@ -17,7 +17,7 @@ from idfkit_fs.studies.units import AREAS_M2, ENERGIES_KWH, POWERS_W
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["cells_of", "measure", "summarise"]
+__all__ = ["cells_of", "measure", "no_eui", "summarise"]
 
 _ANNUAL = "AnnualBuildingUtilityPerformanceSummary"
 _DEMAND = "DemandEndUseComponentsSummary"
@@ -81,7 +81,7 @@ def _figures(database: Database, cells: _Cells) -> dict[str, Any]:
     fine = _Meters(database, cells.fuels())
     site = fine.site(cells.number(_ANNUAL, _ENERGY, "Total Site Energy", "Total Energy"))
     onsite = fine.onsite(cells.number(_ANNUAL, _LOADS, "Total On-Site Electric Sources", "Electricity"))
-    note = _no_eui(hours, sum(not environment.sizing for environment in database.environments))
+    note = no_eui(hours, sum(not environment.sizing for environment in database.environments))
     return found | {
         "site_energy_kwh": site,
         "source_energy_kwh": cells.first(_ANNUAL, _ENERGY, "Total Source Energy", "Total Energy", ENERGIES_KWH),
@@ -104,7 +104,7 @@ def _figures(database: Database, cells: _Cells) -> dict[str, Any]:
     }
 
 
-def _no_eui(hours: float | None, run_periods: int) -> str | None:
+def no_eui(hours: float | None, run_periods: int) -> str | None:
     """Why there is no EUI: it means one year, and the tables add up all run periods; None if there is one."""
     if hours is None:
         return "eui_kwh_m2 is missing: it is unknown how many hours were simulated; request the report " + _INPUTS
