@@ -201,6 +201,58 @@ class Database:
         """Whether the database was made for tabular reports, by the option SimpleAndTabular of Output:SQLite."""
         return _CELLS in self._tables
 
+    def hours_of_run_periods(self) -> float | None:
+        """The simulated hours of all run periods, from the rows of time; None where these leave it open.
+
+        The row of a whole run period has its length. Other rows count only if none is missing and none belongs to a
+        day of warm-up: EnergyPlus counts the days, and writes a row when it reports a value that has no schedule.
+        """
+        periods = sum(not environment.sizing for environment in self.environments)
+        always = {series.frequency for series in self.series if not series.schedule}
+        for frequency, kind in (("runperiod", 4), ("daily", 2), ("hourly", 1)):
+            if frequency in always or not periods:
+                rows = self._rows(
+                    """
+                    SELECT sum(Interval), max(SimulationDays) FROM Time JOIN EnvironmentPeriods
+                    USING (EnvironmentPeriodIndex) WHERE EnvironmentType = ? AND IntervalType = ?
+                    GROUP BY EnvironmentPeriodIndex
+                    """,
+                    (_RUN_PERIOD, kind),
+                )
+                if len(rows) == periods and all(minutes == days * 24 * 60 for minutes, days in rows):
+                    return float(sum(minutes for minutes, _ in rows)) / 60
+        return None
+
+    def totals(self, meters: Collection[str]) -> dict[str, float]:
+        """The sum of each meter over all run periods, from the coarsest frequency at which it is reported.
+
+        Args:
+            meters: Names of meters, in lower case.
+
+        Returns:
+            The sums in the meter's units, by its name in lower case, for those that are reported.
+        """
+        found: dict[str, int] = {}
+        for frequency in ("runperiod", "monthly", "daily", "hourly", "timestep"):
+            for series, index in self._indexes.items():
+                name = series.variable.lower()
+                # A cumulative meter has a key, and counts on from value to value.
+                if name in meters and (series.frequency, series.is_meter, series.key) == (frequency, True, ""):
+                    found.setdefault(name, index)
+        if not found:
+            return {}
+        sums = dict(
+            self._rows(
+                f"""
+                SELECT Number, sum(Value) FROM ({self._layout.values}) JOIN Time USING (TimeIndex)
+                JOIN EnvironmentPeriods USING (EnvironmentPeriodIndex)
+                WHERE Number IN ({", ".join(map(str, found.values()))})
+                AND EnvironmentType = {_RUN_PERIOD} AND coalesce(WarmupFlag, 0) = 0 GROUP BY Number
+                """  # noqa: S608 - only numbers are inserted
+            )
+        )
+        return {name: sums[index] for name, index in found.items() if index in sums}
+
     @functools.cached_property
     def series(self) -> tuple[Series, ...]:
         """All series, sorted by variable and key value."""
@@ -344,7 +396,7 @@ class Database:
         # The value 1 means a page of 64 KiB (Database File Format, 1.3.2).
         return path.stat().st_size < pages * (2**16 if page == 1 else page)
 
-    def _rows(self, query: str, parameters: Sequence[str] = ()) -> list[Any]:
+    def _rows(self, query: str, parameters: Sequence[str | int] = ()) -> list[Any]:
         try:
             with contextlib.closing(sqlite3.connect(self._uri, uri=True)) as connection:
                 # EnergyPlus's texts are not always UTF-8: its climatic data have a degree sign in Latin-1.

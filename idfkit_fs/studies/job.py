@@ -6,7 +6,6 @@ import functools
 import hashlib
 import inspect
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
@@ -29,12 +28,46 @@ from idfkit_fs.runs.record import INPUT_FILES, RecordedFile, RunPath, RunRecord,
 from idfkit_fs.runs.selection import check_patterns
 from idfkit_fs.runs.simulate import SHAPING, ExternalFiles, JobOptions
 from idfkit_fs.studies.layout import Ended, check_case, outcome_path
+from idfkit_fs.studies.parameters import json_value, parse_parameters
 
-__all__ = ["Job", "Metric", "Metrics", "Outcome", "StudyFile", "Summary", "make_job", "parse_metrics", "stat_name"]
+__all__ = [
+    "Job",
+    "Measured",
+    "Metric",
+    "Metrics",
+    "Outcome",
+    "StudyFile",
+    "Summary",
+    "columns_of_summary",
+    "make_job",
+    "parse_metrics",
+    "stat_name",
+]
+
+
+class Measured(BaseModel):
+    """What a metric is in one case.
+
+    Attributes:
+        cell: The cell that was asked for: report, table, row and column.
+        value: A number, or a string where the cell is not a number; None if there is no such cell.
+        units: The units in which EnergyPlus wrote it, such as ``"GJ"``.
+        problem: Why there is no value; None if there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    cell: tuple[str, str, str, str]
+    value: float | str | None = None
+    units: str = ""
+    problem: str | None = None
 
 
 class Metric(BaseModel):
     """A cell of a tabular report that a study keeps for each case.
+
+    In the names of the cell, case does not matter and ``*`` stands for any characters, as in
+    [Study.tabular][idfkit_fs.Study.tabular]; they must match one cell.
 
     Attributes:
         name: Its column in the summary.
@@ -57,6 +90,10 @@ class Metric(BaseModel):
         """The cell, as the user gave it."""
         return (self.report, self.table, self.row, self.column)
 
+    def missing(self, why: str) -> Measured:
+        """This metric in a case that has no value for it."""
+        return Measured(cell=self.cell, problem=f"The metric {self.name!r} has no value: {why}")
+
 
 Metrics = Mapping[str, Sequence[str]] | Iterable[Sequence[str]]
 """Cells of tabular reports as ``(report, table, row, column)``, or a mapping of column names to such cells."""
@@ -73,7 +110,8 @@ def parse_metrics(metrics: Metrics) -> tuple[Metric, ...]:
         The metrics.
 
     Raises:
-        ValueError: If a cell is not four strings, or a name is used twice.
+        TypeError: If a metric's name is not a text.
+        ValueError: If a cell is not four names, or a metric's name is used twice.
 
     Examples:
         >>> cell = ("AnnualBuildingUtilityPerformanceSummary", "End Uses", "Heating", "District Heating Water")
@@ -85,10 +123,19 @@ def parse_metrics(metrics: Metrics) -> tuple[Metric, ...]:
     named = list(metrics.items()) if isinstance(metrics, Mapping) else [(None, cell) for cell in metrics]
     found = []
     for name, cell in named:
-        if isinstance(cell, str) or len(cell) != 4 or not all(isinstance(part, str) for part in cell):
+        parts = tuple(cell) if isinstance(cell, Iterable) and not isinstance(cell, str) else ()
+        if len(parts) != 4 or not all(isinstance(part, str) for part in parts):
             raise ValueError(f"A metric must be a tuple (report, table, row, column), not {cell!r}")
+        if not (name is None or isinstance(name, str)):
+            raise TypeError(f"The name of a metric must be a str, not {type(name).__name__}")
+        report, table, row, column = (str(part).strip() for part in parts)
+        if not (report and table and column):
+            raise ValueError(
+                f"The metric {cell!r} has an empty name, which matches no cell; name the report, the table and the "
+                "column, or use '*'"
+            )
         found.append(
-            Metric(name=name or ", ".join(cell[1:]), report=cell[0], table=cell[1], row=cell[2], column=cell[3])
+            Metric(name=name or f"{table}, {row}, {column}", report=report, table=table, row=row, column=column)
         )
     names = [metric.name for metric in found]
     if len({*names}) < len(names) or {*names} & _COLUMNS:
@@ -100,15 +147,22 @@ def parse_metrics(metrics: Metrics) -> tuple[Metric, ...]:
 class Summary(BaseModel):
     """The main results of a run, readable without opening it; a row of [Study.summary][idfkit_fs.Study.summary].
 
-    The values come from EnergyPlus's AnnualBuildingUtilityPerformanceSummary and DemandEndUseComponentsSummary (Input
-    Output Reference, Output:Table:SummaryReports). Energies are of the whole run period, and site energies unless a
-    name says otherwise. A value that the run does not report is None.
+    The values come from EnergyPlus's AnnualBuildingUtilityPerformanceSummary, DemandEndUseComponentsSummary and
+    InputVerificationandResultsSummary (Input Output Reference, Output:Table:SummaryReports). Energies are of all run
+    periods together, *hours_simulated* hours, and site energies unless a name says otherwise. Design days and other
+    sizing periods do not count. A value that the run does not report, or that would mislead, is None.
 
     Attributes:
+        hours_simulated: Hours of all run periods; 0 if only sizing periods were simulated.
         floor_area_m2: Total building area (m2).
         site_energy_kwh: Total site energy (kWh).
         source_energy_kwh: Total source energy (kWh).
-        eui_kwh_m2: Site energy per total building area (kWh/m2).
+        eui_kwh_m2: Site energy per total building area (kWh/m2) and year; None unless the run is one run period of one
+            year, 8760 or 8784 hours.
+        net_site_energy_kwh: Site energy less the electricity from on-site sources (kWh).
+        on_site_electricity_kwh: Electricity from on-site sources, such as photovoltaics, after conversion and storage
+            losses (kWh).
+        surplus_electricity_kwh: Electricity that goes to the utility (kWh).
         end_uses_kwh: Energy by end use and fuel (kWh), zeros left out.
         peak_demand_w: Peak demand by fuel (W), zeros left out.
         unmet_heating_hours: Hours in which heating did not reach the setpoint while occupied.
@@ -116,15 +170,20 @@ class Summary(BaseModel):
         warnings: Number of warnings, as EnergyPlus counts them; None if it is unknown.
         severe_errors: Number of severe errors, as EnergyPlus counts them; None if it is unknown.
         message: Why the run is no success; None for a success.
-        metrics: The values of the user's metrics: numbers, or strings where a cell is not a number.
+        notes: Why figures are missing, such as the EUI of a part of a year.
+        metrics: The user's metrics, by name.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
+    hours_simulated: float | None = None
     floor_area_m2: float | None = None
     site_energy_kwh: float | None = None
     source_energy_kwh: float | None = None
     eui_kwh_m2: float | None = None
+    net_site_energy_kwh: float | None = None
+    on_site_electricity_kwh: float | None = None
+    surplus_electricity_kwh: float | None = None
     end_uses_kwh: dict[str, dict[str, float]] = Field(default_factory=dict)
     peak_demand_w: dict[str, float] = Field(default_factory=dict)
     unmet_heating_hours: float | None = None
@@ -132,24 +191,19 @@ class Summary(BaseModel):
     warnings: int | None = None
     severe_errors: int | None = None
     message: str | None = None
-    metrics: dict[str, float | str | None] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    metrics: dict[str, Measured] = Field(default_factory=dict)
 
 
 _COLUMNS = frozenset({"case", "state", "runtime_seconds", *Summary.model_fields})
 
 
-def _json(value: object) -> object:
-    """A value that JSON can hold: NumPy's numbers and arrays are converted, NaN and infinity are refused."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("NaN and infinity are not valid JSON")
-    if isinstance(value, Mapping):
-        return {name: _json(inner) for name, inner in value.items()}
-    return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+_Parameters = dict[str, Annotated[JsonValue, BeforeValidator(json_value)]]
 
 
-_Parameters = dict[str, Annotated[JsonValue, BeforeValidator(_json)]]
+def columns_of_summary(metrics: Iterable[Metric] = ()) -> dict[str, str]:
+    """The names of the summary's columns that a parameter cannot have, each with what has it."""
+    return dict.fromkeys(_COLUMNS, "of EnergyPlus's results") | {metric.name: "a metric" for metric in metrics}
 
 
 class StudyFile(VersionedJson):
@@ -296,15 +350,11 @@ def make_job(
     Raises:
         LocationError: If the name cannot be the name of a case, or a pattern is invalid.
         TypeError: If idfkit does not know a keyword, or a keyword belongs to the worker.
-        ValueError: If a value is not valid JSON, or a parameter has the name of a column of the summary.
+        ValueError: If a value cannot be JSON, or a parameter has the name of a column of the summary.
     """
     check_case(case)
     parsed = parse_metrics(metrics)
-    taken = sorted({*map(str, parameters)} & {*_COLUMNS, *(metric.name for metric in parsed)})
-    if taken:
-        raise ValueError(
-            f"Case {case!r}: the summary has a column {taken[0]!r} already; give the parameter another name"
-        )
+    checked = parse_parameters(case, parameters, columns_of_summary(parsed))
     check_patterns(include, exclude)
     try:
         return Job(
@@ -316,7 +366,7 @@ def make_job(
             options=_normal(options),
             include=None if include is None else tuple(include),
             exclude=tuple(exclude),
-            parameters=dict(parameters),
+            parameters=checked,
             metrics=parsed,
             adopted=adopted,
         )
@@ -339,5 +389,5 @@ def _normal(options: Mapping[str, Any]) -> dict[str, Any]:
             of_worker = name in inspect.signature(idfkit.simulation.simulate).parameters
             hint = "; the worker sets it" if of_worker else did_you_mean(name, known)
             raise TypeError(f"A case takes no keyword {name!r}{hint}")
-    chosen = {name: _json(value) for name, value in options.items()}
+    chosen = {name: json_value(value) for name, value in options.items()}
     return {name: value for name, value in chosen.items() if value != known[name]}

@@ -10,6 +10,7 @@ from typing import get_args
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs.errors import CaseNotFoundError
+from idfkit_fs.studies.job import Metric
 from idfkit_fs.studies.layout import (
     JOBS,
     Ended,
@@ -33,11 +34,13 @@ class Listing:
         url: The study's URL, for messages.
         cases: The names of the cases, sorted.
         ended: For each state, the cases that ended in it, with the beginnings of their jobs' hashes.
+        metrics: The metrics of the study.
     """
 
     url: str
     cases: tuple[str, ...]
     ended: dict[Ended, dict[str, set[str]]]
+    metrics: tuple[Metric, ...] = ()
 
     def states(self) -> dict[str, State]:
         """The state of each case; sorted."""
@@ -87,9 +90,10 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
         study = pool.submit(read_study, fs)
         jobs = pool.submit(fs.glob, JOBS, "*")
         ended = {state: pool.submit(fs.glob, outcomes_directory(state), "*") for state in get_args(Ended)}
-    study.result()
+    metrics = study.result().metrics
     return Listing(
         fs.url(),
         tuple(sorted(parse_jobs(jobs.result()))),
         {state: parse_outcomes(paths.result()) for state, paths in ended.items()},
+        metrics,
     )

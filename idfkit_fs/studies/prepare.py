@@ -24,7 +24,8 @@ from idfkit_fs.runs.locate import local_input
 from idfkit_fs.runs.model import load_model, write_model
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
-from idfkit_fs.studies.job import Job, Metrics, make_job, stat_name
+from idfkit_fs.studies.job import Job, Metrics, columns_of_summary, make_job, parse_metrics, stat_name
+from idfkit_fs.studies.parameters import parse_parameters
 
 __all__ = ["Case", "Inputs", "case_of_job"]
 
@@ -40,13 +41,18 @@ class Case:
         name: The case's name, which becomes a directory of the study.
         model: An idfkit document; or a path, a URL or a ``UPath`` of an IDF, epJSON or macro file (``.imf``).
         weather: A path or URL of a weather file (EPW); None for a design-day run.
-        parameters: Any JSON values that describe the case. They become columns of the summary.
+        parameters: What describes the case: a mapping, or a row of a DataFrame as it is. NaN and None are missing
+            values; numbers of NumPy, times, paths and the like become JSON. They become columns of the summary.
         metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
         include: Glob patterns of the files to publish; by default all output files.
         exclude: Glob patterns of files to leave out.
         options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate].
         external_files: ``"copy"`` to store every other file that the model reads in the study; ``"leave"`` to leave
             their paths alone, for files that only the workers have.
+
+    Raises:
+        TypeError: If the parameters have no names.
+        ValueError: If a metric is invalid, or a parameter cannot be JSON or has the name of another column.
 
     Examples:
         >>> Case("wwr-0.4", "office.idf", "chicago.epw", {"wwr": 0.4}, options={"annual": True}).parameters
@@ -62,6 +68,13 @@ class Case:
     exclude: Sequence[str] = ()
     options: JobOptions = field(default_factory=JobOptions)
     external_files: ExternalFiles = "copy"
+
+    def __post_init__(self) -> None:
+        # Here, and not on a worker or in the middle of a thousand cases, the user can still correct them.
+        metrics = parse_metrics(self.metrics)
+        parameters = parse_parameters(self.name, self.parameters, columns_of_summary(metrics))
+        object.__setattr__(self, "metrics", {metric.name: metric.cell for metric in metrics})
+        object.__setattr__(self, "parameters", parameters)
 
 
 def case_of_job(job: SimulationJob, external_files: ExternalFiles = "copy") -> Case:

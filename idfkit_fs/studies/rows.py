@@ -10,14 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from idfkit_fs.studies.job import Outcome, Summary
+from idfkit_fs.studies.job import Measured, Outcome, Summary
 from idfkit_fs.studies.layout import State
+from idfkit_fs.studies.units import converted
 
-__all__ = ["Row", "as_csv", "as_table", "as_text", "row_of"]
+__all__ = ["COUNTS", "FIGURES", "Row", "as_csv", "as_table", "as_text", "row_of", "units_of_metrics"]
 
-_BEFORE = ("floor_area_m2", "site_energy_kwh", "source_energy_kwh", "eui_kwh_m2")
+_BEFORE = ("hours_simulated", "floor_area_m2", "site_energy_kwh", "source_energy_kwh", "eui_kwh_m2")
+_ON_SITE = ("net_site_energy_kwh", "on_site_electricity_kwh", "surplus_electricity_kwh")
 _AFTER = ("unmet_heating_hours", "unmet_cooling_hours")
-_LAST = ("warnings", "severe_errors")
+COUNTS = ("warnings", "severe_errors")
+"""The columns of numbers that are counted."""
+FIGURES = frozenset({*_BEFORE, *_ON_SITE, *_AFTER, "runtime_seconds"})
+"""The other columns of numbers; those of end uses and peaks come on top."""
 
 
 @dataclass(frozen=True)
@@ -29,44 +34,97 @@ class Row:
         state: Its state; ``"damaged"`` if its job or outcome cannot be read.
         parameters: The case's parameters.
         summary: The summary that its worker wrote; None for a case without an outcome.
+        metrics: The metrics of the case.
         runtime_seconds: Wall-clock time of EnergyPlus (s).
-        message: The error of the case; None if there is none.
+        message: The error of the case, and why figures are missing; None if there is nothing to say.
     """
 
     case: str
     state: State | Literal["damaged"]
     parameters: dict[str, Any] = field(default_factory=dict)
     summary: Summary | None = None
+    metrics: dict[str, Measured] = field(default_factory=dict)
     runtime_seconds: float | None = None
     message: str | None = None
 
 
-def row_of(outcome: Outcome) -> Row:
-    """The row of a case that has ended."""
-    summary, seconds = outcome.summary, outcome.record.runtime_seconds
-    return Row(outcome.case, outcome.state, outcome.parameters, summary, seconds, summary.message)
+def row_of(outcome: Outcome, measured: Mapping[str, Measured] | None = None) -> Row:
+    """The row of a case that has ended.
+
+    Args:
+        outcome: How it ended.
+        measured: Metrics that the outcome does not have yet.
+    """
+    summary, metrics = outcome.summary, {**outcome.summary.metrics, **(measured or {})}
+    said = [summary.message]
+    if outcome.state == "ok":  # a run that ended with an error need not explain what else is missing
+        said += [*summary.notes, *(metric.problem for metric in metrics.values())]
+    message = "; ".join(filter(None, said)) or None
+    return Row(
+        outcome.case, outcome.state, outcome.parameters, summary, metrics, outcome.record.runtime_seconds, message
+    )
 
 
-def as_table(rows: list[Row]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows. An end use that a case does not have is 0 if the case has others; otherwise it is left out."""
+def units_of_metrics(rows: Iterable[Row]) -> dict[str, str]:
+    """The units of each metric's column: those of the first case that has a number."""
+    units: dict[str, str] = {}
+    for row in rows:
+        for name, metric in row.metrics.items():
+            if isinstance(metric.value, float):
+                units.setdefault(name, metric.units)
+    return units
+
+
+def as_table(rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows. An end use that a case does not have is 0 if the case has others; otherwise it is left out.
+
+    Raises:
+        ValueError: If a parameter has the name of another column.
+    """
     uses = sorted({name for row in rows for name in _end_uses(row.summary)})
     peaks = sorted({name for row in rows for name in _peaks(row.summary)})
+    # Most models have no on-site sources; columns of zeros would say nothing.
+    on_site = [*_ON_SITE] if any(row.summary and row.summary.on_site_electricity_kwh for row in rows) else []
+    units = units_of_metrics(rows)
     parameters = dict.fromkeys(name for row in rows for name in row.parameters)
-    metrics = dict.fromkeys(name for row in rows if row.summary for name in row.summary.metrics)
-    columns = ["case", "state", *parameters, *_BEFORE, *uses, *peaks, *_AFTER, *metrics, *_LAST]
-    columns = [*dict.fromkeys([*columns, "runtime_seconds", "message"])]
-    return columns, [_cells(row, uses, peaks) for row in rows]
+    metrics = dict.fromkeys(name for row in rows for name in row.metrics)
+    figures = ["case", "state", *_BEFORE, *on_site, *uses, *peaks, *_AFTER, *COUNTS, "runtime_seconds", "message"]
+    for first, second, what in (
+        (parameters, figures, "a figure"),
+        (metrics, figures, "a figure"),
+        (parameters, metrics, "a metric"),
+    ):
+        both = next((name for name in first if name in {*second}), None)
+        if both is not None:
+            kind = "metric" if first is metrics else "parameter"
+            raise ValueError(
+                f"The summary would have two columns {both!r}, a {kind} and {what}; rename the {kind} or the metric"
+            )
+    columns = ["case", "state", *parameters, *_BEFORE, *on_site, *uses, *peaks, *_AFTER, *metrics, *COUNTS]
+    cells = [_cells(row, on_site, uses, peaks, units) for row in rows]
+    return [*columns, "runtime_seconds", "message"], cells
 
 
-def _cells(row: Row, uses: Sequence[str], peaks: Sequence[str]) -> dict[str, Any]:
-    cells: dict[str, Any] = {}
+def _cells(
+    row: Row, on_site: Sequence[str], uses: Sequence[str], peaks: Sequence[str], units: Mapping[str, str]
+) -> dict[str, Any]:
+    cells: dict[str, Any] = {**row.parameters}
+    said = [row.message]
     if row.summary:
-        cells |= row.summary.metrics
         for known, own in ((uses, _end_uses(row.summary)), (peaks, _peaks(row.summary))):
             cells |= {**dict.fromkeys(known, 0.0), **own} if own else {}
-        cells |= {name: getattr(row.summary, name) for name in (*_BEFORE, *_AFTER, *_LAST)}
-    cells |= row.parameters
-    cells |= {"case": row.case, "state": row.state, "runtime_seconds": row.runtime_seconds, "message": row.message}
+        cells |= {name: getattr(row.summary, name) for name in (*_BEFORE, *on_site, *_AFTER, *COUNTS)}
+    for name, metric in row.metrics.items():
+        cells[name] = metric.value
+        if isinstance(metric.value, float):
+            cells[name] = converted(metric.value, metric.units, units[name])
+            if cells[name] is None:
+                said.append(
+                    f"The metric {name!r} has no value: it is in {metric.units or 'no units'} here, and in "
+                    f"{units[name] or 'no units'} in other cases"
+                )
+    cells |= {"case": row.case, "state": row.state, "runtime_seconds": row.runtime_seconds}
+    cells["message"] = "; ".join(filter(None, said)) or None
     return {name: value for name, value in cells.items() if value is not None}
 
 

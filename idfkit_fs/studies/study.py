@@ -27,16 +27,17 @@ from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.engine import run_cases
-from idfkit_fs.studies.job import Job, Metrics, parse_metrics
+from idfkit_fs.studies.job import Job, Measured, Metric, Metrics, Outcome, parse_metrics
 from idfkit_fs.studies.layout import State, check_case
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.plan import Source, make_plan
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries, write_parquet
 from idfkit_fs.studies.report import RunReport
-from idfkit_fs.studies.rows import Row, as_table, row_of
+from idfkit_fs.studies.rows import Row, as_table, row_of, units_of_metrics
 from idfkit_fs.studies.status import StudyStatus
 from idfkit_fs.studies.stored import read_job, read_outcome
+from idfkit_fs.studies.summary import cells_of, measure
 from idfkit_fs.studies.writer import StudyWriter
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class Study:
         url: The study's URL, a plain path, or a ``UPath``.
         storage_options: The storage options for the URL, as its fsspec filesystem takes them.
         metrics: Cells of tabular reports for the summary of every case, as ``(report, table, row, column)``, or a
-            mapping of column names to such cells. They are stored in the study when cases are added. None keeps the
-            study's metrics.
+            mapping of column names to such cells; case does not matter in their names, and ``*`` stands for any
+            characters. They are stored in the study when cases are added, and [summary][idfkit_fs.Study.summary] reads
+            those that finished cases do not have yet. None keeps the study's metrics.
 
     Attributes:
         fs: A filesystem with the study's URL as its root.
@@ -126,7 +128,9 @@ class Study:
             case: The case's name, which becomes a directory of the study.
             model: An idfkit document; or a path, a URL or a ``UPath`` of an IDF, epJSON or macro file (``.imf``).
             weather: A path or URL of a weather file (EPW); None for a design-day run.
-            parameters: Any JSON values that describe the case. They become columns of the summary.
+            parameters: What describes the case: a mapping, or a row of a DataFrame such as ``df.iloc[0]``. NaN and
+                None are missing values; numbers of NumPy, times, paths and the like become JSON. They become columns
+                of the summary.
             metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
             include: Glob patterns of the files to publish; by default all output files.
             exclude: Glob patterns of files to leave out.
@@ -146,13 +150,14 @@ class Study:
             LocationError: If *case* cannot be the name of a case.
             RecordError: If the study or the existing job is damaged, or of a newer format.
             TypeError: If idfkit does not know a keyword.
-            ValueError: If a metric is invalid, or a parameter is not valid JSON or has the name of another column of
-                the summary.
+            ValueError: If a metric is invalid, or a parameter cannot be JSON or has the name of another column of the
+                summary.
 
         Examples:
             >>> study.add("wwr-0.4", model, "chicago.epw", annual=True, parameters={"wwr": 0.4})  # doctest: +SKIP
         """
-        added = Case(case, model, weather, parameters or {}, metrics, include, exclude, options, external_files)
+        given = {} if parameters is None else parameters
+        added = Case(case, model, weather, given, metrics, include, exclude, options, external_files)
         self.add_cases([added], overwrite=overwrite)
 
     def add_jobs(
@@ -449,7 +454,10 @@ class Study:
             return dict(zip(names, parallel_map(self.result, names, done), strict=True))
 
     def summary(self, *, progress: bool = False) -> pd.DataFrame:
-        """The summary of each case, which its worker wrote; no result file is read.
+        """The summary of each case, which its worker wrote.
+
+        No result file is read, except for metrics that were added after a case had ended: those are read from its
+        ``tabular.parquet``, or else from its ``.sql`` file.
 
         Args:
             progress: Whether to show a progress bar.
@@ -457,19 +465,27 @@ class Study:
         Returns:
             One row a case, including failed and pending cases; the index is the case's name. Columns: the state, the
             parameters, the fields of [Summary][idfkit_fs.Summary] (energies in kWh, areas in m2, demands in W), end
-            uses such as ``heating_natural_gas_kwh``, peaks such as ``peak_electricity_w``, the metrics, and
-            ``runtime_seconds`` of EnergyPlus. A case whose job or outcome cannot be read has the state ``"damaged"``.
+            uses such as ``heating_natural_gas_kwh``, peaks such as ``peak_electricity_w``, the metrics,
+            ``runtime_seconds`` of EnergyPlus, and ``message``: the error of the case, or why a figure is missing. The
+            columns of on-site electricity are there if a case has any. A metric has the units of the first case that
+            has it, in ``attrs["units"]``; other cases are converted, or have no value and say so. A case whose job or
+            outcome cannot be read has the state ``"damaged"``.
 
         Raises:
             MissingExtraError: If pandas is not installed.
             StudyNotFoundError: If there is no study.
+            ValueError: If a parameter has the name of another column.
 
         Examples:
             >>> study.summary().pivot_table("eui_kwh_m2", "wwr", "city")  # doctest: +SKIP
         """
-        pandas = require("pandas", "pandas", "summary()")
-        columns, rows = self.summary_rows(progress=progress)
-        return pandas.DataFrame(rows, columns=columns).set_index("case")
+        require("pandas", "pandas", "summary()")
+        from idfkit_fs.studies.tables import summary_frame
+
+        rows = self._rows(progress)
+        frame = summary_frame(*as_table(rows))
+        frame.attrs["units"] = units_of_metrics(rows)
+        return frame
 
     def summary_rows(self, *, progress: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
         """The same as [summary][idfkit_fs.Study.summary], without pandas.
@@ -482,24 +498,48 @@ class Study:
 
         Raises:
             StudyNotFoundError: If there is no study.
+            ValueError: If a parameter has the name of another column.
 
         Examples:
             >>> columns, rows = study.summary_rows()  # doctest: +SKIP
             >>> [row["case"] for row in rows if row["state"] == "failed"]  # doctest: +SKIP
         """
+        return as_table(self._rows(progress))
+
+    def _rows(self, progress: bool) -> list[Row]:
         listing = self._list()
         states = listing.states()
+        metrics = listing.metrics if self._metrics is None else self._metrics
         with progress_bar(len(states), f"Collecting {last_name(self.url)}", "case", progress) as done:
-            return as_table(parallel_map(lambda item: self._row(*item, listing), states.items(), done))
+            return parallel_map(lambda item: self._row(*item, listing, metrics), states.items(), done)
 
-    def _row(self, case: str, state: State, listing: Listing) -> Row:
+    def _row(self, case: str, state: State, listing: Listing, metrics: Sequence[Metric]) -> Row:
         try:
             if state != "pending":
                 with contextlib.suppress(FileNotFoundError):  # the case is being run again
-                    return row_of(read_outcome(self.fs, case, state, listing.ended[state][case]))
+                    outcome = read_outcome(self.fs, case, state, listing.ended[state][case])
+                    return row_of(outcome, self._measure(outcome, metrics))
             return Row(case, "pending", read_job(self.fs, case).parameters)
         except (RecordError, CaseNotFoundError) as exc:
             return Row(case, "damaged", message=one_line(exc))
+
+    def _measure(self, outcome: Outcome, metrics: Sequence[Metric]) -> dict[str, Measured]:
+        """The metrics that were added or changed after a case had ended, from its tables."""
+        known = outcome.summary.metrics
+        added = [each for each in metrics if each.name not in known or known[each.name].cell != each.cell]
+        if not added or outcome.state != "ok":
+            return {}
+        if any(each.name in known for each in added):  # perhaps a metric of the case, which goes before the study's
+            own = {each.name for each in read_job(self.fs, outcome.case).metrics}
+            added = [each for each in added if each.name not in own]
+        try:
+            data = self.result(outcome.case).data
+            cells = cells_of(data.cells())
+            data.forget()
+        except (IdfkitFsError, OSError) as exc:
+            why = one_line(exc)
+            return {each.name: each.missing(f"the tables of the run cannot be read: {why}") for each in added}
+        return {each.name: measure(each, cells) for each in added}
 
     def timeseries(
         self,

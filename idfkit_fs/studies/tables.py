@@ -18,11 +18,13 @@ from idfkit_fs._outputs.frames import attributes_of, series_frame
 from idfkit_fs._outputs.series import Series
 from idfkit_fs._outputs.sidecars import ENVIRONMENT, TIME, series_field
 from idfkit_fs._outputs.values import Values
+from idfkit_fs.studies.display import first_names
+from idfkit_fs.studies.rows import COUNTS, FIGURES
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["cells_frame", "parquet_bytes", "parquet_schema", "to_dataset", "values_frame"]
+__all__ = ["cells_frame", "parquet_bytes", "parquet_schema", "summary_frame", "to_dataset", "values_frame"]
 
 CASE = "case"
 
@@ -37,8 +39,57 @@ def values_frame(values: Mapping[str, Values]) -> pd.DataFrame:
 
 
 def cells_frame(cells: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a cell; the index is the case."""
-    return pd.concat(cells, names=[CASE]).droplevel(1)
+    """One row a cell; the index is the case.
+
+    Raises:
+        ValueError: If a number has different units in different cases: each column of numbers would mix them.
+    """
+    frame = pd.concat(cells, names=[CASE]).droplevel(1)
+    numbers = frame.loc[frame["number"].notna()]
+    names = ["report", "report_for", "table", "row", "column"]
+    several = numbers.groupby(names)["units"].nunique()
+    if (several > 1).any():
+        place = several.index[several > 1][0]
+        cell = numbers.set_index(names, append=True).xs(place, level=names)["units"]
+        by_units = {units: [*dict.fromkeys(of_units.index)] for units, of_units in cell.groupby(cell)}
+        which = "; ".join(f"{units or 'no units'} in {first_names(cases)}" for units, cases in by_units.items())
+        raise ValueError(
+            f"The cases have different units, such as of {', '.join(place[2:])!r}: {which}. Their models differ in "
+            "OutputControl:Table:Style; read the cases of each unit alone, with cases="
+        )
+    return frame
+
+
+def summary_frame(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a case; the index is the case. A column's type does not depend on which cases miss a value.
+
+    Figures are floats, counts are nullable integers. A parameter or a metric whose values are of one type has that
+    type, nullable where integers or booleans are missing; any other column holds objects.
+    """
+    series = {}
+    for name in columns:
+        values = [row.get(name) for row in rows]
+        series[name] = pd.Series(values, dtype=_pandas_type(name, values))
+    return pd.DataFrame(series).set_index(CASE)
+
+
+def _pandas_type(name: str, values: Sequence[Any]) -> str:
+    if name in COUNTS:
+        return "Int64"
+    if name in FIGURES:
+        return "float64"
+    kinds, complete = {type(value) for value in values if value is not None}, None not in values
+    if kinds == {bool}:
+        return "bool" if complete else "boolean"
+    if kinds == {int} and all(value is None or abs(value) < 2**63 for value in values):
+        return "int64" if complete else "Int64"
+    if kinds <= {float} or (kinds == {int, float} and all(_is_exact(value) for value in values)):
+        return "float64"
+    return "object"
+
+
+def _is_exact(value: Any) -> bool:
+    return value is None or isinstance(value, float) or abs(value) <= 2**53
 
 
 def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
@@ -57,7 +108,7 @@ def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[st
             )
     times = np.unique(np.concatenate([each.times for each in values.values()]))
     by_case = {case: {array.name: array for array in arrays_of(each.series)} for case, each in values.items()}
-    arrays = _united(by_case.values())
+    arrays = _united(by_case)
     keys = keys_of(arrays)
     variables = {}
     for array in arrays:
@@ -80,16 +131,19 @@ def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[st
     return xr.Dataset(variables, coordinates)
 
 
-def _united(by_case: Iterable[Mapping[str, Array]]) -> list[Array]:
+def _united(by_case: Mapping[str, Mapping[str, Array]]) -> list[Array]:
     """The variables of all cases, each with the key values of all cases."""
-    united: dict[str, Array] = {}
-    for arrays in by_case:
+    united: dict[str, tuple[str, Array]] = {}
+    for case, arrays in by_case.items():
         for name, array in arrays.items():
-            first = united.setdefault(name, Array(name, {**array.series}))
+            first_case, first = united.setdefault(name, (case, Array(name, {**array.series})))
             if first.attributes != array.attributes:
-                raise ValueError(f"{name!r} is not the same in all cases: {first.attributes} and {array.attributes}")
+                raise ValueError(
+                    f"{name!r} is not the same in all cases: {first.attributes} in {first_case!r} and "
+                    f"{array.attributes} in {case!r}; read the cases of each kind alone, with cases="
+                )
             first.series |= {key: series for key, series in array.series.items() if key not in first.series}
-    return list(united.values())
+    return [array for _, array in united.values()]
 
 
 def _parameters(of_cases: Sequence[Mapping[str, Any]], taken: set[str]) -> dict[str, pa.Array]:

@@ -15,9 +15,10 @@ from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, St
 from idfkit_fs.runs.naming import stems_in
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import read_record
-from idfkit_fs.studies.job import Job, Metric, StudyFile
+from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
 from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, Ended, job_path, parse_jobs
 from idfkit_fs.studies.listing import Listing, read_listing
+from idfkit_fs.studies.parameters import parse_parameters
 from idfkit_fs.studies.prepare import Case, Inputs
 from idfkit_fs.studies.stored import foreign_run, read_job, read_study
 
@@ -62,10 +63,13 @@ class StudyWriter:
             parallel_map(add, self._prepared(cases, inputs, existing), done)
 
     def _prepared(self, cases: Iterable[Case], inputs: Inputs, existing: StudyFile | None) -> Iterator[_Prepared]:
+        of_study = self._metrics if self._metrics is not None else existing.metrics if existing else ()
+        taken = columns_of_summary(of_study)
         seen: dict[str, Job] = {}
         for case in cases:
             if not isinstance(case, Case):
                 raise TypeError(f"add_cases() takes Case objects, not {type(case).__name__}")
+            parse_parameters(case.name, case.parameters, taken)
             job, contents = inputs.job_of(case)
             if not seen:  # only now: a first case that is refused leaves no study behind
                 self._describe(existing)
