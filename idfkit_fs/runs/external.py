@@ -231,6 +231,14 @@ def _own_name(text: str) -> str:
     return f"{stem[: max(1, _LONGEST - len(suffix))].rstrip(' ')}{suffix[:_LONGEST]}"
 
 
+def _spellings(text: str) -> list[str]:
+    """A name, and the one that it was if idfkit read a UTF-8 file as Latin-1; EnergyPlus sees the same bytes."""
+    try:
+        return [*dict.fromkeys((text, text.encode("latin-1").decode()))]
+    except UnicodeError:
+        return [text]
+
+
 def _join(place: str, name: str) -> str:
     """A path below a directory or URL; ``..`` is resolved, since a store has no such name."""
     parts = split_url(repair(place)) if is_url(place) else None
@@ -279,7 +287,7 @@ class _Files:
         """
         text = value.strip().replace("\\", "/")
         problem = "is missing"
-        candidates = self.candidates(text)
+        candidates = [each for spelling in _spellings(text) for each in self.candidates(spelling)]
         for candidate in candidates:
             local = self._local(candidate)
             if local is None:

@@ -86,7 +86,7 @@ def test_models_and_weather_are_stored_once(study: Study, epw: Path, tmp_path: P
     study.add("again", variant(0.05), copy, annual=True)
     Study(study.url, storage_options=study.fs.storage_options).add("and-again", variant(0.05), copy)
     names = study.fs.glob("_study/inputs", "*")
-    assert sorted(name[-4:] for name in names) == [".epw", ".idf", ".idf"]
+    assert sorted(Path(name).suffix for name in names) == [".epw", ".idf", ".idf", ".stat"]
     for name in names:
         assert hashlib.sha256(study.fs.read_bytes(name)).hexdigest() == Path(name).stem
 
