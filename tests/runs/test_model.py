@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from idfkit import IDFDocument, load_idf, new_document, save_epjson, save_idf, write_epjson, write_idf
 from idfkit.simulation import EnergyPlusConfig
+from small_office import energyplus
 from support.models import silent
 from upath import UPath
 
@@ -38,6 +39,10 @@ def named(name: str = NAME) -> IDFDocument:
     model = silent()
     model.rename("Zone", "Room", name)
     return model
+
+
+def to_run(model: Model, **options: Any) -> IDFDocument:
+    return model.to_run(energyplus(), options)
 
 
 def refused(source: Any) -> str:
@@ -134,8 +139,8 @@ def test_whatever_a_name_is_idfkit_writes_the_very_text_and_reads_the_name(names
         return
     assert [zone.name for zone in model.document["Zone"]] == names
     assert model.document["Zone"].first().x_origin == number
-    assert write_idf(model.to_run(), preserve_formatting=False).encode("latin-1") == model.text
-    assert parse_model(model.text).to_run()["Zone"].first().name.encode("latin-1").decode() == names[0]
+    assert write_idf(to_run(model), preserve_formatting=False).encode("latin-1") == model.text
+    assert to_run(parse_model(model.text))["Zone"].first().name.encode("latin-1").decode() == names[0]
 
 
 def test_what_numpy_and_users_make_of_numbers_is_written(tmp_path: Path) -> None:
@@ -147,6 +152,15 @@ def test_what_numpy_and_users_make_of_numbers_is_written(tmp_path: Path) -> None
     back = read(model).document["Zone"].first()
     assert (back.x_origin, back.z_origin, back.multiplier) == (0.123456789, 0.5, 2)
     assert back.y_origin == pytest.approx(0.1)
+
+
+def test_a_name_that_idfkit_would_cut_after_a_preprocessor_is_refused() -> None:
+    model = named("Unità")
+    model.add("GroundHeatTransfer:Control", run_slab_preprocessor="Yes", validate=False)
+    model.add("GroundHeatTransfer:Slab:Materials", validate=False)
+    with pytest.raises(ModelError, match="idfkit would cut off the last letter"):
+        to_run(read(model))
+    assert to_run(read(model), expand_objects=False)["Zone"].first().name == "UnitÃ\xa0"
 
 
 # What is no model.
