@@ -22,7 +22,7 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, UPathLike, is_url, repair, split_url
-from idfkit_fs.errors import ModelError
+from idfkit_fs.errors import ModelError, StoreError
 from idfkit_fs.runs.locate import local_input, options_beside
 from idfkit_fs.runs.record import INPUT_FILES, RecordedFile
 
@@ -49,7 +49,7 @@ class External:
     """A model whose files lie beside it.
 
     Attributes:
-        document: The model, a copy that names its files by their paths in the run directory.
+        document: The model; if it names files, a copy that names them by their paths in the run directory.
         files: The local file for each path in the run directory.
         inputs: Size and hash of each of them, by which they were named.
     """
@@ -92,12 +92,12 @@ def gather(
     if directory is not None:
         beside = directory if is_url(directory) else os.path.abspath(directory)
         places = [beside, *(place for place in places if place != beside)]
-    found = _Files(places, output, energyplus_dir)
-    copied = document.copy()
     schema = document.schema or get_schema(document.version)
-    for kind in list(copied.keys()):
-        properties = (schema.get_inner_schema(kind) or {}).get("properties", {})
-        named = {name: spec for name, spec in properties.items() if _names_files(name, spec)}
+    fields = {kind: _file_fields(schema.get_inner_schema(kind) or {}) for kind in document}
+    if not any(fields.values()) and _INSTANCES not in document:
+        return External(document)
+    found, copied = _Files(places, output, energyplus_dir), document.copy()
+    for kind, named in fields.items():
         for each in copied[kind] if named else ():
             for name, spec in named.items():
                 value = each.data.get(name) or _DEFAULTS.get((kind, name))
@@ -174,6 +174,7 @@ def stat_beside(weather: Location, output: FsspecFileSystem) -> Path | None:
         not list, S3 says so of a missing file too.
 
     Raises:
+        ModelError: If it cannot be read.
         StoreError: If the store failed or did not answer.
 
     Examples:
@@ -191,13 +192,22 @@ def stat_beside(weather: Location, output: FsspecFileSystem) -> Path | None:
             local = local_input(_with_stat(text), output)
             if not is_url(text) and not local.is_file():
                 local = Path(text).resolve().with_suffix(".stat")
+        if not local.is_file():
+            return None
     except (FileNotFoundError, PermissionError):
         return None
-    return local if local.is_file() else None
+    if not os.access(local, os.R_OK):
+        raise ModelError(f"{str(local)!r} beside the weather file cannot be read; allow it, or remove the file")
+    return local
 
 
 def _with_stat(name: str) -> str:
     return f"{posixpath.splitext(name)[0]}.stat"
+
+
+def _file_fields(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an object that name files, with their schemas."""
+    return {name: spec for name, spec in schema.get("properties", {}).items() if _names_files(name, spec)}
 
 
 def _names_files(name: str, spec: Mapping[str, Any]) -> bool:
@@ -442,6 +452,21 @@ class _Plugins:
         self._fields = list(schema.get("properties", {}))
 
     def gather(self) -> None:
+        """Take the modules, and change the search paths of the model.
+
+        Raises:
+            ModelError: If a module or directory is missing, too large, or cannot be read.
+        """
+        try:
+            self._gather()
+        except StoreError:
+            raise
+        except OSError as exc:
+            raise ModelError(
+                f"{_SEARCH_PATHS}: {exc.filename!r} cannot be read: {exc.strerror}; allow it, {_REMEDY}"
+            ) from exc
+
+    def _gather(self) -> None:
         objects = list(self._document[_SEARCH_PATHS]) if _SEARCH_PATHS in self._document else []
         named = [root for each in objects for root in self._named(each)]
         beside = [_Root(place, self._files.output) for place in self._searched(objects)]

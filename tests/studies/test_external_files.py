@@ -29,6 +29,7 @@ from idfkit_fs.studies.job import Job
 from idfkit_fs.studies.stored import read_job
 
 GIGABYTE = 2**30
+MAINS = "Site Mains Water Temperature"
 
 
 @pytest.fixture
@@ -45,6 +46,8 @@ def test_a_case_runs_without_what_it_was_made_from(study: Study, ledger: Ledger,
     first = write_series(there / "东京, Büro" / "x.csv", 0.25)
     second = write_series(there / "b" / "x.csv", 0.75)
     model = reads(first, "First", reads("b/x.csv", "Second", plugged(write_plugin(there / "plugins", 42))))
+    model.add("Site:WaterMainsTemperature", calculation_method="CorrelationFromWeatherFile")
+    model.add("Output:Variable", variable_name=MAINS, reporting_frequency="Hourly")
     (there / "model.epJSON").write_text(write_epjson(model), encoding="utf-8")
     for suffix in (".epw", ".stat"):
         shutil.copy(epw.with_suffix(suffix), there / f"weather{suffix}")
@@ -58,6 +61,7 @@ def test_a_case_runs_without_what_it_was_made_from(study: Study, ledger: Ledger,
     result = study.result("case")
     assert read_value(result, "First") == 0.25 and read_value(result, "Second") == 0.75
     assert result.files.read_text("answer.txt") == "42"
+    assert abs(result.timeseries(MAINS).iloc[0, 0] - 8.4507) < 1e-4  # it would be 8.4368 without the statistics
     job = read_job(study.fs, "case")
     assert job.weather is not None
     assert {path.rpartition("/")[2] for path in job.files} == {

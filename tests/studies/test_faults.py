@@ -596,8 +596,7 @@ def test_what_cannot_be_a_case_is_not_added(
     study = Study(tmp_path / "study")
     with pytest.raises(error, match=message):
         study.add("one", **given)
-    assert [path.name for path in (tmp_path / "study").rglob("*") if path.is_file()] == ["study.json"]
-    assert study.cases() == []
+    assert not [path.name for path in (tmp_path / "study").rglob("*") if path.is_file()]
 
 
 def test_numbers_of_numpy_are_accepted(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def test_a_model_is_the_same_however_it_is_given(study: Study, epw: Path, tmp_pa
     (tmp_path / "model.idf").write_text(write_idf(variant()))
     (tmp_path / "model.epJSON").write_text(write_epjson(variant()))
     study.fs.write_text("elsewhere/model.idf", write_idf(variant()))
-    study.fs.upload(epw, "elsewhere/weather.epw")
+    for suffix in (".epw", ".stat"):
+        study.fs.upload(epw.with_suffix(suffix), f"elsewhere/weather{suffix}")
     study.add("document", variant(), epw)
     study.add("idf", tmp_path / "model.idf", str(epw))
     study.add("epjson", str(tmp_path / "model.epJSON"), epw)
