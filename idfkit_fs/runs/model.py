@@ -8,7 +8,7 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -19,6 +19,8 @@ from idfkit import IDFDocument, load_epjson, write_idf
 from idfkit.exceptions import DuplicateObjectError, IdfKitError, IDFParseError
 from idfkit.idf_parser import IDFParser
 from idfkit.objects import IDFObject
+from idfkit.simulation import EnergyPlusConfig
+from idfkit.simulation.expand import needs_ground_heat_preprocessing
 from idfkit.versions import MINIMUM_VERSION, find_closest_version
 from idfkit.writers import DEFAULT_COMMENT_COLUMN
 
@@ -45,8 +47,8 @@ class Model:
 
     Examples:
         >>> model = parse_model("Version,25.2;Zone,Büro;".encode())
-        >>> model.document["Zone"].first().name, model.to_run()["Zone"].first().name
-        ('Büro', 'BÃ¼ro')
+        >>> model.document["Zone"].first().name, model.version
+        ('Büro', (25, 2, 0))
     """
 
     document: IDFDocument
@@ -63,14 +65,33 @@ class Model:
         version: tuple[int, int, int] = self.document.version
         return version
 
-    def to_run(self) -> IDFDocument:
+    def to_run(self, energyplus: EnergyPlusConfig, options: Mapping[str, Any]) -> IDFDocument:
         """The model for idfkit's ``simulate``, which writes documents in Latin-1.
+
+        Args:
+            energyplus: The EnergyPlus that will run it.
+            options: The keywords for ``simulate``.
 
         Returns:
             A document in which each character stands for one byte of the text, so that idfkit writes exactly
             [text][idfkit_fs.runs.model.Model]. It is the document itself if the text is ASCII.
+
+        Raises:
+            ModelError: If idfkit would read the model again, and cut bytes off a value.
         """
-        return self.document if self.text.isascii() else _converted(self.document, _as_bytes)
+        if self.text.isascii():
+            return self.document
+        document = _converted(self.document, _as_bytes)
+        migrated = options.get("auto_migrate", False) and self.version != energyplus.version
+        if migrated or (options.get("expand_objects", True) and needs_ground_heat_preprocessing(document)):
+            # What a migration or a preprocessor wrote, idfkit reads as Latin-1, in which these two are blanks.
+            for obj in document.all_objects:
+                if any(isinstance(value, str) and value.endswith(("\x85", "\xa0")) for _, value in _values(obj)):
+                    raise ModelError(
+                        f"{obj.obj_type} {restore(obj.name)!r}: idfkit would cut off the last letter of a value after "
+                        f"its migration or preprocessing; use names that do not end with it"
+                    )
+        return document
 
 
 def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tuple[IDFDocument, str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -312,7 +312,7 @@ class _Expansion:
     def _replaced(self, command: str, argument: str, files: tuple[Location, ...], where: str) -> str:
         if command in _INCLUDES:
             found, included = self._find(argument, files, where)
-            if found in files:
+            if to_text(found) in map(to_text, files):
                 raise ModelError(f"{where}: {_shown(found)!r} includes itself; remove the ##{command}")
             if len(files) > _DEPTH:
                 raise ModelError(f"{where}: files are included {_DEPTH} deep; check for a file that includes itself")
@@ -325,20 +325,18 @@ class _Expansion:
 
     def _find(self, name: str, files: tuple[Location, ...], where: str) -> tuple[Location, str]:
         # EPMacro itself joins prefix and name as they are; its manual shows a prefix without a slash.
-        names = {f"{self._prefix}{name}": None, f"{self._prefix}/{name}" if self._prefix else name: None}
-        places = {to_text(place): place for file in (self._model, files[-1]) for place in _candidates(file, names)}
-        found = [(place, text) for place in places.values() if (text := self._read(place)) is not None]
-        if not name or not found:
+        names = (f"{self._prefix}{name}", f"{self._prefix}/{name}" if self._prefix else name)
+        candidates = [beside(file, each) for file in (self._model, files[-1]) for each in names]
+        places = {to_text(place): place for place in candidates}
+        texts = {key: self._read(place) if name else None for key, place in places.items()}
+        found = [(places[key], text) for key, text in texts.items() if text is not None]
+        if not found:
             tried = " and ".join(repr(_shown(place)) for place in places.values())
             raise ModelError(f"{where}: the included file {name!r} does not exist; looked for {tried}: add it")
         if any(text != found[0][1] for _, text in found):
             both = " and ".join(repr(_shown(place)) for place, _ in found)
             raise ModelError(f"{where}: {name!r} can mean {both}, which differ; rename one of them")
         return found[0]
-
-
-def _candidates(file: Location, names: Iterable[str]) -> list[Location]:
-    return [beside(file, name) for name in names]
 
 
 def _shown(location: Location) -> str:

@@ -255,7 +255,7 @@ def _prepare(
         "inputs": tuple(inputs),
     }
     keywords = {**options, "energyplus": energyplus, "cache": cache}
-    return LocalRun(publication, local_weather, keywords, facts, files), model.to_run()
+    return LocalRun(publication, local_weather, keywords, facts, files), model.to_run(energyplus, keywords)
 
 
 @dataclass(frozen=True)

@@ -338,13 +338,12 @@ def _prepare(
             return stack.enter_context(files.local_copy(name))
 
         document: IDFDocument | ModelError
-        version = None
         try:
             model = parse_model(fetch(job.model.name).read_bytes())
-            document, version = model.to_run(), model.version
+            energyplus = find_installation(model.version)
+            document = model.to_run(energyplus, job.options)
         except ModelError as exc:
-            document = exc
-        energyplus = find_installation(version)
+            document, energyplus = exc, find_installation()
         weather = fetch(job.weather.name) if job.weather else None
         others = {path: fetch(file.name) for path, file in job.files.items()}
         return document, weather, others, energyplus, stack.pop_all()

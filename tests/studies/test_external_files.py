@@ -169,7 +169,7 @@ def test_a_run_of_another_energyplus_is_not_copied(
     assert str(study.run(["b"])) == "1 case: 1 simulated"
     ledger.edit("a/run.json", energyplus_version="25.2.0")
 
-    def none_installed() -> Any:
+    def none_installed(*_version: object) -> Any:
         raise EnergyPlusNotFoundError([])
 
     monkeypatch.setattr(worker, "find_installation", none_installed)
