@@ -213,8 +213,8 @@ def _fault_of_exit(exit_code: int | None, words: _Words, own: str | None) -> _Fa
         return _Fault(own or f"EnergyPlus was killed by {name} (exit code {exit_code})")
     if name is not None:
         return _Fault(f"EnergyPlus was killed by {name} (exit code {exit_code}); run it again", cut=True)
-    if exit_code and words and all(words.values()):
-        return _Fault(own or f"EnergyPlus completed, but its exit code is {exit_code}; read what it printed")
+    if exit_code and words:
+        return _Fault(own or f"EnergyPlus ended with exit code {exit_code}; read what it printed")
     return None
 
 
