@@ -142,6 +142,15 @@ def test_exit_code_0_is_not_enough(made: Made) -> None:
     assert "simulated nothing" in str(ending(converted).message) and not ending(converted).cut
 
 
+def test_a_program_that_gives_up_is_not_cut(made: Made, tmp_path: Path) -> None:
+    """As a Python plugin can end EnergyPlus; running it again would end in the same way."""
+    directory = copied(made("completed"), tmp_path / "run")
+    (directory / "eplus.end").unlink()
+    (directory / "eplus.err").write_text(STARTED)
+    found = read_local_ending(directory, "eplus", 3)
+    assert found == Ending(False, False, "EnergyPlus ended with exit code 3; read what it printed", None, None)
+
+
 def test_arguments_that_energyplus_does_not_know(made: Made) -> None:
     run = made("wrong argument")
     assert run.exit_code and ending(run) == Ending(False, False, "Run with --help for more information.", None, None)
