@@ -275,6 +275,17 @@ def test_the_end_of_an_earlier_run_is_not_believed(made: Made, tmp_path: Path) -
     assert found.cut and "eplus.err" in str(found.message)
 
 
+def test_the_database_of_an_earlier_run_is_not_believed(made: Made, tmp_path: Path) -> None:
+    """EnergyPlus leaves it alone if the model switches the database off."""
+    directory = copied(made("no sql"), tmp_path / "run")
+    shutil.copy(made("completed").directory / "eplus.sql", directory)
+    with closing(sqlite3.connect(directory / "eplus.sql")) as database:
+        database.execute("UPDATE Simulations SET TimeStamp = ' YMD=2024.02.29 11:59'")
+        database.commit()
+    found = read_local_ending(directory, "eplus", 0)
+    assert (found.success, found.cut) == (False, False) and "of another run" in str(found.message)
+
+
 def test_each_prefix_is_a_run_of_its_own(made: Made, tmp_path: Path) -> None:
     directory = copied(made("completed"), tmp_path / "run")
     for path in made("failed").directory.glob("eplus*"):
