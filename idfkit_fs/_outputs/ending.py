@@ -209,7 +209,9 @@ def read_local_ending(directory: Path, prefix: str, exit_code: int | None = None
 
 def _fault_of_exit(exit_code: int | None, words: _Words, own: str | None) -> _Fault | None:
     """What ended EnergyPlus, if that was an error of its own or a signal."""
-    if any(word and not word.completed for word in words.values()):
+    # Of the two words the .err's counts, which comes last: EnergyPlus always writes it, and not always an .end.
+    last = next(reversed(words.values()), None)
+    if last and not last.completed:
         return _Fault(own or "EnergyPlus terminated with a fatal error; read what it printed")
     name = _signal(exit_code)
     if name in _CRASHES:

@@ -268,6 +268,9 @@ def test_the_end_of_an_earlier_run_is_not_believed(made: Made, tmp_path: Path) -
         found = read_local_ending(directory, "eplus")
         assert (found.success, found.cut) == (False, cut)
     assert "of different runs" in str(found.message)
+    terminated = copied(made("no end"), tmp_path / "terminated")
+    shutil.copy(made("failed").directory / "eplus.end", terminated)
+    assert "of different runs" in str(read_local_ending(terminated, "eplus", 0).message)
     killed = copied(made("no end"), tmp_path / "killed")
     shutil.copy(completed, killed)
     (killed / "eplus.err").write_text(STARTED)
@@ -317,9 +320,8 @@ def test_wording_of_other_versions() -> None:
     assert of_texts(end=COMPLETED.replace("\n", "\r\n"), err=STARTED + stars + COMPLETED).success
     assert of_texts(err=STARTED + stars + COMPLETED + "   ************* a later remark\n").success
     assert of_texts(end=wrapped, err=f"{STARTED}{stars}{TERMINATED}")[:2] == (False, False)
-    message = of_texts(
-        end=TERMINATED, err="   ** Severe  ** No\n   **   ~~~   ** such\n   **   ~~~   ** thing\n"
-    ).message
+    severe = "   ** Severe  ** No\n   **   ~~~   ** such\n   **   ~~~   ** thing\n"
+    message = of_texts(end=TERMINATED, err=severe + stars + TERMINATED).message
     assert message == "No such thing"
 
 
