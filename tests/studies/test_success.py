@@ -14,6 +14,7 @@ from idfkit.simulation import EnergyPlusConfig
 from support import disks
 from support.endings import long_run, wrapped
 from support.readers import Crowd
+from support.signals import inherited_signals
 from support.variants import broken, variant
 
 from idfkit_fs import FsspecFileSystem, Study, open_result, simulate
@@ -42,7 +43,7 @@ def use(eplus: EnergyPlusConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def reasons(study: Study) -> list[str]:
     """Why cases could not be run."""
-    with pytest.raises(IncompleteRunError) as caught:
+    with inherited_signals(), pytest.raises(IncompleteRunError) as caught:
         study.run()
     assert all(isinstance(reason, SimulationError) for reason in caught.value.errors.values())
     return [str(reason) for reason in caught.value.errors.values()]

@@ -14,6 +14,7 @@ from idfkit import IDFDocument, write_idf
 from idfkit.simulation import EnergyPlusConfig
 from small_office import failing_model, one_zone
 from support.models import everything, period, silent
+from support.signals import inherited_signals
 
 __all__ = ["ENDINGS", "Ended", "end", "long_run", "only_on", "wrapped"]
 
@@ -41,7 +42,7 @@ def end(
     command = [str(eplus.executable), "-d", str(directory), "-p", "eplus", "-s", "C", "-x", *arguments, str(idf)]
     printed: list[str] = []
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with subprocess.Popen(command, cwd=directory, **pipes) as process:  # type: ignore[call-overload]  # plain keywords
+    with inherited_signals(), subprocess.Popen(command, cwd=directory, **pipes) as process:  # type: ignore[call-overload]
         for line in process.stdout:
             printed.append(line)
             if kill and kill[0] in line:
