@@ -213,8 +213,8 @@ def _fault_of_exit(exit_code: int | None, words: _Words, own: str | None) -> _Fa
         return _Fault(own or f"EnergyPlus was killed by {name} (exit code {exit_code})")
     if name is not None:
         return _Fault(f"EnergyPlus was killed by {name} (exit code {exit_code}); run it again", cut=True)
-    if exit_code and words and all(words.values()):
-        return _Fault(own or f"EnergyPlus completed, but its exit code is {exit_code}; read what it printed")
+    if exit_code and words:
+        return _Fault(own or f"EnergyPlus ended with exit code {exit_code}; read what it printed")
     return None
 
 
@@ -254,6 +254,7 @@ def _fault_of_database(
                 flags = database.execute("SELECT Completed, CompletedSuccessfully FROM Simulations").fetchall()
                 indexes = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND sql != ''").fetchall()
                 damage = [text for (text,) in database.execute("PRAGMA quick_check(1)") if text != "ok"]
+                damage += ["it is truncated"] if _is_truncated(path) else []
         except sqlite3.DatabaseError as exc:
             damage, flags, indexes = [str(exc)], [], []
     if damage:
@@ -338,6 +339,15 @@ def _signal(exit_code: int | None) -> str | None:
 def _last_line(printed: str | None) -> str:
     lines = [line.strip() for line in (printed or "").splitlines() if line.strip()]
     return _bounded(lines[-1]) if lines else ""
+
+
+def _is_truncated(path: Path) -> bool:
+    """Whether the file is shorter than its header says: SQLite reads a part of its last page as a whole one."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    # The value 1 means a page of 64 KiB (Database File Format, 1.3.2).
+    return path.stat().st_size < pages * (2**16 if page == 1 else page)
 
 
 def _uri(path: Path) -> str:

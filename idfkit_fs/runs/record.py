@@ -59,7 +59,7 @@ class RunRecord(VersionedJson):
 
     Attributes:
         id: Unique to this run.
-        success: Whether EnergyPlus ended without a fatal error.
+        success: Whether EnergyPlus itself says that it completed, and nothing denies it.
         exit_code: Exit code of EnergyPlus; None if it is unknown.
         runtime_seconds: Wall-clock time of EnergyPlus, in seconds; None if it is unknown.
         stdout: What EnergyPlus printed to its standard output; the middle is left out beyond 64 Ki characters.

@@ -339,14 +339,13 @@ class LocalRun:
             How it ended. If the disk has no room left, the outputs are cut, whatever EnergyPlus says: it does not
             notice that the end of a file was not written.
         """
-        ending = ending_of(result)
         directory = Path(result.run_dir)
-        if shutil.disk_usage(directory).free == 0 and (ending.success or ending.cut):
+        if shutil.disk_usage(directory).free == 0:
             text = (
                 f"The disk of {directory} is full, so the outputs are cut; free space, or set TMPDIR, and run it again"
             )
             return Ending(False, True, text, None, None)
-        return ending
+        return ending_of(result)
 
     def given_up(self, error: IdfKitError, seconds: float) -> tuple[SimulationResult, Ending]:
         """Make the result of a run that idfkit gave up, such as for a time-out.

@@ -11,17 +11,19 @@ import resource
 import subprocess
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from idfkit import load_idf
 from support.readers import WAYS, read
 
-from idfkit_fs import FsspecFileSystem, open_result
+from idfkit_fs import FsspecFileSystem, Study, open_result, simulate
 from idfkit_fs.cache import clear, info
-from idfkit_fs.errors import CacheUnusableError
+from idfkit_fs.errors import CacheUnusableError, IncompleteRunError, PublishError
 
 Options = dict[str, Any]
 
@@ -245,3 +247,51 @@ def _fork(action: Callable[[], object], orderly: bool = False) -> int:
 def _wait(pid: int) -> None:
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def studied(url: str, disk: str) -> Any:
+    """Run a study where there is too little room for EnergyPlus, and again when there is more."""
+    mount(disk, "size=6m")
+    study = Study(url)
+    reasons = _incomplete(study)
+    states, left = study.status().states(), os.listdir(disk)
+    subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
+    return reasons, states, left, study.run().ok
+
+
+def studied_with_room_again(url: str, disk: str) -> Any:
+    """Run a study on a disk that is full for a moment while EnergyPlus writes, and again."""
+    mount(disk, "size=200m")
+    study = Study(url)
+    meanwhile = threading.Thread(target=_full_for_a_moment, args=(Path(disk),))
+    meanwhile.start()
+    reasons = _incomplete(study)
+    meanwhile.join()
+    return reasons, study.status().states(), os.listdir(disk), study.run().ok
+
+
+def _incomplete(study: Study) -> list[str]:
+    try:
+        study.run()
+    except IncompleteRunError as exc:
+        return [str(reason) for reason in exc.errors.values()]
+    return []
+
+
+def _full_for_a_moment(disk: Path) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not any(path.stat().st_size > 10**5 for path in disk.glob("*/*.eso")):
+        time.sleep(0.01)
+    fill(str(disk))
+    time.sleep(0.2)
+    (disk / "filler").unlink()
+
+
+def simulated(model: str, weather: str, url: str, disk: str) -> Any:
+    """Simulate where there is too little room for EnergyPlus: the error, and which files it names."""
+    mount(disk, "size=6m")
+    try:
+        simulate(load_idf(model), weather, output_dir=url)
+    except PublishError as exc:
+        return str(exc), sorted(os.listdir(exc.local_dir)), exc.local_dir
+    return None
