@@ -97,7 +97,7 @@ def publish(
         RunNotFoundError: If *run* contains no run, or several and no *output_prefix*; the message lists them.
         UnfinishedRunError: If the outputs of the run are cut. A run that EnergyPlus ended with an error is published.
         DamagedRunError: If a file of *run* differs from its record, or changed meanwhile.
-        LocationError: If *url* is inside of *run*, or a pattern is invalid.
+        LocationError: If *url* is inside of *run* and *include* is given, or a pattern is invalid.
         TypeError: If *run* is a result on a filesystem of another package, or *include* or *exclude* is a single
             string.
         PublishError: If publishing a local directory failed. The run stays in the directory that ``local_dir`` names;
@@ -153,8 +153,10 @@ def read_run(
     elif isinstance(run, SimulationResult):
         fs = _filesystem_of(run)
         output_prefix = output_prefix or run.output_prefix
-        facts = {name: getattr(run, name) for name in ("exit_code", "runtime_seconds", "stdout", "stderr")}
-        facts["idfkit_version"] = version("idfkit")
+        # A result that idfkit made of a directory knows neither exit code nor time: it says 0 seconds.
+        if run.runtime_seconds:
+            facts = {name: getattr(run, name) for name in ("exit_code", "runtime_seconds", "stdout", "stderr")}
+            facts["idfkit_version"] = version("idfkit")
     else:
         fs = _at(run, target)
         record = read_record(fs)
@@ -349,7 +351,7 @@ class Publication:
         run.record()  # raises for an unfinished run
         directory = Path(run.fs.local_root) if run.fs.reads_in_place and run.fs.local_root else None
         stop = threading.Event()
-        if directory is not None and not self.fs.is_same_place(run.fs):
+        if directory is not None and self.include is not None and not self.fs.is_same_place(run.fs):
             _check_apart(directory, self.fs)
         with contextlib.nullcontext() if directory is None else publish_errors(directory, self.fs.url()):
             existing = self.find_existing()

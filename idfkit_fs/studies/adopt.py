@@ -129,7 +129,7 @@ def _adopt(writer: StudyWriter, adoption: Adoption, run: RunResult | Existing, o
     target = fs.joinpath(case)
     source = run.fs if isinstance(run, Existing) else run.files
     job = adoption.job(_fingerprint(run))
-    writer.add_job(job, overwrite, is_free=target.is_same_place(source))
+    writer.add_job(job, overwrite, keeps_run=target.is_same_place(source))
     state = finish_case(fs, case)
     if state is not None:
         return CaseRun(case, state, "found")

@@ -337,7 +337,7 @@ class Study:
             CaseNotFoundError: If the study has no case of a name in *cases*; then nothing is run.
             StudyNotFoundError: If there is no study.
             ModelError: If a case in *cases* failed and was adopted, so that its model is unknown; then nothing is run.
-                Without *cases*, such cases are left as they are.
+                Without *cases*, or with ``"failed"`` in *states*, such cases are left as they are.
             ValueError: If a state is unknown, or *max_workers* is less than 1.
 
         Examples:
@@ -363,7 +363,7 @@ class Study:
         with progress_bar(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
             planned = dict(zip(chosen, parallel_map(self._planned, chosen, done), strict=True))
         given_up = {case for case, job in planned.items() if job and job.model is None and known[case] == "failed"}
-        if given_up and cases is not None:
+        if given_up and cases is not None and "failed" not in states:
             text = f"Case {min(given_up)!r} failed, and cannot be run again: it was adopted, and its model is unknown"
             raise ModelError(text)
         keys = {case: job.key if job else case for case, job in planned.items() if case not in given_up}

@@ -105,14 +105,17 @@ class StudyWriter:
             self._stored_inputs = {path.rpartition("/")[2] for path in self.fs.glob(INPUTS, "*")}
         return self._stored_inputs
 
-    def add_job(self, job: Job, overwrite: bool, *, is_new: bool = False, is_free: bool = False) -> None:
+    def add_job(
+        self, job: Job, overwrite: bool, *, is_new: bool = False, is_free: bool = False, keeps_run: bool = False
+    ) -> None:
         """Add a job, or replace the one of the same name.
 
         Args:
             job: The job.
             overwrite: Whether to replace another job, with its run, or a run that the study did not make.
             is_new: Whether the study is known to have no such case.
-            is_free: Whether a run at the case's URL need not be looked for.
+            is_free: Whether there is known to be no run at the case's URL.
+            keeps_run: Whether the run at the case's URL is the one that the job adopts; its files stay.
 
         Raises:
             CaseExistsError: If the study has another case of this name, or a run that it did not make exists at the
@@ -124,7 +127,7 @@ class StudyWriter:
         try:
             existing = None if is_new else self._job(job.case)
             if existing is None:
-                if not is_free:
+                if not (is_free or keeps_run):
                     self._check_free(job.case, overwrite)
                 if self.fs.create_exclusive(path, data):
                     return
@@ -142,7 +145,7 @@ class StudyWriter:
         outcomes = self._outcomes_of(job.case, existing)
         self.fs.remove_if_exists(outcomes)
         if existing is None or (existing.key, existing.options) != (job.key, job.options):
-            self.fs.remove_if_exists([f"{job.case}/{RECORD_NAME}"])
+            self._remove_run(job.case, keeps_run)
         self.fs.write_bytes(path, data)
         self.fs.remove_if_exists(outcomes)  # a worker that read the old job may have written one meanwhile
 
@@ -153,16 +156,23 @@ class StudyWriter:
             return
         if not overwrite:
             raise CaseExistsError.for_url(self.fs.url(case), foreign_run(case))
-        self.fs.remove_if_exists([f"{case}/{RECORD_NAME}"])
+        self._remove_run(case)
 
     def _remove_foreign(self, job: Job) -> None:
         """Take away the record of a run that is not the job's, so that the job can be run."""
-        try:
+        with contextlib.suppress(RecordError):
             record = read_record(self.fs.joinpath(job.case))
-        except RecordError:
-            record = None
-        if record is not None and record.job != job.key:
-            self.fs.remove_if_exists([f"{job.case}/{RECORD_NAME}"])
+            if record is not None and record.job != job.key:
+                self._remove_run(job.case)
+
+    def _remove_run(self, case: str, keeps_files: bool = False) -> None:
+        """Remove a run's record, and then the files that it lists: a sidecar that stayed would be of another run."""
+        names: list[str] = []
+        with contextlib.suppress(RecordError):
+            record = None if keeps_files else read_record(self.fs.joinpath(case))
+            names = [f"{case}/{entry.name}" for entry in record.files] if record else []
+        self.fs.remove_if_exists([f"{case}/{RECORD_NAME}"])
+        parallel_map(lambda name: self.fs.remove_if_exists([name]), names)
 
     def remove(self, cases: str | Iterable[str], progress: bool) -> None:
         """Remove cases with their runs; see [Study.remove][idfkit_fs.Study.remove]."""

@@ -229,7 +229,16 @@ def test_a_file_that_is_called_as_the_record_is_not_overwritten(left: Left) -> N
 def test_a_run_is_not_published_below_itself(left: Left) -> None:
     directory = left()
     with pytest.raises(LocationError, match="its own directory"):
-        publish(directory, directory / "published")
+        publish(directory, directory / "published", include=["**"])
+    outputs = names_in(directory)
+    assert recorded(publish(directory, directory / "published")) - SIDECARS == outputs
+
+
+def test_a_result_that_idfkit_made_of_a_directory_has_no_facts_of_its_own(left: Left, tmp_path: Path) -> None:
+    found = SimulationResult.from_directory(left(fails=True))
+    record = publish(found, tmp_path / "published").record
+    assert record is not None and not record.success
+    assert (record.exit_code, record.idfkit_version) == (None, None) and record.runtime_seconds
 
 
 # From a URL.

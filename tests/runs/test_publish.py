@@ -187,7 +187,7 @@ def test_a_selection_of_nothing_is_refused(s3_place: Place, local_run: Simulatio
 
 def test_a_run_is_not_published_into_itself(local_run: SimulationResult) -> None:
     with pytest.raises(ValueError, match="its own directory"):
-        publish(local_run, Path(local_run.run_dir) / "published")
+        publish(local_run, Path(local_run.run_dir) / "published", include=["**"])
 
 
 def test_stopping_writes_no_record(s3_place: Place, local_run: SimulationResult) -> None:
