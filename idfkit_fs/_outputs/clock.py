@@ -21,8 +21,10 @@ Times = npt.NDArray[np.datetime64]
 _Numbers = npt.NDArray[np.float64]
 _Flags = npt.NDArray[np.bool_]
 
-# EnergyPlus reports no year for a design day, and before version 9 none at all. idfkit uses this one too.
+# EnergyPlus reports no year for a design day, and before version 8.9 none at all. idfkit uses this one too.
 _YEAR_OF_NO_YEAR, _LEAP_YEAR_OF_NO_YEAR = 2017, 2016
+# EnergyPlus 8.9 counts years from 0 if a run period is repeated.
+_FIRST_YEAR = 1000
 _HALF_A_DAY = np.timedelta64(12, "h")
 _STEPS_AND_DAYS, _MONTH, _RUN_PERIOD, _ANNUAL = (-1, 0, 1, 2), 3, 4, 5
 _UNKNOWN = Environment("", False)
@@ -115,8 +117,8 @@ def read_clock(
     """Find the rows of each table of series.
 
     A frequency is that of a series in the dictionary, not that of the time step that its value belongs to: EnergyPlus
-    writes no time step for a meter that is reported to its file only (Output:Meter:MeterFileOnly), or is cumulative,
-    where it has just written one of a finer frequency for an output variable or for another meter.
+    often writes no time step for a meter where it has just written one of a finer frequency for something else. Version
+    25.2 does so with Output:Meter:MeterFileOnly and cumulative meters, version 9.4 with all.
 
     Warm-up days, which EnergyPlus reports only on request (Output:Diagnostics, ReportDuringWarmup), are left out.
 
@@ -213,8 +215,9 @@ def _times(steps: Steps) -> tuple[Times, Times]:
 def _years(steps: Steps) -> npt.NDArray[np.int64]:
     """The year of each step. Where EnergyPlus reports none, years are counted: a new one begins when dates go back."""
     year = np.nan_to_num(steps.year).astype(np.int64)
-    dated = (year <= 0) & ~np.isnan(steps.month)
-    year[year <= 0] = _YEAR_OF_NO_YEAR
+    missing = year < _FIRST_YEAR
+    dated = missing & ~np.isnan(steps.month)
+    year[missing] = _YEAR_OF_NO_YEAR
     for environment in np.unique(steps.environment[dated]):
         mine = np.flatnonzero(dated & (steps.environment == environment))
         of_month = steps.interval_type[mine] == _MONTH

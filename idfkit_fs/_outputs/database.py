@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_DATABASE", "Cell", "Database", "no_tables"]
 
+# EnergyPlus 8.9.0 has a frequency more than names for them (NREL/EnergyPlus issue 6512).
+_RENAMED = {"Unknown!!!": "Annual"}
 _RUN_PERIOD = 3
 _BATCH = 65_536
 _STEP_COLUMNS = (
@@ -275,7 +277,7 @@ class Database:
         from idfkit_fs._outputs.clock import Reported, read_clock
 
         known = {name.lower() for _, name, *_ in self._rows("PRAGMA table_info(Time)")}
-        # Before version 9 the table has no years.
+        # Before version 8.9 the table has no years.
         selected = ", ".join(name if name.lower() in known else "NULL" for name in _STEP_COLUMNS)
         rows = self._rows(f"SELECT {selected} FROM Time ORDER BY TimeIndex")  # noqa: S608 - constants
         per_hour = self._rows("SELECT max(NumTimestepsPerHour) FROM Simulations")[0][0]
@@ -371,7 +373,7 @@ class Database:
         rows = self._rows(f"{self._layout.series} ORDER BY 6, 2, 3, 1")  # is a meter, name, key value, index
         found = []
         for index, name, key, units, stored, is_meter, kind, schedule in rows:
-            frequency = stored_frequency(stored or "")
+            frequency = stored_frequency(_RENAMED.get(stored, stored) or "")
             if frequency is None:
                 raise self._unreadable(f"the reporting frequency of {name!r} is unknown: {stored!r}")
             series = Series(

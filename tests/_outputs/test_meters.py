@@ -282,8 +282,8 @@ def spoilt(directory: Path, *statements: str) -> SimulationResult:
             "two values for the same time",
         ),
         (
-            "UPDATE ReportDataDictionary SET ReportingFrequency = 'Unknown!!!' WHERE IsMeter",
-            "the reporting frequency of .* is unknown: 'Unknown!!!'",
+            "UPDATE ReportDataDictionary SET ReportingFrequency = 'Fortnightly' WHERE IsMeter",
+            "the reporting frequency of .* is unknown: 'Fortnightly'",
         ),
         ("DELETE FROM ReportDataDictionary WHERE IsMeter", "values of a series that its dictionary does not have"),
     ],

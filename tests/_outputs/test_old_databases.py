@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +146,26 @@ def test_half_of_the_old_tables_is_not_read_as_if_it_were_all(ran: Ran, tmp_path
     old = old_database(sql, tmp_path / "a.sql", "8.0", "DROP TABLE ReportMeterData")
     with pytest.raises(UnreadableDatabaseError, match="has no table ReportMeterData"):
         Database(old)
+
+
+def test_the_quirks_of_8_9(copied: Callable[[str], Path], twins: Twins, tmp_path: Path) -> None:
+    """It has no name for the frequency Annual, and may count years from 0."""
+    directory = copied("across_new_year")
+    with closing(sqlite3.connect(directory / "eplus.sql")) as database:
+        database.execute(
+            "UPDATE ReportDataDictionary SET ReportingFrequency = 'Unknown!!!' WHERE ReportingFrequency = 'Annual'"
+        )
+        database.execute("UPDATE Time SET Year = Year - 2017 WHERE IntervalType < 5")
+        database.commit()
+    run = SimulationResult(directory, success=True, exit_code=0, stdout="", stderr="", runtime_seconds=1.0)
+    new = twins("across_new_year")[0]
+    for result in (
+        publish(run, tmp_path / "by-sidecars", exclude=["*.sql"]),
+        publish(run, tmp_path / "by-database", sidecars=False),
+    ):
+        for frequency in (*FREQUENCIES[1:], "annual"):
+            pd.testing.assert_frame_equal(
+                result.timeseries(METER, frequency=frequency),
+                new.timeseries(METER, frequency=frequency),
+                check_exact=True,
+            )

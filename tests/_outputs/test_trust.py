@@ -39,7 +39,7 @@ def forge(path: Path) -> None:
     contents = Contents.of(pq.read_schema(path).metadata) or Contents.of(pq.read_metadata(path).metadata)
     assert contents is not None
     digests = digests_of(columns[TIME], columns[ENVIRONMENT].astype(object), (columns[name] for name in series))
-    forged = Contents(contents.sql_sha256, contents.environments, contents.sidecars, tuple(digests))
+    forged = Contents(contents.sql_sha256, contents.environments, contents.sidecars, contents.has_cells, tuple(digests))
     arrays = [
         pa.array(columns[field.name], field.type) if field.name in series else table[field.name]
         for field in table.schema
