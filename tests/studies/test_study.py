@@ -300,7 +300,7 @@ def test_flags_and_chosen_files_reach_the_run(study: Study, epw: Path) -> None:
     assert record is not None
     assert [file.name for file in record.files] == ["office.err", "office.sql"]
     assert record.flags == {"output_prefix": "office"}
-    assert study.summary().loc["case", "eui_kwh_m2"] > 0
+    assert study.summary().loc["case", "site_energy_kwh"] > 0
 
 
 def test_bars_show_how_far_it_is(study: Study, epw: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_a_study_behind_simplecache(study: Study, epw: Path) -> None:
     cached = Study(f"simplecache::{study.url}", storage_options={"s3": study.fs.storage_options})
     cached.add_cases(cases(2, epw))
     cached.run()
-    assert cached.summary()["eui_kwh_m2"].notna().all()
+    assert cached.summary()["site_energy_kwh"].notna().all()
     assert study.status() == cached.status()
     study.add("case-00", variant(0.3), epw, overwrite=True)
     study.run()
