@@ -358,7 +358,7 @@ def test_a_study_behind_simplecache(study: Study, epw: Path) -> None:
     assert study.status() == cached.status()
     study.add("case-00", variant(0.3), epw, overwrite=True)
     study.run()
-    assert cached.summary().loc["case-00", "eui_kwh_m2"] == study.summary().loc["case-00", "eui_kwh_m2"]
+    assert cached.summary().loc["case-00", "site_energy_kwh"] == study.summary().loc["case-00", "site_energy_kwh"]
 
 
 def test_nothing_stays_of_a_case_that_is_removed_while_it_runs(
