@@ -612,6 +612,7 @@ class Study:
 
         Raises:
             NotReportedError: If no case has such a cell; the message lists the nearest names.
+            ValueError: If a number has different units in different cases.
             CaseNotFoundError: If the study has no case of a name in *cases*.
             StudyNotFoundError: If there is no study.
             MissingExtraError: If pandas or pyarrow is not installed.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["cells_frame", "parquet_bytes", "parquet_schema", "summary_frame", "to_dataset", "values_frame"]
 
 CASE = "case"
+_TEXTS = (CASE, "state", "message")
 
 
 def values_frame(values: Mapping[str, Values]) -> pd.DataFrame:
@@ -73,12 +74,15 @@ def summary_frame(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> 
     return pd.DataFrame(series).set_index(CASE)
 
 
-def _pandas_type(name: str, values: Sequence[Any]) -> str:
+def _pandas_type(name: str, values: Sequence[Any]) -> str | None:
+    """The type of a column; None for texts, whose type depends on the release of pandas."""
     if name in COUNTS:
         return "Int64"
     if name in FIGURES:
         return "float64"
     kinds, complete = {type(value) for value in values if value is not None}, None not in values
+    if kinds == {str} or name in _TEXTS:
+        return None
     if kinds == {bool}:
         return "bool" if complete else "boolean"
     if kinds == {int} and all(value is None or abs(value) < 2**63 for value in values):

@@ -272,7 +272,7 @@ def test_summary_in_every_form(ran: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "summary.json").read_text()) == rows
     table = pd.read_parquet(tmp_path / "summary.parquet")
     assert table.index.tolist() == [*STATES]
-    assert table.loc["case-00", "eui_kwh_m2"] == rows[1]["eui_kwh_m2"]
+    assert table.loc["case-00", "site_energy_kwh"] == rows[1]["site_energy_kwh"]
 
 
 def test_summary_says_what_it_lacks(ran: Path, tmp_path: Path) -> None:

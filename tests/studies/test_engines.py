@@ -235,7 +235,7 @@ def test_runs_of_another_study_are_copied(place: Place, other: Study, moto: Stor
             assert all(result.files.read_bytes(entry.name) for entry in copied.files if entry.size)
     assert study.summary()["number"].to_list() == [0, 1, 2]
     ours, before = numbers(study).iloc[:2], numbers(other)
-    assert ours["eui_kwh_m2"].to_list() == before["eui_kwh_m2"].to_list()
+    assert ours["site_energy_kwh"].to_list() == before["site_energy_kwh"].to_list()
     assert {case: other.result(case).record for case in other.cases()} == theirs
 
 

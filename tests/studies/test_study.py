@@ -303,7 +303,7 @@ def test_flags_and_chosen_files_reach_the_run(study: Study, epw: Path) -> None:
     assert record is not None
     assert [file.name for file in record.files] == ["office.err", "office.sql"]
     assert record.flags == {"output_prefix": "office"}
-    assert study.summary().loc["case", "eui_kwh_m2"] > 0
+    assert study.summary().loc["case", "site_energy_kwh"] > 0
 
 
 def test_bars_show_how_far_it_is(study: Study, epw: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -357,11 +357,11 @@ def test_a_study_behind_simplecache(study: Study, epw: Path) -> None:
     cached = Study(f"simplecache::{study.url}", storage_options={"s3": study.fs.storage_options})
     cached.add_cases(cases(2, epw))
     cached.run()
-    assert cached.summary()["eui_kwh_m2"].notna().all()
+    assert cached.summary()["site_energy_kwh"].notna().all()
     assert study.status() == cached.status()
     study.add("case-00", variant(0.3), epw, overwrite=True)
     study.run()
-    assert cached.summary().loc["case-00", "eui_kwh_m2"] == study.summary().loc["case-00", "eui_kwh_m2"]
+    assert cached.summary().loc["case-00", "site_energy_kwh"] == study.summary().loc["case-00", "site_energy_kwh"]
 
 
 def test_nothing_stays_of_a_case_that_is_removed_while_it_runs(

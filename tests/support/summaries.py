@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 from idfkit import IDFDocument
-from idfkit.simulation.parsers.html import HTMLResult
 from small_office import one_zone
 from support.models import period, report
 
@@ -68,27 +69,40 @@ class Html:
     """The tables of a run's HTML file, by the title of the report and of the table."""
 
     def __init__(self, directory: Path) -> None:
-        self._tables = HTMLResult.from_file(directory / "eplusTable.htm").tables
+        html = (directory / "eplusTable.htm").read_text("latin-1")
+        self._tables = []
+        # idfkit takes the report's name from the nearest heading, which is not always the report's.
+        for of, title, table in re.findall(
+            r"<!-- FullName:(.+?)_[^_]*_(.+?)-->\s*<table.*?>(.*?)</table>", html, re.DOTALL
+        ):
+            header, *rows = [
+                [unescape(cell).strip() for cell in re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL)]
+                for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+            ]
+            self._tables.append((of, title, header, rows))
 
     def text(self, report: str, title: str, row: str, column: str) -> tuple[str, str]:
         """The first cell of these names, and the units in the heading of its column."""
-        for table in self._tables:
-            if table.report_name == report and table.title == title:
-                for number, heading in enumerate(table.header):
-                    name, _, units = heading.partition(" [")
-                    for cells in table.rows:
-                        if (name, cells[0]) == (column, row):
-                            return cells[number].strip(), units.rstrip("]")
+        for header, rows in self._named(report, title):
+            for number, heading in enumerate(header):
+                name, _, units = heading.partition(" [")
+                for cells in rows:
+                    if (name, cells[0]) == (column, row):
+                        return cells[number].strip(), units.rstrip("]")
         raise LookupError(f"{report}, {title}, {row}, {column}")
 
     def rows(self, report: str, title: str) -> list[str]:
         """The names of the rows of a table."""
-        return next([cells[0] for cells in t.rows] for t in self._tables if (t.report_name, t.title) == (report, title))
+        _, rows = self._named(report, title)[0]
+        return [cells[0] for cells in rows]
 
     def columns(self, report: str, title: str) -> list[str]:
         """The names of the columns of a table."""
-        (header,) = [t.header for t in self._tables if (t.report_name, t.title) == (report, title)][:1]
+        header, _ = self._named(report, title)[0]
         return [heading.partition(" [")[0] for heading in header[1:]]
+
+    def _named(self, report: str, title: str) -> list[tuple[list[str], list[list[str]]]]:
+        return [(header, rows) for of, name, header, rows in self._tables if (of, name) == (report, title)]
 
     def step(self, report: str, title: str, row: str, column: str) -> tuple[float, float]:
         """A number in kWh, W, m2 or hours, and half of the last digit that EnergyPlus wrote."""
