@@ -21,9 +21,10 @@ __all__ = ["Ending", "output_name", "read_counts", "read_ending", "read_local_en
 
 _TEXT_LIMIT = 1000
 _TAIL = 64 * 1024
+_HEADER = 1024
 # Without its blanks: EnergyPlus 8 wraps the long line of an .end.
 _WORD = re.compile(
-    rb"EnergyPlus(Completed|Terminated)[^;=*]*?(\d+)Warning;(\d+)SevereErrors;ElapsedTime=(?:\*|[^*=])*?sec"
+    rb"EnergyPlus(Completed|Terminated)[^;=*]*?(\d+)Warning;(\d+)SevereErrors;ElapsedTime=[^=]{0,40}?sec"
 )
 _COMPLETED = "EnergyPlus Completed Successfully"  # on standard error, after all files
 _DISK_FULL = b"disk is full"
@@ -33,6 +34,8 @@ _LAST = {
     ".mtr": b"End of Data",
     **dict.fromkeys(("Table.htm", "-table.htm", "tbl.htm"), b"</html>"),
 }
+# When EnergyPlus started, to the minute; it takes the time once, for all files.
+_STAMP = re.compile(r"YMD=\s*([\d.]+ +[\d:]+)")
 _STARTED = b"Beginning Simulation"
 _MARK = re.compile(rb"^\s*\*\*\s+(Fatal|Severe|Warning|~~~)\s+\*\*(.*)$")
 # EnergyPlus's own faults. Other signals come from outside: from a user, a scheduler, or a system without memory.
@@ -146,7 +149,7 @@ def read_ending(
     fault = (
         _fault_of_exit(exit_code, words, _own_message(errors))
         or _fault_of_words(words, errors, exit_code, printed)
-        or (_fault_of_database(sql, names, read_bytes, local_copy) if sql else None)
+        or (_fault_of_database(sql, errors, names, read_bytes, local_copy) if sql else None)
         or _fault_of_tails(names, prefix, read_tail or (lambda name, size: _copied_tail(local_copy, name, size)))
     )
     counts = {(word.warnings, word.severe_errors) for word in words.values() if word}
@@ -206,7 +209,9 @@ def read_local_ending(directory: Path, prefix: str, exit_code: int | None = None
 
 def _fault_of_exit(exit_code: int | None, words: _Words, own: str | None) -> _Fault | None:
     """What ended EnergyPlus, if that was an error of its own or a signal."""
-    if any(word and not word.completed for word in words.values()):
+    # Of the two words the .err's counts, which comes last: EnergyPlus always writes it, and not always an .end.
+    last = next(reversed(words.values()), None)
+    if last and not last.completed:
         return _Fault(own or "EnergyPlus terminated with a fatal error; read what it printed")
     name = _signal(exit_code)
     if name in _CRASHES:
@@ -237,6 +242,7 @@ def _fault_of_words(words: _Words, err: bytes, exit_code: int | None, printed: s
 
 def _fault_of_database(
     name: str,
+    err: bytes,
     names: Collection[str],
     read_bytes: Callable[[str], bytes],
     local_copy: Callable[[str], AbstractContextManager[Path]],
@@ -252,13 +258,17 @@ def _fault_of_database(
         try:
             with contextlib.closing(sqlite3.connect(_uri(path), uri=True)) as database:
                 flags = database.execute("SELECT Completed, CompletedSuccessfully FROM Simulations").fetchall()
+                stamps = database.execute("SELECT TimeStamp FROM Simulations").fetchall()
                 indexes = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND sql != ''").fetchall()
                 damage = [text for (text,) in database.execute("PRAGMA quick_check(1)") if text != "ok"]
                 damage += ["it is truncated"] if _is_truncated(path) else []
         except sqlite3.DatabaseError as exc:
-            damage, flags, indexes = [str(exc)], [], []
+            damage, flags, indexes, stamps = [str(exc)], [], [], []
     if damage:
         return _Fault(f"{name} is cut or damaged ({_bounded(damage[0])}); run it again", cut=True)
+    started = [_STAMP.findall(text)[:1] for text in (_decode(err[:_HEADER]), *(str(stamp) for (stamp,) in stamps))]
+    if len({stamp for found in started for stamp in found}) > 1:
+        return _Fault(f"{name} is of another run than the .err; run it again in an empty directory")
     if any(completed == 1 and successfully != 1 for completed, successfully in flags):
         return _Fault(f"{name} says that EnergyPlus did not complete successfully")
     # Both flags stay FALSE when EnergyPlus 9.4 and later complete. The indexes are the last that every version commits.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shutil
 import threading
 import uuid
@@ -203,7 +204,7 @@ def record_of(result: SimulationResult, ending: Ending, **facts: Any) -> RunReco
         success=ending.success,
         message=ending.message,
         exit_code=result.exit_code,
-        runtime_seconds=result.runtime_seconds,
+        runtime_seconds=None if math.isnan(result.runtime_seconds) else result.runtime_seconds,
         stdout=result.stdout,
         stderr=result.stderr,
         output_prefix=result.output_prefix,

@@ -268,11 +268,25 @@ def test_the_end_of_an_earlier_run_is_not_believed(made: Made, tmp_path: Path) -
         found = read_local_ending(directory, "eplus")
         assert (found.success, found.cut) == (False, cut)
     assert "of different runs" in str(found.message)
+    terminated = copied(made("no end"), tmp_path / "terminated")
+    shutil.copy(made("failed").directory / "eplus.end", terminated)
+    assert "of different runs" in str(read_local_ending(terminated, "eplus", 0).message)
     killed = copied(made("no end"), tmp_path / "killed")
     shutil.copy(completed, killed)
     (killed / "eplus.err").write_text(STARTED)
     found = read_local_ending(killed, "eplus")
     assert found.cut and "eplus.err" in str(found.message)
+
+
+def test_the_database_of_an_earlier_run_is_not_believed(made: Made, tmp_path: Path) -> None:
+    """EnergyPlus leaves it alone if the model switches the database off."""
+    directory = copied(made("no sql"), tmp_path / "run")
+    shutil.copy(made("completed").directory / "eplus.sql", directory)
+    with closing(sqlite3.connect(directory / "eplus.sql")) as database:
+        database.execute("UPDATE Simulations SET TimeStamp = ' YMD=2024.02.29 11:59'")
+        database.commit()
+    found = read_local_ending(directory, "eplus", 0)
+    assert (found.success, found.cut) == (False, False) and "of another run" in str(found.message)
 
 
 def test_each_prefix_is_a_run_of_its_own(made: Made, tmp_path: Path) -> None:
@@ -306,9 +320,8 @@ def test_wording_of_other_versions() -> None:
     assert of_texts(end=COMPLETED.replace("\n", "\r\n"), err=STARTED + stars + COMPLETED).success
     assert of_texts(err=STARTED + stars + COMPLETED + "   ************* a later remark\n").success
     assert of_texts(end=wrapped, err=f"{STARTED}{stars}{TERMINATED}")[:2] == (False, False)
-    message = of_texts(
-        end=TERMINATED, err="   ** Severe  ** No\n   **   ~~~   ** such\n   **   ~~~   ** thing\n"
-    ).message
+    severe = "   ** Severe  ** No\n   **   ~~~   ** such\n   **   ~~~   ** thing\n"
+    message = of_texts(end=TERMINATED, err=severe + stars + TERMINATED).message
     assert message == "No such thing"
 
 
