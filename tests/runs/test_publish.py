@@ -276,7 +276,7 @@ def test_two_at_once_are_never_mixed_unnoticed(s3_place: Place, local_run: Simul
     """What stands is one record, and each file either fits it or is refused."""
     other = tmp_path / "other-run"
     shutil.copytree(local_run.run_dir, other)
-    (other / "eplus.err").write_text("another run")
+    (other / "eplus.err").write_text(f"Another run\n{(other / 'eplus.err').read_text()}")
     threads = [
         threading.Thread(
             target=publish, args=(run, s3_place.url), kwargs={"storage_options": s3_place.options, "overwrite": True}
