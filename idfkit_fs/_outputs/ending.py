@@ -15,9 +15,11 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
-__all__ = ["Ending", "output_name", "read_counts", "read_ending", "read_local_ending"]
+from idfkit_fs._outputs.naming import output_name
+from idfkit_fs._outputs.sqlite_file import connect, decode, is_truncated
+
+__all__ = ["Ending", "read_counts", "read_ending", "read_local_ending"]
 
 _TEXT_LIMIT = 1000
 _TAIL = 64 * 1024
@@ -91,23 +93,6 @@ class _Fault(NamedTuple):
 
     message: str
     cut: bool = False
-
-
-def output_name(names: Collection[str], prefix: str, suffix: str) -> str | None:
-    """Find the output file with a suffix, as EnergyPlus names it.
-
-    Args:
-        names: The names of a run's files.
-        prefix: The prefix of the output files.
-        suffix: Such as ``".sql"``, ``".err"`` or ``"Table.htm"``.
-
-    Returns:
-        ``{prefix}out{suffix}`` or ``{prefix}{suffix}`` if there is one; for HTML, else the first HTML file. None if
-        there is no such file.
-    """
-    usual = [f"{prefix}out{suffix}", f"{prefix}{suffix}"]
-    others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
-    return next((name for name in (*usual, *others) if name in names), None)
 
 
 def read_ending(
@@ -256,17 +241,17 @@ def _fault_of_database(
         return _Fault(f"{name} is cut, because the disk was full; free space and run it again", cut=True)
     with local_copy(name) as path:
         try:
-            with contextlib.closing(sqlite3.connect(_uri(path), uri=True)) as database:
+            with contextlib.closing(connect(path)) as database:
                 flags = database.execute("SELECT Completed, CompletedSuccessfully FROM Simulations").fetchall()
                 stamps = database.execute("SELECT TimeStamp FROM Simulations").fetchall()
                 indexes = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND sql != ''").fetchall()
                 damage = [text for (text,) in database.execute("PRAGMA quick_check(1)") if text != "ok"]
-                damage += ["it is truncated"] if _is_truncated(path) else []
+                damage += ["it is truncated"] if is_truncated(path) else []
         except sqlite3.DatabaseError as exc:
             damage, flags, indexes, stamps = [str(exc)], [], [], []
     if damage:
         return _Fault(f"{name} is cut or damaged ({_bounded(damage[0])}); run it again", cut=True)
-    started = [_STAMP.findall(text)[:1] for text in (_decode(err[:_HEADER]), *(str(stamp) for (stamp,) in stamps))]
+    started = [_STAMP.findall(text)[:1] for text in (decode(err[:_HEADER]), *(str(stamp) for (stamp,) in stamps))]
     if len({stamp for found in started for stamp in found}) > 1:
         return _Fault(f"{name} is of another run than the .err; run it again in an empty directory")
     if any(completed == 1 and successfully != 1 for completed, successfully in flags):
@@ -315,17 +300,9 @@ def _own_message(err: bytes) -> str | None:
         else:
             current = [mark.group(2)]
             first.setdefault(mark.group(1), current)
-    texts = {kind: _bounded(" ".join(_decode(part) for part in parts)) for kind, parts in first.items()}
+    texts = {kind: _bounded(" ".join(decode(part).strip() for part in parts)) for kind, parts in first.items()}
     fatal, severe = texts.get(b"Fatal"), texts.get(b"Severe")
     return f"{fatal.rstrip('.')}. First severe error: {severe}" if fatal and severe else fatal or severe
-
-
-def _decode(text: bytes) -> str:
-    """Lines repeat names of the model, whose encoding EnergyPlus does not change."""
-    try:
-        return text.decode().strip()
-    except UnicodeDecodeError:
-        return text.decode("latin-1").strip()
 
 
 def _bounded(text: str) -> str:
@@ -349,16 +326,3 @@ def _signal(exit_code: int | None) -> str | None:
 def _last_line(printed: str | None) -> str:
     lines = [line.strip() for line in (printed or "").splitlines() if line.strip()]
     return _bounded(lines[-1]) if lines else ""
-
-
-def _is_truncated(path: Path) -> bool:
-    """Whether the file is shorter than its header says: SQLite reads a part of its last page as a whole one."""
-    with path.open("rb") as file:
-        header = file.read(100)
-    page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
-    # The value 1 means a page of 64 KiB (Database File Format, 1.3.2).
-    return path.stat().st_size < pages * (2**16 if page == 1 else page)
-
-
-def _uri(path: Path) -> str:
-    return f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"

@@ -13,9 +13,10 @@ from typing import Any
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_ending
+from idfkit_fs._outputs.naming import output_name, outputs_of, prefix_of, stem_of, stems_in
+from idfkit_fs._outputs.sqlite_file import connect
 from idfkit_fs._util.files import digest_of
 from idfkit_fs.errors import RunNotFoundError, UnfinishedRunError
-from idfkit_fs.runs.naming import outputs_of, prefix_of, stem_of, stems_in
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.transfer import UnrecordedFile
 
@@ -54,8 +55,7 @@ class Outputs:
 
     def name(self, suffix: str) -> str | None:
         """The output with a suffix; None if there is none."""
-        usual = (f"{self.prefix}out{suffix}", f"{self.prefix}{suffix}")
-        return next((name for name in usual if name in self.names), None)
+        return output_name(self.names, self.prefix, suffix)
 
 
 @dataclass(frozen=True)
@@ -218,10 +218,12 @@ def _header_of(fs: FsspecFileSystem, outputs: Outputs) -> str:
         return fs.read_ranges(name, [(0, min(_HEADER_BYTES, size))])[0].decode("latin-1")
     name = outputs.name(".sql")
     if name:
-        with fs.local_copy(name) as local, contextlib.suppress(sqlite3.Error):
-            uri = f"{local.resolve().as_uri()}?mode=ro&immutable=1"
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
-                return str(next(database.execute("SELECT EnergyPlusVersion FROM Simulations"), ("",))[0])
+        with (
+            fs.local_copy(name) as local,
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(connect(local)) as database,
+        ):
+            return str(next(database.execute("SELECT EnergyPlusVersion FROM Simulations"), ("",))[0])
     return ""
 
 

@@ -19,7 +19,8 @@ from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationEr
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.ending import Ending, output_name, read_counts
+from idfkit_fs._outputs.ending import Ending, read_counts
+from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import Location
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, RecordError
 from idfkit_fs.runs.files import RunFileSystem

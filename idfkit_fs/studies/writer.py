@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.naming import stems_in
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, StudyNotFoundError
-from idfkit_fs.runs.naming import stems_in
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import read_record
 from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
