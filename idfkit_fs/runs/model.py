@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from idfkit.idf_parser import IDFParser
 from idfkit.objects import IDFObject
 from idfkit.simulation import EnergyPlusConfig
 from idfkit.simulation.expand import needs_ground_heat_preprocessing
-from idfkit.versions import MINIMUM_VERSION, find_closest_version
+from idfkit.versions import MINIMUM_VERSION, find_closest_version, version_string
 from idfkit.writers import DEFAULT_COMMENT_COLUMN
 
 from idfkit_fs._fs.sync import FsspecFileSystem
@@ -31,7 +32,7 @@ from idfkit_fs.errors import IsDirectoryError, ModelError, NotFoundError, StoreE
 from idfkit_fs.runs.locate import local_input
 from idfkit_fs.runs.model_text import Statement, beside, decode, expand_includes, fault_of, is_cut, restore, split
 
-__all__ = ["Model", "load_model", "parse_model", "write_model"]
+__all__ = ["Model", "load_model", "parse_model", "version_of", "write_model"]
 
 # What EnergyPlus's own converter adds to the objects of an epJSON: the places of fields in the IDF it came from.
 _PLACES = frozenset({"idf_order", "idf_max_fields", "idf_max_extensible_fields"})
@@ -131,8 +132,8 @@ def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tupl
         document = _converted(source, restore)
         if document.version[:2] != source.version[:2]:  # the copy has taken its version from the Version object
             raise ModelError(
-                f"it is a document of EnergyPlus {_dotted(source.version)} whose Version object says "
-                f"{_dotted(document.version)}; change the version with idfkit.migrate"
+                f"it is a document of EnergyPlus {version_string(source.version)} whose Version object says "
+                f"{version_string(document.version)}; change the version with idfkit.migrate"
             )
         return document, directory
 
@@ -167,6 +168,20 @@ def parse_model(text: bytes) -> Model:
         ModelError: If the text is no model that idfkit can read.
     """
     return Model(_parse(list(split(decode(text)))), text)
+
+
+def version_of(text: bytes) -> tuple[int, int, int]:
+    """The version of EnergyPlus that a stored model is written for; what comes after it is not looked at.
+
+    Raises:
+        ModelError: If the text is not whole, or has no such version.
+
+    Examples:
+        >>> version_of(b"Version,25.2;")
+        (25, 2, 0)
+    """
+    found = (statement for statement in split(decode(text)) if statement.kind.casefold() == "version")
+    return _version_of(list(islice(found, 1)))
 
 
 @contextlib.contextmanager
@@ -263,7 +278,8 @@ def _version_of(statements: list[Statement]) -> tuple[int, int, int]:
     major, minor, patch = map(int, (*numbers, "0")[:3])
     if find_closest_version((major, minor, patch)) is None:
         raise ModelError(
-            f"idfkit does not know EnergyPlus {identifier}; migrate the model to {_dotted(MINIMUM_VERSION)} or later"
+            f"idfkit does not know EnergyPlus {identifier}; migrate the model to {version_string(MINIMUM_VERSION)} or "
+            "later"
         )
     return major, minor, patch
 
@@ -274,7 +290,7 @@ def _check_types(statements: list[Statement], document: IDFDocument) -> None:
     for kind in {statement.kind for statement in statements}:
         if schema is None or schema.get_parsing_cache(kind) is None:
             line = next(statement.line for statement in statements if statement.kind == kind)
-            raise ModelError(f"line {line}: EnergyPlus {_dotted(document.version)} has no object type {kind!r}")
+            raise ModelError(f"line {line}: EnergyPlus {version_string(document.version)} has no object type {kind!r}")
     if len(document) != len(statements):
         raise ModelError(f"idfkit reads {len(document)} of its {len(statements)} objects; check the commas")
 
@@ -328,7 +344,7 @@ def _written(document: IDFDocument) -> Model:
     """Write a document as text, until reading and writing it again changes nothing more."""
     for kind, collection in document.collections.items():
         if collection and (document.schema is None or document.schema.get_parsing_cache(kind) is None):
-            raise ModelError(f"EnergyPlus {_dotted(document.version)} has no object type {kind!r}")
+            raise ModelError(f"EnergyPlus {version_string(document.version)} has no object type {kind!r}")
         for obj in collection:
             _check_values(obj)
     model = parse_model(_text_of(document))
@@ -461,7 +477,3 @@ def _same(given: Any, read: Any) -> bool:
         return float(given) == float(read)
     except ValueError:
         return False
-
-
-def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))

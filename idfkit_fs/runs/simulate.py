@@ -24,6 +24,7 @@ from idfkit.simulation import (
     find_energyplus,
     tqdm_progress,
 )
+from idfkit.versions import version_string
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending
@@ -460,9 +461,8 @@ class LocalRun:
 
 
 def _facts_of(options: dict[str, Any]) -> dict[str, Any]:
-    version = options["energyplus"].version
     return {
-        "energyplus_version": ".".join(str(part) for part in version),
+        "energyplus_version": version_string(options["energyplus"].version),
         "flags": {name: value for name, value in options.items() if name in SHAPING},
     }
 

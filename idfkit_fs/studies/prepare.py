@@ -13,6 +13,7 @@ from typing import Any
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError
 from idfkit.simulation import EnergyPlusConfig, SimulationJob
+from idfkit.versions import version_string
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.files import digest_of
@@ -24,8 +25,7 @@ from idfkit_fs.runs.locate import local_input
 from idfkit_fs.runs.model import load_model, write_model
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
-from idfkit_fs.studies.job import Job, Metrics, columns_of_summary, make_job, parse_metrics, stat_name
-from idfkit_fs.studies.parameters import parse_parameters
+from idfkit_fs.studies.job import Job, Metrics, checked, make_job, stat_name
 
 __all__ = ["Case", "Inputs", "case_of_job"]
 
@@ -71,8 +71,7 @@ class Case:
 
     def __post_init__(self) -> None:
         # Here, and not on a worker or in the middle of a thousand cases, the user can still correct them.
-        metrics = parse_metrics(self.metrics)
-        parameters = parse_parameters(self.name, self.parameters, columns_of_summary(metrics))
+        parameters, metrics = checked(self.name, self.parameters, self.metrics)
         object.__setattr__(self, "metrics", {metric.name: metric.cell for metric in metrics})
         object.__setattr__(self, "parameters", parameters)
 
@@ -135,15 +134,15 @@ class Inputs:
                 contents[stored.name] = statistics
         job = make_job(
             case.name,
-            model,
-            weather,
             case.parameters,
             case.metrics,
-            case.include,
-            case.exclude,
-            case.options,
-            files,
-            case.external_files,
+            model=model,
+            weather=weather,
+            files=files,
+            external_files=case.external_files,
+            options=case.options,
+            include=case.include,
+            exclude=case.exclude,
         )
         return job, {name: data for name, data in contents.items() if name not in self._stored}
 
@@ -192,9 +191,9 @@ class Inputs:
         energyplus = self._energyplus_for(document.version)
         if energyplus and energyplus.version != document.version and not case.options.get("auto_migrate"):
             raise ModelError(
-                f"The model is of EnergyPlus {_dotted(document.version)}, and this machine has "
-                f"{_dotted(energyplus.version)}; migrate it with idfkit.migrate, add the case with auto_migrate=True, "
-                f"or install EnergyPlus {_dotted(document.version)} here"
+                f"The model is of EnergyPlus {version_string(document.version)}, and this machine has "
+                f"{version_string(energyplus.version)}; migrate it with idfkit.migrate, add the case with "
+                f"auto_migrate=True, or install EnergyPlus {version_string(document.version)} here"
             )
         external = External(document)
         if case.external_files == "copy":
@@ -236,7 +235,3 @@ def _stored_as(entry: RecordedFile) -> RecordedFile:
     """The entry of an input in the store, where its name is its hash."""
     suffix = Path(entry.name).suffix
     return entry.model_copy(update={"name": f"{entry.sha256}{suffix if suffix[1:].isalnum() else ''}"})
-
-
-def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
+from idfkit.versions import version_string
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_counts
@@ -24,7 +24,7 @@ from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import Location
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, RecordError
 from idfkit_fs.runs.files import RunFileSystem
-from idfkit_fs.runs.model import parse_model
+from idfkit_fs.runs.model import parse_model, version_of
 from idfkit_fs.runs.publish import ExistingRun, Publication
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult, open_result, result_of
@@ -34,12 +34,10 @@ from idfkit_fs.studies.layout import INPUTS, Ended, check_case
 from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Source
 from idfkit_fs.studies.report import CaseRun
-from idfkit_fs.studies.stored import foreign_run, read_job, read_study
+from idfkit_fs.studies.stored import read_job, read_study
 from idfkit_fs.studies.summary import summarise
 
 __all__ = ["async_run_case", "finish_case", "run_case"]
-
-_VERSION = re.compile(rb"^\s*Version\s*,\s*(\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE | re.IGNORECASE)
 
 
 def run_case(
@@ -200,7 +198,7 @@ class _Task:
             return
         # Inputs are kept, so the model of an older job is among them.
         if record.job is None or not self.fs.exists(f"{INPUTS}/{record.model_sha256}.idf"):
-            raise CaseExistsError.for_url(url, foreign_run(case))
+            raise CaseExistsError.for_foreign_run(url, case)
 
     def copy(self, source: Source) -> Ended | None:
         """Copy a successful run that answers the same job; None if there is none, or if it is damaged.
@@ -217,7 +215,7 @@ class _Task:
                 return None
             copied = self.publication.copy(found, self.existing)
             return self.write_outcome(copied.record, self.summarise_published(copied))
-        except (FileNotFoundError, DamagedRunError, RecordError):
+        except (FileNotFoundError, DamagedRunError, ModelError, RecordError):
             return None
 
     def would_run(self, version: str | None) -> bool:
@@ -225,14 +223,11 @@ class _Task:
         if version is None or self.job.model is None:
             return False
         with self.inputs.local_copy(self.job.model.name) as model:
-            found = _VERSION.search(model.read_bytes())
-        if found is None:
-            return False
-        wanted = (int(found[1]), int(found[2]), int(found[3] or 0))
+            wanted = version_of(model.read_bytes())
         try:
-            return version == ".".join(map(str, find_installation(wanted).version))
+            return version == version_string(find_installation(wanted).version)
         except EnergyPlusNotFoundError:
-            return version.split(".")[:2] == [found[1].decode(), found[2].decode()]
+            return version.split(".")[:2] == version_string(wanted).split(".")[:2]
 
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import idfkit.simulation
+import pandas as pd
 import pytest
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
 from support.fixtures_existing import Left
@@ -61,6 +62,23 @@ def test_runs_become_cases_on_every_store(place: Place, runs: dict[str, Path]) -
     assert frame.loc["c"].equals(frame.loc["l"]) and len(frame) == 96
     assert str(elsewhere.run()) == "nothing to run"
     assert str(elsewhere.run(["c", "l"])) == "2 cases: 2 done before"
+
+
+def test_parameters_are_those_of_a_case(study: Study, left: Left) -> None:
+    run, table = left(), pd.DataFrame({"wwr": [0.4], "glazing": [float("nan")]}, index=["a"])
+    study.adopt("a", run, parameters=table.loc["a"])
+    assert read_job(study.fs, "a").parameters == {"wwr": 0.4, "glazing": None}
+    assert Adoption("b", run, table.loc["a"]).parameters == {"wwr": 0.4, "glazing": None}
+    with pytest.raises(ValueError, match="parameter 'x' of case 'b'.*complex"):
+        Adoption("b", run, {"x": 1j})
+
+
+def test_a_parameter_with_the_name_of_a_metric_is_refused_before_anything_is_written(place: Place, left: Left) -> None:
+    study = Study(place.url, storage_options=place.options, metrics={"heating_gj": HEATING})
+    adoptions = [Adoption("a", left()), Adoption("b", left(), {"heating_gj": 1})]
+    with pytest.raises(ValueError, match="Case 'b'.*'heating_gj' already, a metric"):
+        study.adopt_many(adoptions)
+    assert not study.fs.exists("")
 
 
 def test_every_kind_of_source(study: Study, left: Left, local_run: SimulationResult, s3_place: Place) -> None:

@@ -11,7 +11,7 @@ from IPython.lib.pretty import pretty
 from idfkit_fs import CaseRun, RunReport, StudyStatus
 from idfkit_fs.errors import PermissionDeniedError, UnreachableError
 from idfkit_fs.studies.display import first_names, one_line
-from idfkit_fs.studies.engine import incomplete
+from idfkit_fs.studies.report import incomplete
 
 MANY = tuple(f"case-{number:05}" for number in range(10_000))
 STATUS = StudyStatus(ok=MANY[:9_000], failed=MANY[9_000:9_002], pending=MANY[9_002:])
@@ -81,9 +81,9 @@ def test_an_error_is_one_line_with_its_url_and_its_notes() -> None:
 
 def test_errors_of_many_cases_are_one_line() -> None:
     refused = PermissionDeniedError.for_url("s3://bucket/study", "The store refused access:\n403 Forbidden")
-    error = incomplete(REPORT, dict.fromkeys(MANY, refused))
+    error = incomplete(REPORT, dict.fromkeys(MANY, refused), "could not be run", "run the study again")
     assert str(error) == (
         "Case 'case-00000' and 9999 more could not be run: The store refused access: 403 Forbidden: s3://bucket/study; "
-        "run the study again to run these cases"
+        "run the study again"
     )
     assert (error.report, len(error.errors), error.__cause__) == (REPORT, 10_000, refused)
