@@ -14,12 +14,12 @@ import sqlite3
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._outputs.sqlite_file import connect, decode, is_truncated
 
-__all__ = ["Ending", "read_counts", "read_ending", "read_local_ending"]
+__all__ = ["Ending", "OutputFiles", "read_counts", "read_ending", "read_local_ending"]
 
 _TEXT_LIMIT = 1000
 _TAIL = 64 * 1024
@@ -95,27 +95,51 @@ class _Fault(NamedTuple):
     cut: bool = False
 
 
-def read_ending(
-    names: Collection[str],
-    prefix: str,
-    read_bytes: Callable[[str], bytes],
-    local_copy: Callable[[str], AbstractContextManager[Path]],
-    exit_code: int | None = None,
-    printed: str | None = None,
-    *,
-    read_tail: Callable[[str, int], bytes] | None = None,
-) -> Ending:
+class OutputFiles(Protocol):
+    """The files of a run, wherever they are."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Their names."""
+
+    def read_bytes(self, name: str) -> bytes:
+        """Read a file."""
+
+    def read_tail(self, name: str, size: int) -> bytes:
+        """Read the last bytes of a file, so many or all."""
+
+    def local_copy(self, name: str) -> AbstractContextManager[Path]:
+        """A local copy of a file, for as long as the ``with`` block lasts."""
+
+
+class _LocalFiles:
+    """The files of a local directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.names = os.listdir(directory)
+
+    def read_bytes(self, name: str) -> bytes:
+        return (self._directory / name).read_bytes()
+
+    def read_tail(self, name: str, size: int) -> bytes:
+        with (self._directory / name).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read()
+
+    def local_copy(self, name: str) -> AbstractContextManager[Path]:
+        return contextlib.nullcontext(self._directory / name)
+
+
+def read_ending(files: OutputFiles, prefix: str, exit_code: int | None = None, printed: str | None = None) -> Ending:
     """Find out how a run ended.
 
     Args:
-        names: The names of the run's files.
+        files: The run's files.
         prefix: The prefix of its output files; files of another prefix are of another run.
-        read_bytes: Reads a file by its name.
-        local_copy: Gives a local copy of a file by its name; the ``.sql`` is opened there.
         exit_code: EnergyPlus's exit code; None if it is unknown.
         printed: What EnergyPlus printed, standard error last; None if it is unknown. It counts only where the run has
             neither an ``.end`` nor an ``.err``.
-        read_tail: Reads the last bytes of a file, so many; by default from a local copy.
 
     Returns:
         How it ended.
@@ -127,15 +151,15 @@ def read_ending(
         >>> ending = read_local_ending(Path("runs/7"), "eplus")  # doctest: +SKIP
         >>> ending.success, ending.message  # doctest: +SKIP
     """
-    end, err, sql = (output_name(names, prefix, suffix) for suffix in (".end", ".err", ".sql"))
-    texts = {name: read_bytes(name) for name in (end, err) if name is not None}
+    end, err, sql = (output_name(files.names, prefix, suffix) for suffix in (".end", ".err", ".sql"))
+    texts = {name: files.read_bytes(name) for name in (end, err) if name is not None}
     words = {name: _last_word(text) for name, text in texts.items()}
     errors = texts.get(err or "", b"")
     fault = (
         _fault_of_exit(exit_code, words, _own_message(errors))
         or _fault_of_words(words, errors, exit_code, printed)
-        or (_fault_of_database(sql, errors, names, read_bytes, local_copy) if sql else None)
-        or _fault_of_tails(names, prefix, read_tail or (lambda name, size: _copied_tail(local_copy, name, size)))
+        or (_fault_of_database(sql, errors, files) if sql else None)
+        or _fault_of_tails(files, prefix)
     )
     counts = {(word.warnings, word.severe_errors) for word in words.values() if word}
     # Numbers that two files do not agree on, or that were counted before the outputs were cut, are unknown.
@@ -182,14 +206,7 @@ def read_local_ending(directory: Path, prefix: str, exit_code: int | None = None
     Raises:
         OSError: If a file cannot be read.
     """
-    return read_ending(
-        os.listdir(directory),
-        prefix,
-        lambda name: (directory / name).read_bytes(),
-        lambda name: contextlib.nullcontext(directory / name),
-        exit_code,
-        printed,
-    )
+    return read_ending(_LocalFiles(directory), prefix, exit_code, printed)
 
 
 def _fault_of_exit(exit_code: int | None, words: _Words, own: str | None) -> _Fault | None:
@@ -225,21 +242,15 @@ def _fault_of_words(words: _Words, err: bytes, exit_code: int | None, printed: s
     return None
 
 
-def _fault_of_database(
-    name: str,
-    err: bytes,
-    names: Collection[str],
-    read_bytes: Callable[[str], bytes],
-    local_copy: Callable[[str], AbstractContextManager[Path]],
-) -> _Fault | None:
+def _fault_of_database(name: str, err: bytes, files: OutputFiles) -> _Fault | None:
     """Why a database is not that of a run that completed."""
-    if any(name + suffix in names for suffix in ("-journal", "-wal")):
+    if any(name + suffix in files.names for suffix in ("-journal", "-wal")):
         return _Fault(f"{name} was left open while it was written; run it again", cut=True)
     stem = name.removesuffix(".sql")
-    log = next((log for log in (f"{stem}Sqlite.err", f"{stem}-sqlite.err", "sqlite.err") if log in names), None)
-    if log and _DISK_FULL in read_bytes(log):
+    log = next((log for log in (f"{stem}Sqlite.err", f"{stem}-sqlite.err", "sqlite.err") if log in files.names), None)
+    if log and _DISK_FULL in files.read_bytes(log):
         return _Fault(f"{name} is cut, because the disk was full; free space and run it again", cut=True)
-    with local_copy(name) as path:
+    with files.local_copy(name) as path:
         try:
             with contextlib.closing(connect(path)) as database:
                 flags = database.execute("SELECT Completed, CompletedSuccessfully FROM Simulations").fetchall()
@@ -262,19 +273,13 @@ def _fault_of_database(
     return None
 
 
-def _fault_of_tails(names: Collection[str], prefix: str, read_tail: Callable[[str, int], bytes]) -> _Fault | None:
+def _fault_of_tails(files: OutputFiles, prefix: str) -> _Fault | None:
     """Which text file ends in the middle: EnergyPlus does not notice that a disk was full for a while."""
     for suffix, last in _LAST.items():
-        name = output_name(names, prefix, suffix)
-        if name and last not in read_tail(name, 200):
+        name = output_name(files.names, prefix, suffix)
+        if name and last not in files.read_tail(name, 200):
             return _Fault(f"EnergyPlus did not finish {name}, so the outputs are cut; run it again", cut=True)
     return None
-
-
-def _copied_tail(local_copy: Callable[[str], AbstractContextManager[Path]], name: str, size: int) -> bytes:
-    with local_copy(name) as path, path.open("rb") as file:
-        file.seek(-min(size, path.stat().st_size), os.SEEK_END)
-        return file.read()
 
 
 def _last_word(text: bytes) -> _Word | None:

@@ -7,8 +7,10 @@ import os
 import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from idfkit_fs._fs.sync import FsspecFileSystem
@@ -176,14 +178,26 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _ending(fs: FsspecFileSystem, outputs: Outputs, exit_code: int | None = None, printed: str | None = None) -> Ending:
-    def read_tail(name: str, size: int) -> bytes:
-        with fs.open(name) as file:
+    return read_ending(_StoredFiles(fs, outputs.with_journals), outputs.prefix, exit_code, printed)
+
+
+@dataclass(frozen=True)
+class _StoredFiles:
+    """Files of a directory in a store, of which only what is needed is fetched."""
+
+    fs: FsspecFileSystem
+    names: list[str]
+
+    def read_bytes(self, name: str) -> bytes:
+        return self.fs.read_bytes(name)
+
+    def read_tail(self, name: str, size: int) -> bytes:
+        with self.fs.open(name) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return bytes(file.read())
 
-    return read_ending(
-        outputs.with_journals, outputs.prefix, fs.read_bytes, fs.local_copy, exit_code, printed, read_tail=read_tail
-    )
+    def local_copy(self, name: str) -> AbstractContextManager[Path]:
+        return self.fs.local_copy(name)
 
 
 def _facts_of(fs: FsspecFileSystem, outputs: Outputs) -> dict[str, Any]:
