@@ -106,6 +106,7 @@ def status(url: str, options: dict[str, Any], as_json: bool) -> None:
     help="The number of simulations at the same time; by default the number of processors.",
 )
 @click.option("--reuse", metavar="URL", help="Another study; cases that ask for one of its runs are copied from it.")
+@click.option("--no-reuse", is_flag=True, help="Simulate each case; do not copy the run of another with equal inputs.")
 @storage_options
 @json_option
 @progress_option
@@ -118,6 +119,7 @@ def run(
     count: int | None,
     max_workers: int | None,
     reuse: str | None,
+    no_reuse: bool,
     options: dict[str, Any],
     as_json: bool,
     progress: bool,
@@ -140,6 +142,8 @@ def run(
     """
     if cases and (pending or failed or index is not None or count is not None):
         raise click.UsageError("--case cannot be combined with --pending, --failed, --index or --of")
+    if reuse and no_reuse:
+        raise click.UsageError("--reuse cannot be combined with --no-reuse")
     try:
         share = None if cases else find_share(os.environ, index, count)
     except ValueError as exc:
@@ -154,7 +158,13 @@ def run(
             chosen = [case for case in share.of(known) if known[case] in states]
             click.echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(known)} cases to run", err=True)
         try:
-            report = study.run(chosen, states=states, max_workers=max_workers, reuse=reuse, progress=progress)
+            report = study.run(
+                chosen,
+                states=states,
+                max_workers=max_workers,
+                reuse=False if no_reuse else reuse,
+                progress=progress,
+            )
         except IncompleteRunError as exc:
             echo_report(exc.report, exc.errors, as_json)
             raise

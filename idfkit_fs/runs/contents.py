@@ -66,7 +66,7 @@ def contents_of_directory(
         InterruptedError: If *stop* was set.
     """
     if record.files:
-        yield Contents(record, _unchanged_files(directory, record, selection))
+        yield _checked(Contents(record, _unchanged_files(directory, record, selection)), len(record.files))
         return
     found = _files_in(directory)
     inputs = [entry.name for entry in record.inputs]
@@ -76,9 +76,7 @@ def contents_of_directory(
     sql = (found[name].path, found[name]) if name else None
     # In a directory of our own, so that a process that is killed leaves nothing elsewhere.
     with _with_sidecars(record, files, sql, selection, directory, url, progress, stop) as contents:
-        if record.success and found and not contents.files:
-            raise ValueError(f"include and exclude match none of the run's {len(found)} files")
-        yield contents
+        yield _checked(contents, len(found))
 
 
 @contextlib.contextmanager
@@ -169,6 +167,7 @@ def contents_of_run(source: RunResult, target: FsspecFileSystem, selection: Sele
 
     Raises:
         RunNotFoundError: If *source* has no record.
+        ValueError: If the selection leaves nothing of a successful run.
     """
     files, record = source.files, source.record
     if record is None:
@@ -183,7 +182,14 @@ def contents_of_run(source: RunResult, target: FsspecFileSystem, selection: Sele
 
     entries = {entry.name: entry for entry in record.files}
     chosen = [PublishedFile(files, entries[name], same_store) for name in selection.of_record(entries)]
-    return Contents(record.model_copy(update=facts), chosen, check)
+    return _checked(Contents(record.model_copy(update=facts), chosen, check), len(entries))
+
+
+def _checked(contents: Contents, existing: int) -> Contents:
+    """Refuse patterns that leave nothing of a successful run; a failed one may have no file that they name."""
+    if contents.record.success and existing and not contents.files:
+        raise ValueError(f"include and exclude match none of the run's {existing} files")
+    return contents
 
 
 def _files_in(directory: Path) -> dict[str, LocalFile]:

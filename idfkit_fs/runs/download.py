@@ -12,11 +12,11 @@ from idfkit_fs._fs.globbing import matching
 from idfkit_fs._util.files import write_atomically
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, is_url, to_text
-from idfkit_fs.errors import LocationError, RunNotFoundError
+from idfkit_fs.errors import LocationError, NotFoundError, RecordError, RunExistsError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 
-__all__ = ["chosen_files", "local_directory", "save"]
+__all__ = ["check_chosen", "chosen_files", "local_directory", "save"]
 
 
 def local_directory(directory: Location) -> Path:
@@ -49,6 +49,23 @@ def chosen_files(record: RunRecord | None, include: Sequence[str]) -> list[Recor
     return [file for file in files if file.name in chosen]
 
 
+def check_chosen(url: str, include: Sequence[str], files: int, chosen: int) -> None:
+    """Refuse patterns that match nothing at all.
+
+    Args:
+        url: What to download from.
+        include: The glob patterns.
+        files: The number of files that there are.
+        chosen: The number of files that match.
+
+    Raises:
+        NotFoundError: If there are files, and none of them matches.
+    """
+    if files and not chosen:
+        text = f"None of the {files} files matches {', '.join(map(repr, include))}; check the patterns"
+        raise NotFoundError.for_url(url, text)
+
+
 def save(
     run: RunFileSystem,
     record: RunRecord | None,
@@ -58,15 +75,18 @@ def save(
 ) -> None:
     """Copy files of a run into a directory: each is checked and appears complete; the record comes last.
 
+    A directory that has files of the same run keeps them.
+
     Args:
         run: The run's files.
         record: The run's record.
-        files: Which of its files to copy; the copied record lists only these.
+        files: Which of its files to copy; the copied record lists these, and those that the directory has already.
         directory: The local directory; it is created if it is missing.
         done: Called with the number of bytes that were copied since the last call.
 
     Raises:
         RunNotFoundError: If the run has no record.
+        RunExistsError: If *directory* has the record of another run; nothing is copied.
         DamagedRunError: If a file differs from the run's record.
         StoreError: If the store failed, refused access, or did not answer.
     """
@@ -74,9 +94,25 @@ def save(
         raise RunNotFoundError.for_url(
             run.url(), "The run to download has no record; give it one with publish(url, url)"
         )
+    names = {file.name for file in (*files, *_files_of_same_run(directory, record))}
     for file in files:
         with run.local_copy(file.name) as local:
             write_atomically(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)
-    record = record.model_copy(update={"files": tuple(files)})
+    record = record.model_copy(update={"files": tuple(file for file in record.files if file.name in names)})
     write_atomically(directory / RECORD_NAME, lambda target: target.write_bytes(record.to_json()))
+
+
+def _files_of_same_run(directory: Path, record: RunRecord) -> tuple[RecordedFile, ...]:
+    """The files of a run that a directory has by its record there; one of another run would be mixed with it."""
+    path = directory / RECORD_NAME
+    try:
+        existing = RunRecord.from_json(path.read_bytes(), str(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except RecordError:
+        existing = None
+    if existing is None or existing.id != record.id:
+        text = "This directory has another run; remove it, or download into another directory"
+        raise RunExistsError.for_url(str(directory), text)
+    return existing.files

@@ -27,7 +27,7 @@ from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
-from idfkit_fs.runs.download import chosen_files, local_directory, save
+from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
@@ -197,7 +197,8 @@ class RunResult(SimulationResult):
         """Download the run. Each file is checked against the run's record.
 
         Args:
-            directory: A local directory, which [open_result][idfkit_fs.open_result] then opens without a network.
+            directory: A local directory, which [open_result][idfkit_fs.open_result] then opens without a network. One
+                that has files of the same run keeps them.
             include: Glob patterns of the files to download.
             progress: Whether to show a progress bar.
 
@@ -206,6 +207,8 @@ class RunResult(SimulationResult):
 
         Raises:
             RunNotFoundError: If the run has no record.
+            RunExistsError: If another run was downloaded into *directory* before.
+            NotFoundError: If *include* matches none of the files.
             DamagedRunError: If a file differs from the run's record.
             LocationError: If *directory* is a URL, or a pattern is invalid.
             StoreError: If the store failed, refused access, or did not answer.
@@ -215,7 +218,9 @@ class RunResult(SimulationResult):
             PosixPath('results/case-42')
         """
         target = local_directory(directory)
-        files = chosen_files(self.record, [include] if isinstance(include, str) else include)
+        include = [include] if isinstance(include, str) else include
+        files = chosen_files(self.record, include)
+        check_chosen(self.url, include, len(self.record.files if self.record else ()), len(files))
         total = sum(file.size for file in files)
         with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as done:
             save(self.files, self.record, files, target, done)

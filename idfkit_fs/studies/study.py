@@ -20,7 +20,7 @@ from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar, progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, ModelError, RecordError, RunNotFoundError
-from idfkit_fs.runs.download import chosen_files, local_directory, save
+from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.result import RunResult, open_result
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
@@ -750,6 +750,8 @@ class Study:
         Raises:
             CaseNotFoundError: If the study has no such case; then nothing is downloaded.
             RunNotFoundError: If one of the cases is pending.
+            RunExistsError: If another run was downloaded into the directory of a case before.
+            NotFoundError: If *include* matches no file of any case.
             DamagedRunError: If a file differs from the run's record.
             LocationError: If *directory* is a URL.
             StudyNotFoundError: If there is no study.
@@ -764,6 +766,8 @@ class Study:
             (result.files, result.record, chosen_files(result.record, include), target / case)
             for case, result in results.items()
         ]
+        existing = sum(len(record.files) for _, record, _, _ in wanted if record)
+        check_chosen(self.url, include, existing, sum(len(files) for _, _, files, _ in wanted))
         total = sum(file.size for _, _, files, _ in wanted for file in files)
         with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as meter:
             parallel_map(lambda item: save(*item, meter), wanted)

@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -211,6 +212,14 @@ def test_run_runs_what_it_is_told(prepared: Path) -> None:
 def test_run_copies_from_another_study(prepared: Path, ran: Path) -> None:
     done = idfkit_fs("run", prepared, "--reuse", ran, "--case", "case-00", "--case", "case-01", "--json")
     assert json.loads(done.stdout)["reused"] == ["case-00", "case-01"]
+
+
+def test_run_copies_nothing_if_told_so(prepared: Path, ran: Path) -> None:
+    done = idfkit_fs("run", prepared, "--no-reuse", "--reuse", ran)
+    assert done.returncode == 2 and "--reuse cannot be combined with --no-reuse" in done.stderr
+    Study(prepared).add_cases(replace(case, name="twin") for case in cases(1, weather()))
+    done = idfkit_fs("run", prepared, "--no-reuse", "--case", "case-00", "--case", "twin", "--json")
+    assert json.loads(done.stdout)["simulated"] == ["case-00", "twin"]
 
 
 def test_what_could_not_be_run_is_told_after_the_rest(prepared: Path) -> None:

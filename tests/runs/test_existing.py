@@ -20,7 +20,15 @@ from support.proxy import FaultProxy
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
 from idfkit_fs._outputs.naming import outputs_of, prefix_of, stem_of, stems_in
 from idfkit_fs._outputs.sidecars import SIDECARS
-from idfkit_fs.errors import LocationError, RecordError, RunExistsError, RunNotFoundError, UnfinishedRunError
+from idfkit_fs.errors import (
+    LocationError,
+    NotFoundError,
+    PublishError,
+    RecordError,
+    RunExistsError,
+    RunNotFoundError,
+    UnfinishedRunError,
+)
 
 STYLES = [("eplus", "L"), ("office", "C"), ("office", "D"), ("layout", "C"), ("in", "L")]
 
@@ -324,6 +332,40 @@ def test_a_downloaded_run_opens_offline(
     assert mine.timeseries("Zone Mean Air Temperature").equals(expected)
     assert names_in(tmp_path / "part") == {"eplusout.err", "sqlite.err", "run.json"}
     assert open_result(tmp_path / "part").errors.warning_count == mine.errors.warning_count
+
+
+def test_a_download_keeps_what_the_directory_has_of_the_same_run_and_refuses_another(
+    left: Left, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    good = publish(left(), tmp_path / "good")
+    good.download(mine, include=["*.sql"])
+    good.download(mine, include=["*.err"])
+    assert (
+        recorded(open_result(mine)) == {"eplusout.sql", "eplusout.err", "sqlite.err"} == names_in(mine) - {"run.json"}
+    )
+    good.download(mine)
+    assert open_result(mine).record == good.record
+    failed = publish(left(fails=True, into="failed"), tmp_path / "bad")
+    with pytest.raises(RunExistsError, match="another run; remove it"):
+        failed.download(mine)
+    assert open_result(mine).record == good.record
+    (mine / "run.json").write_text("{}")
+    with pytest.raises(RunExistsError):
+        good.download(mine)
+
+
+def test_patterns_that_match_nothing_are_told(left: Left, tmp_path: Path) -> None:
+    published = publish(left(), tmp_path / "good")
+    with pytest.raises(NotFoundError, match=r"None of the \d+ files matches '\*.nope'"):
+        published.download(tmp_path / "mine", include=["*.nope"])
+    assert not (tmp_path / "mine").exists()
+    with pytest.raises(ValueError, match=r"match none of the run's \d+ files"):
+        publish(publish(left(), "memory://all-of-it"), "memory://nothing-of-it", include=["*.nope"])
+    with pytest.raises(PublishError, match=r"match none of the run's \d+ files"):
+        publish(tmp_path / "good", "memory://nothing-of-it", include=["*.nope"])
+    with pytest.raises(RunNotFoundError, match="Nothing exists here"):
+        open_result("memory://nothing-of-it")
 
 
 def test_a_run_without_a_record_cannot_be_downloaded(left: Left, tmp_path: Path) -> None:
