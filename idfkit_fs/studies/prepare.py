@@ -21,7 +21,7 @@ from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.external import External, gather, recorded, stat_beside
 from idfkit_fs.runs.locate import local_input
-from idfkit_fs.runs.model import load_model, write_model
+from idfkit_fs.runs.model import check_version, load_model, write_model
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
 from idfkit_fs.studies.job import Job, Metrics, columns_of_summary, make_job, parse_metrics, stat_name
@@ -190,12 +190,8 @@ class Inputs:
         """The text of a model, and the files that it reads."""
         document, directory = load_model(case.model, self._fs)
         energyplus = self._energyplus_for(document.version)
-        if energyplus and energyplus.version != document.version and not case.options.get("auto_migrate"):
-            raise ModelError(
-                f"The model is of EnergyPlus {_dotted(document.version)}, and this machine has "
-                f"{_dotted(energyplus.version)}; migrate it with idfkit.migrate, add the case with auto_migrate=True, "
-                f"or install EnergyPlus {_dotted(document.version)} here"
-            )
+        if energyplus:
+            check_version(document, energyplus, case.options)
         external = External(document)
         if case.external_files == "copy":
             external = gather(document, directory, self._fs, energyplus.install_dir if energyplus else None)
@@ -236,7 +232,3 @@ def _stored_as(entry: RecordedFile) -> RecordedFile:
     """The entry of an input in the store, where its name is its hash."""
     suffix = Path(entry.name).suffix
     return entry.model_copy(update={"name": f"{entry.sha256}{suffix if suffix[1:].isalnum() else ''}"})
-
-
-def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))
