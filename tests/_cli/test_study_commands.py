@@ -196,7 +196,7 @@ def test_a_study_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_run_runs_what_it_is_told(prepared: Path) -> None:
     first = idfkit_fs("run", prepared, "--case", "case-00", "--json", env={"SLURM_ARRAY_TASK_ID": "nonsense"})
     assert first.returncode == 0
-    told = {"simulated": ["case-00"], "reused": [], "found": [], "failed": [], "errors": {}}
+    told = {"simulated": ["case-00"], "reused": [], "adopted": [], "found": [], "failed": [], "errors": {}}
     assert json.loads(first.stdout) == told
     rest = idfkit_fs("run", prepared, "--max-workers", 2)
     assert (rest.returncode, rest.stdout) == (3, "2 cases: 2 simulated; 1 of them failed in EnergyPlus\n")
