@@ -38,7 +38,7 @@ from idfkit_fs.errors import PublishError
 from idfkit_fs.runs.draft import write_draft
 from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
 from idfkit_fs.runs.locate import local_input
-from idfkit_fs.runs.model import load_model, write_model
+from idfkit_fs.runs.model import check_version, load_model, write_model
 from idfkit_fs.runs.publish import ExistingRun, Publication, publish_errors
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult
@@ -133,8 +133,8 @@ def simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
-        ModelError: If the model, or a file that it names, is missing or cannot be read, or if the model holds what an
-            IDF cannot; before EnergyPlus starts.
+        ModelError: If the model, or a file that it names, is missing or cannot be read, if the model holds what an IDF
+            cannot, or is of another version of EnergyPlus and *auto_migrate* is not given; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
         MissingExtraError: If a package for *sidecars*, *progress* or the URL is missing.
@@ -203,8 +203,8 @@ async def async_simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
-        ModelError: If the model, or a file that it names, is missing or cannot be read, or if the model holds what an
-            IDF cannot; before EnergyPlus starts.
+        ModelError: If the model, or a file that it names, is missing or cannot be read, if the model holds what an IDF
+            cannot, or is of another version of EnergyPlus and *auto_migrate* is not given; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         CancelledError: If the task was cancelled; nothing of the run is kept.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
@@ -241,6 +241,7 @@ def _prepare(
     publication.find_existing()
     document, directory = load_model(source, publication.fs)
     energyplus = options.get("energyplus") or find_installation(document.version)
+    check_version(document, energyplus, options)
     local_weather = None if weather is None else local_input(weather, publication.fs)
     external = External(document)
     if external_files == "copy":
@@ -260,7 +261,8 @@ def _prepare(
         "inputs": tuple(inputs),
     }
     keywords = {**options, "energyplus": energyplus, "cache": cache}
-    return LocalRun(publication, local_weather, keywords, facts, files), model.to_run(energyplus, keywords)
+    to_run = model.to_run(energyplus, keywords)  # before the directory is made: it can be refused
+    return LocalRun(publication, local_weather, keywords, facts, files), to_run
 
 
 @dataclass(frozen=True)
@@ -422,7 +424,7 @@ class LocalRun:
             runtime_seconds=seconds,
             output_prefix=self.options.get("output_prefix", "eplus"),
         )
-        return result, Ending(False, False, str(error), None, None)
+        return result, Ending(False, False, result.stderr, None, None)
 
     def publish(
         self,

@@ -13,7 +13,6 @@ from typing import Any
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError
 from idfkit.simulation import EnergyPlusConfig, SimulationJob
-from idfkit.versions import version_string
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.files import digest_of
@@ -22,7 +21,7 @@ from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.external import External, gather, recorded, stat_beside
 from idfkit_fs.runs.locate import local_input
-from idfkit_fs.runs.model import load_model, write_model
+from idfkit_fs.runs.model import check_version, load_model, write_model
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
 from idfkit_fs.studies.job import Job, Metrics, checked, make_job, stat_name
@@ -189,12 +188,8 @@ class Inputs:
         """The text of a model, and the files that it reads."""
         document, directory = load_model(case.model, self._fs)
         energyplus = self._energyplus_for(document.version)
-        if energyplus and energyplus.version != document.version and not case.options.get("auto_migrate"):
-            raise ModelError(
-                f"The model is of EnergyPlus {version_string(document.version)}, and this machine has "
-                f"{version_string(energyplus.version)}; migrate it with idfkit.migrate, add the case with "
-                f"auto_migrate=True, or install EnergyPlus {version_string(document.version)} here"
-            )
+        if energyplus:
+            check_version(document, energyplus, case.options)
         external = External(document)
         if case.external_files == "copy":
             external = gather(document, directory, self._fs, energyplus.install_dir if energyplus else None)

@@ -75,7 +75,7 @@ def _figures(database: Database, cells: _Cells) -> dict[str, Any]:
     fine = _Meters(database, cells.fuels())
     site = fine.site(cells.number(_ANNUAL, _ENERGY, "Total Site Energy", "Total Energy"))
     onsite = fine.onsite(cells.number(_ANNUAL, _LOADS, "Total On-Site Electric Sources", "Electricity"))
-    note = no_eui(hours, sum(not environment.sizing for environment in database.environments))
+    note = no_eui(hours, sum(not environment.sizing for environment in database.environments), area)
     return found | {
         "site_energy_kwh": site,
         "source_energy_kwh": cells.first(_ANNUAL, _ENERGY, "Total Source Energy", "Total Energy", ENERGIES_KWH),
@@ -98,7 +98,7 @@ def _figures(database: Database, cells: _Cells) -> dict[str, Any]:
     }
 
 
-def no_eui(hours: float | None, run_periods: int) -> str | None:
+def no_eui(hours: float | None, run_periods: int, area: float | None) -> str | None:
     """Why there is no EUI: it means one year, and the tables add up all run periods; None if there is one."""
     if hours is None:
         return "eui_kwh_m2 is missing: it is unknown how many hours were simulated; request the report " + _INPUTS
@@ -106,6 +106,8 @@ def no_eui(hours: float | None, run_periods: int) -> str | None:
         return f"eui_kwh_m2 is missing: {run_periods} run periods of {hours:g} hours were simulated, and not one year"
     if hours not in _YEARS:
         return f"eui_kwh_m2 is missing: {hours:g} hours were simulated, and not a year of 8760 or 8784"
+    if not area:
+        return f"eui_kwh_m2 is missing: the floor area is {'unknown' if area is None else '0 m2'}"
     return None
 
 

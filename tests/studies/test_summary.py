@@ -220,20 +220,22 @@ def test_what_the_model_must_request_is_named(ran: Ran, runs: Runs, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("hours", "periods", "why"),
+    ("hours", "periods", "area", "why"),
     [
-        (8760.0, 1, None),
-        (8784.0, 1, None),
-        (17520.0, 1, "17520 hours were simulated"),
-        (8759.0, 1, "8759 hours were simulated"),
-        (8760.0, 2, "2 run periods of 8760 hours"),
-        (None, 1, "InputVerificationandResultsSummary"),
+        (8760.0, 1, 100.0, None),
+        (8784.0, 1, 100.0, None),
+        (17520.0, 1, 100.0, "17520 hours were simulated"),
+        (8759.0, 1, 100.0, "8759 hours were simulated"),
+        (8760.0, 2, 100.0, "2 run periods of 8760 hours"),
+        (None, 1, 100.0, "InputVerificationandResultsSummary"),
+        (8760.0, 1, 0.0, "the floor area is 0 m2"),  # such as a plant without zones
+        (8760.0, 1, None, "the floor area is unknown"),
     ],
 )
-def test_what_is_a_year(hours: float | None, periods: int, why: str | None) -> None:
+def test_when_there_is_an_eui(hours: float | None, periods: int, area: float | None, why: str | None) -> None:
     from idfkit_fs.studies.summary import no_eui
 
-    told = no_eui(hours, periods)
+    told = no_eui(hours, periods, area)
     assert told is why is None or (told and why and why in told)
 
 
