@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
@@ -286,23 +286,24 @@ def _look_up(fs: FsspecFileSystem, case: str) -> _Task:
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
     job = task.job
     assert job.model is not None  # noqa: S101 - checked before
-    model, weather, files, energyplus, inputs = await asyncio.to_thread(_prepare, task)
+    inputs = await asyncio.to_thread(_fetch, task)
     facts = {
         "inputs": tuple(file.model_copy(update={"name": path}) for path, file in sorted(job.files.items())),
         "model_sha256": job.model.sha256,
         "weather_sha256": job.weather.sha256 if job.weather else None,
         "job": job.key,
     }
-    with inputs:
+    with inputs.in_use:
         async with gate:
-            run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts, files)
+            options = {**job.options, "energyplus": inputs.energyplus}
+            run = LocalRun(task.publication, inputs.weather, options, facts, inputs.files)
             start = time.monotonic()
             given_up: Ending | None = None
             try:
-                if isinstance(model, ModelError):
-                    result, given_up = run.given_up(model, 0.0)
+                if isinstance(inputs.model, ModelError):
+                    result, given_up = run.given_up(inputs.model, 0.0)
                 else:
-                    result = await run.async_energyplus(model)
+                    result = await run.async_energyplus(inputs.model)
             except Exception as exc:
                 if _blames_machine(exc):
                     raise
@@ -321,10 +322,26 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
     return await asyncio.to_thread(task.write_outcome, published.record, summary)
 
 
-def _prepare(
-    task: _Task,
-) -> tuple[IDFDocument | ModelError, Path | None, dict[str, Path], EnergyPlusConfig, contextlib.ExitStack]:
-    """Fetch the inputs through the cache; their local copies are in use until the stack is closed."""
+class _Inputs(NamedTuple):
+    """What to run, on this machine.
+
+    Attributes:
+        model: The model; or why it cannot be run.
+        weather: The weather file.
+        files: The local file for each path beside the model.
+        energyplus: The EnergyPlus that runs it.
+        in_use: Keeps the local copies in the cache until it is closed.
+    """
+
+    model: IDFDocument | ModelError
+    weather: Path | None
+    files: dict[str, Path]
+    energyplus: EnergyPlusConfig
+    in_use: contextlib.ExitStack
+
+
+def _fetch(task: _Task) -> _Inputs:
+    """Fetch the inputs through the cache."""
     job = task.job
     assert job.model is not None  # noqa: S101 - checked before
     files = task.inputs
@@ -333,16 +350,16 @@ def _prepare(
         def fetch(name: str) -> Path:
             return stack.enter_context(files.local_copy(name))
 
-        document: IDFDocument | ModelError
+        model: IDFDocument | ModelError
         try:
-            model = parse_model(fetch(job.model.name).read_bytes())
-            energyplus = find_installation(model.version)
-            document = model.to_run(energyplus, job.options)
+            parsed = parse_model(fetch(job.model.name).read_bytes())
+            energyplus = find_installation(parsed.version)
+            model = parsed.to_run(energyplus, job.options)
         except ModelError as exc:
-            document, energyplus = exc, find_installation()
+            model, energyplus = exc, find_installation()
         weather = fetch(job.weather.name) if job.weather else None
         others = {path: fetch(file.name) for path, file in job.files.items()}
-        return document, weather, others, energyplus, stack.pop_all()
+        return _Inputs(model, weather, others, energyplus, stack.pop_all())
 
 
 def _blames_machine(exc: Exception) -> bool:
