@@ -22,7 +22,7 @@ from idfkit.objects import IDFObject
 from idfkit.schema import EpJSONSchema
 from idfkit.simulation import EnergyPlusConfig
 from idfkit.simulation.expand import needs_ground_heat_preprocessing
-from idfkit.versions import MINIMUM_VERSION, find_closest_version
+from idfkit.versions import MINIMUM_VERSION, find_closest_version, version_string
 from idfkit.writers import DEFAULT_COMMENT_COLUMN
 
 from idfkit_fs._fs.sync import FsspecFileSystem
@@ -118,7 +118,7 @@ def check_version(document: IDFDocument, energyplus: EnergyPlusConfig, options: 
     """
     if document.version == energyplus.version:
         return
-    install = f"install EnergyPlus {_dotted(document.version)} here"
+    install = f"install EnergyPlus {version_string(document.version)} here"
     if document.version > energyplus.version:
         raise ModelError(f"{_versions(document, energyplus)}, which is older; {install}")
     if not options.get("auto_migrate"):
@@ -128,7 +128,8 @@ def check_version(document: IDFDocument, energyplus: EnergyPlusConfig, options: 
 
 
 def _versions(document: IDFDocument, energyplus: EnergyPlusConfig) -> str:
-    return f"The model is of EnergyPlus {_dotted(document.version)}, and this machine has {_dotted(energyplus.version)}"
+    own, here = version_string(document.version), version_string(energyplus.version)
+    return f"The model is of EnergyPlus {own}, and this machine has {here}"
 
 
 def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tuple[IDFDocument, str | None]:
@@ -308,7 +309,7 @@ def _version_of(statements: list[Statement]) -> tuple[int, int, int]:
 
 
 def _no_type(kind: str, schema: EpJSONSchema) -> str:
-    return f"EnergyPlus {_dotted(schema.version)} has no object type {kind!r}: correct it, or migrate the model"
+    return f"EnergyPlus {version_string(schema.version)} has no object type {kind!r}: correct it, or migrate the model"
 
 
 def _check_types(statements: list[Statement], document: IDFDocument) -> None:
@@ -486,7 +487,9 @@ def _compare_objects(given: IDFObject, read: IDFObject, named: bool, version: tu
                 text = f"would be read back as {found.get(field)!r}; correct it"
             else:  # EnergyPlus itself ignores such a field of an epJSON, and takes a default for the one that was meant
                 near = did_you_mean(field.rpartition(" ")[0] or field, _field_names(given))
-                text = f"would be lost: EnergyPlus {_dotted(version)} has no such field; rename or remove it{near}"
+                text = (
+                    f"would be lost: EnergyPlus {version_string(version)} has no such field; rename or remove it{near}"
+                )
             raise ModelError(f"{given.obj_type} {given.name!r}: the value {value!r} of {field!r} {text}")
 
 
