@@ -129,8 +129,8 @@ def check_version(document: IDFDocument, energyplus: EnergyPlusConfig, options: 
 
 
 def _versions(document: IDFDocument, energyplus: EnergyPlusConfig) -> str:
-    of_model, here = version_string(document.version), version_string(energyplus.version)
-    return f"The model is of EnergyPlus {of_model}, and this machine has {here}"
+    own, here = version_string(document.version), version_string(energyplus.version)
+    return f"The model is of EnergyPlus {own}, and this machine has {here}"
 
 
 def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tuple[IDFDocument, str | None]:

@@ -14,6 +14,7 @@ from support.models import Ran, period
 from support.summaries import STYLES, Html, metered, short, styled, with_pv
 
 from idfkit_fs._outputs.database import Database
+from idfkit_fs._outputs.ending import Ending, read_local_ending
 from idfkit_fs.studies import rows
 from idfkit_fs.studies.job import Summary
 from idfkit_fs.studies.summary import summarise
@@ -77,8 +78,11 @@ def runs(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFa
     return run
 
 
+ENDING = Ending(True, False, None, None, None)
+
+
 def summary_of(directory: Path) -> Summary:
-    return summarise(directory / "eplus.sql", (directory / "eplus.err").read_text("latin-1"))
+    return summarise(directory / "eplus.sql", read_local_ending(directory, "eplus"))
 
 
 def assert_as_in_html(summary: Summary, html: Html) -> None:
@@ -213,10 +217,10 @@ def test_hours_are_those_of_the_times_where_no_table_has_them(runs: Runs, ran: R
 def test_what_the_model_must_request_is_named(ran: Ran, runs: Runs, tmp_path: Path) -> None:
     simple = summary_of(Path(ran("series_alone").run_dir))
     assert simple.site_energy_kwh is None and simple.hours_simulated == 24
-    assert "SimpleAndTabular" in simple.notes[0] and "SimpleAndTabular" in summarise(None, None).notes[0]
+    assert "SimpleAndTabular" in simple.notes[0] and "SimpleAndTabular" in summarise(None, ENDING).notes[0]
     cut = tmp_path / "eplus.sql"
     cut.write_bytes((runs("None") / "eplus.sql").read_bytes()[:100_000])
-    assert "truncated" in summarise(cut, None).notes[0]
+    assert "truncated" in summarise(cut, ENDING).notes[0]
 
 
 @pytest.mark.parametrize(
