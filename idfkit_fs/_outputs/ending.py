@@ -292,7 +292,7 @@ def _last_word(text: bytes) -> _Word | None:
 
 
 def _own_message(err: bytes) -> str | None:
-    """EnergyPlus's first fatal error, and its first severe error, which is often the one that tells what is wrong."""
+    """EnergyPlus's first fatal error, and its first severe error, which often says what is wrong."""
     first: dict[bytes, list[bytes]] = {}
     current: list[bytes] | None = None
     for line in err.splitlines():

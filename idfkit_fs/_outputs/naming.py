@@ -2,7 +2,7 @@
 
 EnergyPlus names its outputs by a prefix and one of three styles: ``eplusout.err`` with ``eplustbl.htm`` (its default,
 and OpenStudio's), ``eplus.err`` with ``eplusTable.htm`` (idfkit's default, and EP-Launch's), ``eplus.err`` with
-``eplus-table.htm``. The stem is what comes before ``.err``: it tells runs apart that share a prefix.
+``eplus-table.htm``. The stem is what comes before ``.err``: it distinguishes runs that share a prefix.
 """
 
 from __future__ import annotations

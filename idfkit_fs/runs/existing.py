@@ -68,7 +68,7 @@ class Existing:
         fs: A filesystem with the run's directory as its root.
         outputs: Its outputs.
         ending: How it ended.
-        facts: Fields of the record that the outputs tell.
+        facts: Fields of the record that the outputs give.
     """
 
     fs: FsspecFileSystem
@@ -82,7 +82,7 @@ class Existing:
         return self._files.setdefault(name, UnrecordedFile(self.fs, name))
 
     def record(self) -> RunRecord:
-        """The record, without files; what the outputs do not tell is unknown.
+        """The record, without files; what the outputs do not say is unknown.
 
         Raises:
             UnfinishedRunError: If the outputs are cut.
@@ -201,7 +201,7 @@ class _StoredFiles:
 
 
 def _facts_of(fs: FsspecFileSystem, outputs: Outputs) -> dict[str, Any]:
-    """What the outputs tell of the run, as fields of its record."""
+    """What the outputs say of the run, as fields of its record."""
     facts: dict[str, Any] = {}
     header = _HEADER.search(_header_of(fs, outputs))
     if header:

@@ -251,7 +251,7 @@ def expand_includes(text: str, file: Location, read: Callable[[Location], str | 
     """Put the included files into the text of an IDF, as EPMacro does.
 
     EPMacro looks for a file from the directory of the model, also if an included file names it; here the directory of
-    that file is looked into as well. If both have one, and they differ, nobody can tell which is meant.
+    that file is looked into as well. If both have one, and they differ, it is unknown which is meant.
 
     Args:
         text: The text of the model.

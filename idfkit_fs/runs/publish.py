@@ -64,7 +64,7 @@ def publish(
 
     Whatever EnergyPlus, OpenStudio, EP-Launch or plain idfkit left can be published. Only the run's outputs are, by the
     names that EnergyPlus gives them: no inputs, and no other files that lie in the directory. The record has what these
-    outputs tell (how the run ended, version, elapsed time); what they do not tell stays unknown.
+    outputs say (how the run ended, version, elapsed time); what they do not say stays unknown.
 
     Args:
         run: The directory of a run, which stays as it is; a URL; a result of idfkit in a local directory; or a result
