@@ -207,7 +207,7 @@ class CaseExistsError(ExistsError):
 
 
 class ModelError(IdfkitFsError, ValueError):
-    """A model or weather file that EnergyPlus could not read either."""
+    """A model, a weather file, or a file that a model names, that cannot be run; the message says why."""
 
 
 class NotReportedError(IdfkitFsError, LookupError):

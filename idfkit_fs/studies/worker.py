@@ -66,7 +66,10 @@ def run_case(
     Raises:
         CaseNotFoundError: If the study has no such case.
         StudyNotFoundError: If there is no study.
-        CaseExistsError: If the case was replaced or removed while it ran.
+        CaseExistsError: If the case was replaced or removed while it ran, or a run that the study did not make exists
+            at its URL.
+        ModelError: If the case was adopted and is to be run, so that its model is unknown. What is wrong with a model
+            fails the case instead.
         RecordError: If the study or the job is damaged, or of a newer format.
         EnergyPlusNotFoundError: If EnergyPlus is not installed.
         SimulationError: If the outputs are cut, because EnergyPlus was killed, for example by the system when memory
