@@ -191,14 +191,9 @@ def test_metrics_added_later_are_read_from_the_tables(study: Study) -> None:
     assert other.loc["ip", "heating"] == pytest.approx(861.2)
 
 
-def test_metrics_that_the_study_got_later_too(study: Study) -> None:
-    Study(study.url, metrics={"area": AREA}).add("later", variant(0.3), study_weather(study), parameters={"n": 4})
+def test_metrics_that_the_study_got_later_too(study: Study, epw: Path) -> None:
+    Study(study.url, metrics={"area": AREA}).add("later", variant(0.3), epw, parameters={"n": 4})
     assert Study(study.url).summary()["area"].notna().sum() == 3
-
-
-def study_weather(study: Study) -> str:
-    (name,) = study.fs.glob("_study/inputs", "*.epw")
-    return study.fs.url(name)
 
 
 def test_tables_that_are_gone_are_told(study: Study) -> None:
