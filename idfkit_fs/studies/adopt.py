@@ -167,9 +167,8 @@ def _fingerprint(run: RunResult | Existing) -> str:
 def _incomplete(report: RunReport, errors: dict[str, BaseException]) -> IncompleteRunError:
     case, first = next(iter(errors.items()))
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    error = IncompleteRunError(
-        f"{case!r}{more} could not be adopted: {one_line(first)}; the other {len(report.runs)} were adopted"
-    )
+    others = f"; the other {len(report.runs)} were adopted" if report.runs else ""
+    error = IncompleteRunError(f"{case!r}{more} could not be adopted: {one_line(first)}{others}")
     error.report, error.errors = report, errors
     error.__cause__ = first
     return error

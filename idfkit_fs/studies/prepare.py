@@ -190,12 +190,14 @@ class Inputs:
         """The text of a model, and the files that it reads."""
         document, directory = load_model(case.model, self._fs)
         energyplus = self._energyplus_for(document.version)
-        if energyplus and energyplus.version != document.version and not case.options.get("auto_migrate"):
-            raise ModelError(
-                f"The model is of EnergyPlus {_dotted(document.version)}, and this machine has "
-                f"{_dotted(energyplus.version)}; migrate it with idfkit.migrate, add the case with auto_migrate=True, "
-                f"or install EnergyPlus {_dotted(document.version)} here"
-            )
+        if energyplus and energyplus.version != document.version:
+            is_newer = document.version > energyplus.version
+            if is_newer or not case.options.get("auto_migrate"):
+                migrate = "" if is_newer else "migrate it with idfkit.migrate, add the case with auto_migrate=True, or "
+                raise ModelError(
+                    f"The model is of EnergyPlus {_dotted(document.version)}, and this machine has "
+                    f"{_dotted(energyplus.version)}; {migrate}install EnergyPlus {_dotted(document.version)} here"
+                )
         external = External(document)
         if case.external_files == "copy":
             external = gather(document, directory, self._fs, energyplus.install_dir if energyplus else None)
