@@ -53,7 +53,9 @@ class _Commands(click.Group):
         except (IdfkitFsError, EnergyPlusNotFoundError, OSError) as exc:
             if isinstance(exc, BrokenPipeError):
                 raise
-            text = one_line(exc).replace("overwrite=True", "--overwrite").replace("output_prefix=", "--output-prefix=")
+            text = one_line(exc)
+            if ctx.invoked_subcommand in ("adopt", "publish"):
+                text = text.replace("overwrite=True", "--overwrite").replace("output_prefix=", "--output-prefix=")
             raise click.ClickException(text) from exc
 
 
