@@ -70,7 +70,7 @@ def run_cases(
         cases = run_coroutine(run(done))
     report = RunReport(tuple(sorted(cases.runs)))
     if cases.errors:
-        raise incomplete(report, cases.errors, "could not be run", "run the study again to run these cases")
+        raise incomplete(report, cases.errors, "could not be run", "; run the study again to run these cases")
     return report
 
 

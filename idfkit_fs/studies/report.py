@@ -98,18 +98,18 @@ class RunReport:
         return tuple(run.case for run in self.runs if run.how == how)
 
 
-def incomplete(report: RunReport, errors: dict[str, BaseException], problem: str, remedy: str) -> IncompleteRunError:
+def incomplete(report: RunReport, errors: dict[str, BaseException], problem: str, rest: str) -> IncompleteRunError:
     """The error to raise when there are errors of some cases.
 
     Args:
         report: What happened to the other cases.
         errors: The errors, by case; at least one.
         problem: What they have in common, such as ``"could not be run"``.
-        remedy: What is true, or to be done, now.
+        rest: How the message goes on.
     """
     case, first = next(iter(errors.items()))
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    error = IncompleteRunError(f"Case {case!r}{more} {problem}: {one_line(first)}; {remedy}")
+    error = IncompleteRunError(f"Case {case!r}{more} {problem}: {one_line(first)}{rest}")
     error.report, error.errors = report, errors
     error.__cause__ = first
     return error

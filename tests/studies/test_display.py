@@ -82,7 +82,7 @@ def test_an_error_is_one_line_with_its_url_and_its_notes() -> None:
 
 def test_errors_of_many_cases_are_one_line() -> None:
     refused = PermissionDeniedError.for_url("s3://bucket/study", "The store refused access:\n403 Forbidden")
-    error = incomplete(REPORT, dict.fromkeys(MANY, refused), "could not be run", "run the study again")
+    error = incomplete(REPORT, dict.fromkeys(MANY, refused), "could not be run", "; run the study again")
     assert str(error) == (
         "Case 'case-00000' and 9999 more could not be run: The store refused access: 403 Forbidden: s3://bucket/study; "
         "run the study again"
