@@ -75,7 +75,7 @@ def test_a_long_list_of_names_is_cut() -> None:
 def test_an_error_is_one_line_with_its_url_and_its_notes() -> None:
     error = UnreachableError.for_url("s3://bucket/study", "The store\n  did not answer")
     error.add_note("try again\nlater")
-    assert one_line(error) == "The store did not answer: s3://bucket/study try again later"
+    assert one_line(error) == "The store did not answer: s3://bucket/study; try again later"
     assert one_line(OSError(errno.ENOSPC, "No space left on device")) == "No space left on device"
     assert one_line(ValueError("first\nsecond")) == "first second"
 
