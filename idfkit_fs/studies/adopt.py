@@ -49,7 +49,7 @@ class Adoption:
     Attributes:
         name: The case's name, which becomes a directory of the study.
         source: The directory of a run, a URL, or a result, as in [publish][idfkit_fs.publish].
-        parameters: Any JSON values that describe the case. They become columns of the summary.
+        parameters: What describes the case, as in [Study.add][idfkit_fs.Study.add]: a mapping, or a row of a DataFrame.
         metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
         output_prefix: The prefix of the run's outputs, if the directory has several runs.
 

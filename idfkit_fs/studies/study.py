@@ -246,7 +246,7 @@ class Study:
             case: The case's name, which becomes a directory of the study.
             source: The directory of a run, a URL, or a result, as in [publish][idfkit_fs.publish]. The study's storage
                 options are used for a URL on the same kind of store.
-            parameters: Any JSON values that describe the case. They become columns of the summary.
+            parameters: What describes the case, as in [add][idfkit_fs.Study.add].
             metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
             output_prefix: As in [publish][idfkit_fs.publish].
             overwrite: Whether to replace another case of this name with its run, or a run at its URL.
@@ -261,13 +261,14 @@ class Study:
             LocationError: If *case* cannot be the name of a case.
             RecordError: If the study, the existing job or the run's record is damaged, or of a newer format.
             PublishError: If the files of a local directory could not be copied into the study.
-            ValueError: If a metric is invalid, or a parameter is not valid JSON or has the name of another column of
-                the summary.
+            ValueError: If a metric is invalid, or a parameter cannot be JSON or has the name of another column of the
+                summary.
 
         Examples:
             >>> study.adopt("case-7", "runs/7", parameters={"wwr": 0.4})  # doctest: +SKIP
         """
-        adopt_run(self._writer, Adoption(case, source, parameters or {}, metrics, output_prefix), overwrite)
+        given = {} if parameters is None else parameters
+        adopt_run(self._writer, Adoption(case, source, given, metrics, output_prefix), overwrite)
 
     def adopt_many(
         self,
