@@ -47,11 +47,16 @@ class _Commands(click.Group):
     """Commands that print an error as one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error of this package gives exit code 1."""
+        """Run a command; an error of this package, or of this machine's disk, gives exit code 1."""
         try:
             return super().invoke(ctx)
-        except (IdfkitFsError, EnergyPlusNotFoundError) as exc:
-            raise click.ClickException(one_line(exc)) from exc
+        except (IdfkitFsError, EnergyPlusNotFoundError, OSError) as exc:
+            if isinstance(exc, BrokenPipeError):
+                raise
+            text = one_line(exc)
+            if ctx.invoked_subcommand in ("adopt", "publish"):
+                text = text.replace("overwrite=True", "--overwrite").replace("output_prefix=", "--output-prefix=")
+            raise click.ClickException(text) from exc
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -312,9 +317,10 @@ def get(
     if run is not None:
         echo_lines([run.download(directory / last_name(url), include=include, progress=progress)])
         return
-    if bool(cases) == every:
-        raise click.UsageError("Name the cases, or give --all")
     study = open_study(url, options)
+    if bool(cases) == every:
+        study.status()  # raises if there is no study either
+        raise click.UsageError("Name the cases, or give --all")
     if every:
         found = study.status()
         cases = (*found.ok, *found.failed)

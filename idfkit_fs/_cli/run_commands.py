@@ -24,6 +24,7 @@ from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import is_url, last_name
 from idfkit_fs.errors import IncompleteRunError
 from idfkit_fs.studies.adopt import Adoption
+from idfkit_fs.studies.display import one_line
 
 __all__ = ["adopt", "publish"]
 
@@ -69,15 +70,18 @@ def publish(
       idfkit-fs publish runs/office s3://my-bucket/study-001/case-42
       idfkit-fs publish s3://my-bucket/run-of-idfkit s3://my-bucket/run-of-idfkit
     """
-    result = idfkit_fs.publish(
-        run,
-        url,
-        storage_options=options,
-        output_prefix=output_prefix,
-        include=include or None,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    try:
+        result = idfkit_fs.publish(
+            run,
+            url,
+            storage_options=options,
+            output_prefix=output_prefix,
+            include=include or None,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    except ValueError as exc:  # patterns that match nothing
+        raise click.ClickException(one_line(exc)) from exc
     files = len(result.record.files) if result.record else 0
     state = "ok" if result.success else "failed"
     if as_json:

@@ -148,5 +148,9 @@ def echo_report(report: RunReport, errors: dict[str, BaseException], as_json: bo
         names = ("simulated", "reused", "adopted", "found", "failed")
         cases = {name: getattr(report, name) for name in names}
         echo_json({**cases, "errors": {case: one_line(exc) for case, exc in errors.items()}})
-    elif report.runs or not errors:
+        return
+    if report.runs or not errors:
         click.echo(str(report))
+    if len(errors) > 1:  # of one alone, the error of the command says it
+        for case, exc in errors.items():
+            click.echo(f"{case}: {one_line(exc)}", err=True)

@@ -24,6 +24,7 @@ from idfkit_fs._util.progress import require_tqdm
 from idfkit_fs._util.urls import Location, UPathLike, repair
 from idfkit_fs.errors import (
     DamagedRunError,
+    ExistsError,
     LocationError,
     PublishError,
     RecordError,
@@ -35,7 +36,7 @@ from idfkit_fs.runs.contents import Contents, contents_of_directory, contents_of
 from idfkit_fs.runs.draft import note_replaced, read_draft
 from idfkit_fs.runs.existing import Existing, find_existing
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
-from idfkit_fs.runs.result import RunResult, read_record, result_of, what_exists
+from idfkit_fs.runs.result import STUDY_FILE, RunResult, read_record, result_of, what_exists
 from idfkit_fs.runs.selection import Selection, check_patterns
 from idfkit_fs.runs.transfer import raise_if_stopped, transfer
 
@@ -90,7 +91,8 @@ def publish(
 
     Raises:
         MissingExtraError: If *sidecars* is True and a package for it is missing, or *progress* is True and tqdm is.
-        RunExistsError: If a run exists at *url* and *overwrite* is False.
+        RunExistsError: If a run exists at *url* and *overwrite* is False, or if a study made it.
+        ExistsError: If *url* is that of a study.
         RunNotFoundError: If *run* contains no run, or several and no *output_prefix*; the message lists them.
         UnfinishedRunError: If the outputs of the run are cut. A run that EnergyPlus ended with an error is published.
         DamagedRunError: If a file of *run* differs from its record, or changed meanwhile.
@@ -106,12 +108,12 @@ def publish(
         >>> publish("s3://bucket/run-of-idfkit", "s3://bucket/run-of-idfkit")  # in place  # doctest: +SKIP
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-    publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
+    publication = Publication(fs, include, exclude, overwrite, progress, sidecars, outside_study=True)
     if not isinstance(run, SimulationResult):
         directory = _at(run, fs).local_root
         draft = None if directory is None else read_draft(Path(directory))
         if directory is not None and draft is not None:
-            result = publication.send(Path(directory), draft)
+            result = replace(publication, outside_study=draft.job is None).send(Path(directory), draft)
             shutil.rmtree(directory, ignore_errors=True)
             return result
     found = read_run(run, fs, output_prefix)
@@ -208,6 +210,7 @@ class Publication:
         overwrite: Whether to replace a run that exists there.
         progress: Whether to show a bar.
         sidecars: Whether to write sidecars; None to write them if that is possible.
+        outside_study: Whether to refuse to write into a study, which alone knows what its cases ran.
 
     Raises:
         TypeError: If *include* or *exclude* is a single string.
@@ -221,6 +224,7 @@ class Publication:
     overwrite: bool
     progress: bool
     sidecars: bool | None = None
+    outside_study: bool = False
 
     def __post_init__(self) -> None:
         check_patterns(self.include, self.exclude)
@@ -245,8 +249,12 @@ class Publication:
 
         Raises:
             RunExistsError: If another run exists there and may not be replaced.
+            ExistsError: If a study exists there and may not be written to.
             StoreError: If the store failed, refused access, or did not answer.
         """
+        if self.outside_study and self.fs.exists(STUDY_FILE):
+            text = "A study exists here; publish the run at another URL, or make a case of it with Study.adopt()"
+            raise ExistsError.for_url(self.fs.url(), text)
         try:
             record = read_record(self.fs)
         except RecordError as exc:
@@ -256,7 +264,15 @@ class Publication:
             raise RunExistsError.for_url(self.fs.url(), text) from exc
         if record is not None and record.id != run_id and not self.overwrite:
             raise RunExistsError.for_url(self.fs.url())
+        if self.outside_study and record is not None and record.id != run_id and self._is_of_study(record):
+            text = "A study made this run, and has its summary; replace it with Study.adopt() or add(), overwrite=True"
+            raise RunExistsError.for_url(self.fs.url(), text)
         return ExistingRun(record is not None, record)
+
+    def _is_of_study(self, record: RunRecord) -> bool:
+        """Whether the run at the URL is that of a case, and no copy of one elsewhere."""
+        above = f"{self.fs.key('').rpartition('/')[0]}/{STUDY_FILE}"
+        return record.job is not None and self.fs.call(above, lambda store: store.isfile(above))
 
     def send(
         self,
@@ -403,7 +419,7 @@ def publish_errors(directory: Path, url: str) -> Iterator[None]:
     """Turn errors while a local run is published into a PublishError that names its directory."""
     try:
         yield
-    except RunExistsError as exc:
+    except ExistsError as exc:
         exc.add_note(f"The new run is kept in {directory}")
         raise
     except (DamagedRunError, UnfinishedRunError):

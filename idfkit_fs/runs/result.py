@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from idfkit_fs._outputs.series import Names
     from idfkit_fs.runs.data import RunData
 
-__all__ = ["RunResult", "open_result", "read_record", "result_of", "what_exists"]
+__all__ = ["STUDY_FILE", "RunResult", "open_result", "read_record", "result_of", "what_exists"]
 
-_STUDY = "_study/study.json"  # studies are built on runs, so their own constant cannot be imported here
+STUDY_FILE = "_study/study.json"  # studies are built on runs, so their own constant cannot be imported here
 _SUBDIRECTORIES = 32
 
 
@@ -459,7 +459,7 @@ def what_exists(fs: FsspecFileSystem) -> str:
         )
     if fs.call(fs.key(""), lambda store: store.isfile(fs.key(""))):
         return "This is a file; give the directory of the run"
-    if fs.exists(_STUDY):
+    if fs.exists(STUDY_FILE):
         return "This is a study, not a run; open it with idfkit_fs.Study, or give the URL of one of its cases"
     if not fs.exists(""):
         return "Nothing exists here; check the URL"
@@ -477,10 +477,14 @@ def _a_run_below(fs: FsspecFileSystem) -> str | None:
             entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"
         ]
         looked_at = directories[:_SUBDIRECTORIES]
-        has_record = parallel_map(lambda name: fs.exists(f"{name}/{RECORD_NAME}"), looked_at)
+        has_run = parallel_map(lambda name: _is_run(fs.joinpath(name).glob("", "*")), looked_at)
     except Exception:  # noqa: BLE001 - it would only make the message more precise
         return None
-    return next((name for name, has in zip(looked_at, has_record, strict=True) if has), None)
+    return next((name for name, has in zip(looked_at, has_run, strict=True) if has), None)
+
+
+def _is_run(names: Sequence[str]) -> bool:
+    return RECORD_NAME in names or bool(stems_in(names))
 
 
 def result_of(

@@ -129,7 +129,9 @@ def simulate(
         The published result. If EnergyPlus ended with an error, its ``success`` is False.
 
     Raises:
-        RunExistsError: If a run exists at *output_dir* and *overwrite* is False; before EnergyPlus starts.
+        RunExistsError: If a run exists at *output_dir* and *overwrite* is False, or if a study made it; before
+            EnergyPlus starts.
+        ExistsError: If *output_dir* is the URL of a study; before EnergyPlus starts.
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
@@ -148,7 +150,7 @@ def simulate(
         >>> result.sql.get_timeseries("Zone Mean Air Temperature", "OFFICE")  # doctest: +SKIP
     """
     fs = _output_filesystem(output_dir, storage_options, options)
-    publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
+    publication = Publication(fs, include, exclude, overwrite, progress, sidecars, outside_study=True)
     run, document = _prepare(publication, model, weather, external_files, options)
     return run.publish(run.energyplus(document))
 
@@ -199,7 +201,9 @@ async def async_simulate(
         The published result. If EnergyPlus ended with an error, its ``success`` is False.
 
     Raises:
-        RunExistsError: If a run exists at *output_dir* and *overwrite* is False; before EnergyPlus starts.
+        RunExistsError: If a run exists at *output_dir* and *overwrite* is False, or if a study made it; before
+            EnergyPlus starts.
+        ExistsError: If *output_dir* is the URL of a study; before EnergyPlus starts.
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
@@ -219,7 +223,7 @@ async def async_simulate(
         ...         group.create_task(async_simulate(model, "chicago.epw", output_dir=f"s3://bucket/study-001/{name}"))
     """
     fs = _output_filesystem(output_dir, storage_options, options)
-    publication = Publication(fs, include, exclude, overwrite, progress, sidecars)
+    publication = Publication(fs, include, exclude, overwrite, progress, sidecars, outside_study=True)
     run, document = await asyncio.to_thread(_prepare, publication, model, weather, external_files, options)
     return await run.async_publish(await run.async_energyplus(document))
 

@@ -111,7 +111,7 @@ def adopt_runs(
             report,
             dict(sorted(errors.items())),
             "could not be adopted",
-            f"the other {len(report.runs)} were adopted",
+            f"the other {len(report.runs)} were adopted" if report.runs else "none was adopted",
         )
     return report
 

@@ -58,4 +58,4 @@ def one_line(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
-    return " ".join(" ".join([text, *getattr(error, "__notes__", ())]).split())
+    return " ".join("; ".join([text, *getattr(error, "__notes__", ())]).split())

@@ -9,7 +9,8 @@ from typing import get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import did_you_mean
-from idfkit_fs.errors import CaseNotFoundError
+from idfkit_fs.errors import CaseNotFoundError, StudyNotFoundError
+from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.studies.job import Metric
 from idfkit_fs.studies.layout import (
     JOBS,
@@ -90,7 +91,13 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
         study = pool.submit(read_study, fs)
         jobs = pool.submit(fs.glob, JOBS, "*")
         ended = {state: pool.submit(fs.glob, outcomes_directory(state), "*") for state in get_args(Ended)}
-    metrics = study.result().metrics
+    try:
+        metrics = study.result().metrics
+    except StudyNotFoundError:
+        if fs.exists(RECORD_NAME):
+            text = "This is a run, not a study; open it with open_result(), or give the URL of the study"
+            raise StudyNotFoundError.for_url(fs.url(), text) from None
+        raise
     return Listing(
         fs.url(),
         tuple(sorted(parse_jobs(jobs.result()))),

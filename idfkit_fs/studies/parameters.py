@@ -80,7 +80,9 @@ def json_value(value: object, depth: int = 0) -> Any:
         return [json_value(inner, depth + 1) for inner in value]
     if getattr(value, "dtype", None) is not None:
         return _of_array(value, depth)
-    raise ValueError(f"JSON cannot hold a {type(value).__name__}; pass a number, a text, a list or a dictionary")
+    raise ValueError(
+        f"JSON cannot hold an object of type {type(value).__name__}; pass a number, a text, a list or a dictionary"
+    )
 
 
 def _of_array(value: Any, depth: int) -> Any:
@@ -94,7 +96,7 @@ def _of_array(value: Any, depth: int) -> Any:
         return _refuse_duration(value)
     plain = float(value) if value.dtype.kind == "f" else value.item()
     if getattr(plain, "dtype", None) is not None:
-        raise ValueError(f"JSON cannot hold a {type(value).__name__} of NumPy; pass a number or a text")
+        raise ValueError(f"JSON cannot hold an object of type {type(value).__name__} of NumPy; pass a number or a text")
     return json_value(plain, depth + 1)
 
 

@@ -144,6 +144,7 @@ class Study:
 
         Raises:
             CaseExistsError: If the study has another case of this name, and *overwrite* is False.
+            RunExistsError: If the study's URL is that of a run.
             ModelError: If the model, the weather file, or a file that the model names is missing or cannot be read;
                 before anything is stored.
             LocationError: If *case* cannot be the name of a case.
@@ -252,6 +253,7 @@ class Study:
         Raises:
             CaseExistsError: If the study has another case of this name, or another run exists at its URL, and
                 *overwrite* is False.
+            RunExistsError: If the study's URL is that of a run.
             RunNotFoundError: If *source* contains no run, or several and no *output_prefix*; the message lists them.
             UnfinishedRunError: If the outputs of the run are cut.
             DamagedRunError: If a file differs from the run's record, or changed meanwhile.

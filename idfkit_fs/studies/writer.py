@@ -12,7 +12,7 @@ from idfkit_fs._outputs.naming import stems_in
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
-from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, StudyNotFoundError
+from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, RunExistsError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import read_record
 from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
@@ -103,6 +103,9 @@ class StudyWriter:
         try:
             return read_study(self.fs)
         except StudyNotFoundError:
+            if self.fs.exists(RECORD_NAME):
+                text = "A run exists here, which a study would be mixed with; give the URL of a directory of its own"
+                raise RunExistsError.for_url(self.fs.url(), text) from None
             self._stored_inputs = None  # an older study at this URL was deleted, with its inputs
             return None
 

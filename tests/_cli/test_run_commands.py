@@ -30,7 +30,7 @@ def test_publish_tells_what_it_did(left: Left, tmp_path: Path) -> None:
     assert run.record is not None and run.record.file("notes.txt") is None
     assert done.stdout == f"Published {len(run.record.files)} files of a run (ok) at {run.url}\n"
     again = idfkit_fs("publish", left("office", "C", into="office"), tmp_path / "run")
-    assert again.returncode == 1 and "overwrite=True" in again.stderr and again.stderr.count("\n") == 1
+    assert again.returncode == 1 and "pass --overwrite to" in again.stderr and again.stderr.count("\n") == 1
     less = ("--include", "*.err", "--include", "*.end", "--overwrite", "--json")
     replaced = idfkit_fs("publish", tmp_path / "office", tmp_path / "run", *less)
     assert json.loads(replaced.stdout) == {"url": run.url, "state": "ok", "files": 3}
@@ -45,7 +45,7 @@ def test_publish_of_a_failed_run_and_of_none(left: Left, tmp_path: Path) -> None
     directory = left("office", "C", into="two")
     left("tower", "C", into="two")
     several = idfkit_fs("publish", directory, tmp_path / "other")
-    assert several.returncode == 1 and "'office', 'tower'" in several.stderr and "output_prefix" in several.stderr
+    assert several.returncode == 1 and "'office', 'tower'" in several.stderr and "--output-prefix=" in several.stderr
     one = idfkit_fs("publish", directory, tmp_path / "other", "--output-prefix", "tower")
     assert one.returncode == 0 and open_result(tmp_path / "other").output_prefix == "tower"
 
@@ -80,7 +80,45 @@ def test_ls_and_get_read_the_run_at_a_url(left: Left, tmp_path: Path) -> None:
     mine = open_result(tmp_path / "mine" / "run")
     assert mine.record is not None and [entry.name for entry in mine.record.files] == ["eplusout.sql"]
     neither = idfkit_fs("get", tmp_path / "nothing", "--to", tmp_path)
-    assert neither.returncode == 2 and "Name the cases" in neither.stderr
+    assert neither.returncode == 1 and "There is no study here" in neither.stderr
+
+
+def test_a_run_is_not_taken_for_a_study_nor_a_study_for_a_run(left: Left, tmp_path: Path) -> None:
+    run, study = left(), tmp_path / "study"
+    publish(run, tmp_path / "run")
+    Study(study).adopt("a", run)
+    for command in ("status", "summary", "run"):
+        done = idfkit_fs(command, tmp_path / "run")
+        assert done.returncode == 1 and "This is a run, not a study" in done.stderr
+    done = idfkit_fs("adopt", tmp_path / "run", run)
+    assert done.returncode == 1 and "A run exists here" in done.stderr
+    done = idfkit_fs("publish", run, study)
+    assert done.returncode == 1 and "A study exists here" in done.stderr
+    done = idfkit_fs("get", study)
+    assert done.returncode == 2 and "Name the cases" in done.stderr
+
+
+def test_what_the_disk_or_a_pattern_refuses_is_one_line(left: Left, tmp_path: Path) -> None:
+    publish(left(), tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "run").write_text("a file")
+    for arguments in (
+        ("get", tmp_path / "run", "--to", tmp_path / "mine"),
+        ("get", tmp_path / "run", "--to", tmp_path / "more", "--include", "*.nope"),
+        ("publish", tmp_path / "run", "memory://copy", "--include", "*.nope"),
+        ("publish", tmp_path / "left", "memory://copy", "--include", "*.nope"),
+    ):
+        done = idfkit_fs(*arguments)
+        assert done.returncode == 1 and done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_each_run_that_cannot_be_adopted_is_told(left: Left, tmp_path: Path) -> None:
+    left(into="runs/a")
+    (tmp_path / "runs" / "empty").mkdir()
+    done = idfkit_fs("adopt", tmp_path / "study", "a", "empty", "missing", cwd=tmp_path / "runs")
+    empty, missing, error = done.stderr.splitlines()
+    assert empty.startswith("empty: This directory holds no run") and missing.startswith("missing: Nothing exists here")
+    assert "'empty' and 1 more could not be adopted" in error and done.stdout == "1 case: 1 adopted\n"
 
 
 @pytest.mark.parametrize("command", ["publish", "adopt"])

@@ -14,12 +14,14 @@ from support.places import Place
 from support.proxy import FaultProxy
 from support.variants import HEATING, variant
 
-from idfkit_fs import Adoption, Case, Study, open_result, publish, run_case
+from idfkit_fs import Adoption, Case, Study, open_result, publish, run_case, simulate
 from idfkit_fs.errors import (
     CaseExistsError,
+    ExistsError,
     IncompleteRunError,
     LocationError,
     ModelError,
+    RunExistsError,
     RunNotFoundError,
     StudyNotFoundError,
     UnfinishedRunError,
@@ -304,3 +306,32 @@ def test_a_run_of_another_study_is_not_replaced(study: Study, epw: Path, s3_plac
         study.run()
     study.adopt("case", study.fs.url("case"), overwrite=True)
     assert study.status().ok == ("case",)
+
+
+def test_a_run_is_not_mixed_with_a_study(study: Study, left: Left, s3_place: Place, epw: Path) -> None:
+    run, options = left(), study.fs.storage_options
+    study.adopt("case", run)
+    with pytest.raises(ExistsError, match="A study exists here"):
+        publish(run, study.url, storage_options=options, overwrite=True)
+    with pytest.raises(ExistsError, match="A study exists here"):
+        simulate(variant(), epw, output_dir=study.url, storage_options=options, overwrite=True)
+    other = left(fails=True, into="other")
+    with pytest.raises(RunExistsError, match="A study made this run"):
+        publish(other, study.fs.url("case"), storage_options=options, overwrite=True)
+    assert study.result("case").success and study.status().ok == ("case",)
+    copy = publish(study.result("case"), s3_place.joinpath("copies/case").url, storage_options=options)
+    assert not publish(other, copy.url, storage_options=options, overwrite=True).success
+
+
+def test_a_study_is_not_begun_in_a_run(study: Study, left: Left, s3_place: Place, epw: Path) -> None:
+    run = left()
+    study.adopt("case", run)
+    inside = Study(study.fs.url("case"), storage_options=study.fs.storage_options)
+    with pytest.raises(RunExistsError, match="A run exists here"):
+        inside.adopt("inside", run)
+    with pytest.raises(RunExistsError, match="A run exists here"):
+        inside.add("inside", variant(), epw)
+    for read in (inside.status, inside.summary, inside.run):
+        with pytest.raises(StudyNotFoundError, match="This is a run, not a study"):
+            read()
+    assert not inside.fs.glob("_study", "**")

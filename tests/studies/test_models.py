@@ -103,6 +103,13 @@ def test_what_is_wrong_with_a_model_is_told_with_the_case(study: Study, tmp_path
         study.add("cut", tmp_path / "cut.idf", design_day=True)
 
 
+@pytest.mark.parametrize("auto_migrate", [False, True])
+def test_a_model_of_a_newer_version_is_not_to_be_migrated(study: Study, tmp_path: Path, auto_migrate: bool) -> None:
+    (tmp_path / "newer.idf").write_text("Version,99.1;\nBuilding,B;")
+    with pytest.raises(ModelError, match=r"has 25\.2\.0; install EnergyPlus 99\.1\.0 here$"):
+        study.add("newer", tmp_path / "newer.idf", design_day=True, auto_migrate=auto_migrate)
+
+
 def test_a_model_of_another_version_fails_on_a_worker_with_the_reason(
     study: Study, ledger: Ledger, epw: Path, without_energyplus: pytest.MonkeyPatch
 ) -> None:
