@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from idfkit_fs.runs.publish import publish
     from idfkit_fs.runs.record import RecordedFile, RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
-    from idfkit_fs.runs.simulate import JobOptions, SimulationOptions, async_simulate, simulate
+    from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, SimulationOptions, async_simulate, simulate
     from idfkit_fs.studies.adopt import Adoption
     from idfkit_fs.studies.job import Metrics, Summary
     from idfkit_fs.studies.plan import Source
@@ -34,6 +34,7 @@ __all__ = [
     "CacheInfo",
     "Case",
     "CaseRun",
+    "ExternalFiles",
     "FsspecFileSystem",
     "IdfkitFsError",
     "JobOptions",
@@ -70,6 +71,7 @@ _MODULES = {
     "CacheInfo": "_cache.store",
     "Case": "studies.prepare",
     "CaseRun": "studies.report",
+    "ExternalFiles": "runs.simulate",
     "FsspecFileSystem": "_fs.sync",
     "IdfkitFsError": "errors",
     "JobOptions": "runs.simulate",

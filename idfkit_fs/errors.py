@@ -194,11 +194,20 @@ class CaseNotFoundError(NotFoundError):
 
 
 class CaseExistsError(ExistsError):
-    """The study has another case of that name, and ``overwrite=True`` was not given."""
+    """The study has another case of that name, or a run that it did not make, and ``overwrite=True`` was not given."""
+
+    @classmethod
+    def for_foreign_run(cls, url: str, case: str) -> Self:
+        """The error about a run at a case's URL that the study did not make."""
+        return cls.for_url(
+            url,
+            f"A run that this study did not make exists at the URL of case {case!r}; make a case of it with adopt(), "
+            "move it away, or add the case with overwrite=True to replace it",
+        )
 
 
 class ModelError(IdfkitFsError, ValueError):
-    """A model or weather file that EnergyPlus could not read either."""
+    """A model, a weather file, or a file that a model names, that cannot be run; the message says why."""
 
 
 class NotReportedError(IdfkitFsError, LookupError):

@@ -8,15 +8,19 @@ from idfkit import IDFDocument
 from idfkit.simulation import AsyncFileSystem, FileSystem, SimulationResult
 
 from idfkit_fs import (
+    Adoption,
     AsyncFsspecFileSystem,
     AsyncS3FileSystem,
     Case,
+    ExternalFiles,
     FsspecFileSystem,
     LocalFileSystem,
+    RunReport,
     RunResult,
     S3FileSystem,
     Study,
     async_simulate,
+    publish,
     simulate,
 )
 
@@ -38,3 +42,20 @@ def result(published: RunResult) -> SimulationResult:
 async def models(study: Study, model: str | Path | IDFDocument) -> tuple[RunResult, RunResult, Case]:
     study.add("case", model)
     return simulate(model, output_dir="run"), await async_simulate(model, output_dir="run"), Case("case", model)
+
+
+def travelling(study: Study, model: IDFDocument, external_files: ExternalFiles) -> tuple[RunResult, Case]:
+    study.add("case", model, external_files=external_files, annual=True)
+    return simulate(model, output_dir="run", external_files="leave"), Case("case", model, external_files="copy")
+
+
+def existing(study: Study, left: Path, of_idfkit: SimulationResult) -> tuple[RunResult, RunReport, Path, str | None]:
+    published = publish(left, "s3://bucket/run", output_prefix="eplus", sidecars=False)
+    study.adopt("case", of_idfkit, parameters={"wwr": 0.4}, metrics={"heating": ("report", "table", "row", "column")})
+    study.adopt_many({path.name: path for path in left.iterdir()})
+    report = study.adopt_many([Adoption("d", left, {"wwr": 0.4})], progress=True)
+    return published, report, published.download(left, include=["*.sql"]), published.message
+
+
+def reuse(study: Study) -> tuple[RunReport, ...]:
+    return study.run(reuse=False), study.run(reuse=study), study.run(reuse="s3://bucket/other")

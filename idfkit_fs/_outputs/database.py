@@ -12,9 +12,9 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 from idfkit_fs._outputs.series import Environment, Series, headed, stored_frequency
+from idfkit_fs._outputs.sqlite_file import connect, is_truncated, uri_of
 from idfkit_fs.errors import UnreadableDatabaseError
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ class Database:
 
     def __init__(self, path: Path, name: str = "") -> None:
         self._name = name or str(path)
-        self._uri = f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"
-        if self._is_cut(path):
+        self._path = path
+        if is_truncated(path):
             raise self._unreadable("it is truncated")
         self._tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
         # Newer databases have the old tables' names too, as views.
@@ -346,7 +346,7 @@ class Database:
         query = f"SELECT {columns} FROM ({self._layout.values}) {where} {among} ORDER BY Place"  # noqa: S608 - no texts
         try:
             with (
-                adbc_driver_sqlite.connect(self._uri) as opened,
+                adbc_driver_sqlite.connect(uri_of(self._path)) as opened,
                 adbc.AdbcConnection(opened) as connection,
                 adbc.AdbcStatement(connection) as statement,
             ):
@@ -388,31 +388,12 @@ class Database:
             found.append((index, series))
         return dict(zip(headed(series for _, series in found), (index for index, _ in found), strict=True))
 
-    @staticmethod
-    def _is_cut(path: Path) -> bool:
-        """Whether the file is shorter than its header says; SQLite would read a missing part as zeros."""
-        with path.open("rb") as file:
-            header = file.read(100)
-        page = int.from_bytes(header[16:18], "big")
-        pages = int.from_bytes(header[28:32], "big")
-        # The value 1 means a page of 64 KiB (Database File Format, 1.3.2).
-        return path.stat().st_size < pages * (2**16 if page == 1 else page)
-
     def _rows(self, query: str, parameters: Sequence[str | int] = ()) -> list[Any]:
         try:
-            with contextlib.closing(sqlite3.connect(self._uri, uri=True)) as connection:
-                # EnergyPlus's texts are not always UTF-8: its climatic data have a degree sign in Latin-1.
-                connection.text_factory = _decode
+            with contextlib.closing(connect(self._path)) as connection:
                 return connection.execute(query, parameters).fetchall()
         except sqlite3.DatabaseError as exc:
             raise self._unreadable(exc) from exc
 
     def _unreadable(self, why: object) -> UnreadableDatabaseError:
         return UnreadableDatabaseError(f"{self._name} cannot be read as an SQLite output of EnergyPlus: {why}")
-
-
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")

@@ -14,10 +14,12 @@ import sqlite3
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote
+from typing import NamedTuple, Protocol
 
-__all__ = ["Ending", "output_name", "read_counts", "read_ending", "read_local_ending"]
+from idfkit_fs._outputs.naming import output_name
+from idfkit_fs._outputs.sqlite_file import connect, decode, is_truncated
+
+__all__ = ["Ending", "OutputFiles", "read_counts", "read_ending", "read_local_ending"]
 
 _TEXT_LIMIT = 1000
 _TAIL = 64 * 1024
@@ -93,44 +95,51 @@ class _Fault(NamedTuple):
     cut: bool = False
 
 
-def output_name(names: Collection[str], prefix: str, suffix: str) -> str | None:
-    """Find the output file with a suffix, as EnergyPlus names it.
+class OutputFiles(Protocol):
+    """The files of a run, wherever they are."""
 
-    Args:
-        names: The names of a run's files.
-        prefix: The prefix of the output files.
-        suffix: Such as ``".sql"``, ``".err"`` or ``"Table.htm"``.
+    @property
+    def names(self) -> Collection[str]:
+        """Their names."""
 
-    Returns:
-        ``{prefix}out{suffix}`` or ``{prefix}{suffix}`` if there is one; for HTML, else the first HTML file. None if
-        there is no such file.
-    """
-    usual = [f"{prefix}out{suffix}", f"{prefix}{suffix}"]
-    others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
-    return next((name for name in (*usual, *others) if name in names), None)
+    def read_bytes(self, name: str) -> bytes:
+        """Read a file."""
+
+    def read_tail(self, name: str, size: int) -> bytes:
+        """Read the last bytes of a file, so many or all."""
+
+    def local_copy(self, name: str) -> AbstractContextManager[Path]:
+        """A local copy of a file, for as long as the ``with`` block lasts."""
 
 
-def read_ending(
-    names: Collection[str],
-    prefix: str,
-    read_bytes: Callable[[str], bytes],
-    local_copy: Callable[[str], AbstractContextManager[Path]],
-    exit_code: int | None = None,
-    printed: str | None = None,
-    *,
-    read_tail: Callable[[str, int], bytes] | None = None,
-) -> Ending:
+class _LocalFiles:
+    """The files of a local directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.names = os.listdir(directory)
+
+    def read_bytes(self, name: str) -> bytes:
+        return (self._directory / name).read_bytes()
+
+    def read_tail(self, name: str, size: int) -> bytes:
+        with (self._directory / name).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read()
+
+    def local_copy(self, name: str) -> AbstractContextManager[Path]:
+        return contextlib.nullcontext(self._directory / name)
+
+
+def read_ending(files: OutputFiles, prefix: str, exit_code: int | None = None, printed: str | None = None) -> Ending:
     """Find out how a run ended.
 
     Args:
-        names: The names of the run's files.
+        files: The run's files.
         prefix: The prefix of its output files; files of another prefix are of another run.
-        read_bytes: Reads a file by its name.
-        local_copy: Gives a local copy of a file by its name; the ``.sql`` is opened there.
         exit_code: EnergyPlus's exit code; None if it is unknown.
         printed: What EnergyPlus printed, standard error last; None if it is unknown. It counts only where the run has
             neither an ``.end`` nor an ``.err``.
-        read_tail: Reads the last bytes of a file, so many; by default from a local copy.
 
     Returns:
         How it ended.
@@ -142,15 +151,15 @@ def read_ending(
         >>> ending = read_local_ending(Path("runs/7"), "eplus")  # doctest: +SKIP
         >>> ending.success, ending.message  # doctest: +SKIP
     """
-    end, err, sql = (output_name(names, prefix, suffix) for suffix in (".end", ".err", ".sql"))
-    texts = {name: read_bytes(name) for name in (end, err) if name is not None}
+    end, err, sql = (output_name(files.names, prefix, suffix) for suffix in (".end", ".err", ".sql"))
+    texts = {name: files.read_bytes(name) for name in (end, err) if name is not None}
     words = {name: _last_word(text) for name, text in texts.items()}
     errors = texts.get(err or "", b"")
     fault = (
         _fault_of_exit(exit_code, words, _own_message(errors))
         or _fault_of_words(words, errors, exit_code, printed)
-        or (_fault_of_database(sql, errors, names, read_bytes, local_copy) if sql else None)
-        or _fault_of_tails(names, prefix, read_tail or (lambda name, size: _copied_tail(local_copy, name, size)))
+        or (_fault_of_database(sql, errors, files) if sql else None)
+        or _fault_of_tails(files, prefix)
     )
     counts = {(word.warnings, word.severe_errors) for word in words.values() if word}
     # Numbers that two files do not agree on, or that were counted before the outputs were cut, are unknown.
@@ -197,14 +206,7 @@ def read_local_ending(directory: Path, prefix: str, exit_code: int | None = None
     Raises:
         OSError: If a file cannot be read.
     """
-    return read_ending(
-        os.listdir(directory),
-        prefix,
-        lambda name: (directory / name).read_bytes(),
-        lambda name: contextlib.nullcontext(directory / name),
-        exit_code,
-        printed,
-    )
+    return read_ending(_LocalFiles(directory), prefix, exit_code, printed)
 
 
 def _fault_of_exit(exit_code: int | None, words: _Words, own: str | None) -> _Fault | None:
@@ -240,33 +242,27 @@ def _fault_of_words(words: _Words, err: bytes, exit_code: int | None, printed: s
     return None
 
 
-def _fault_of_database(
-    name: str,
-    err: bytes,
-    names: Collection[str],
-    read_bytes: Callable[[str], bytes],
-    local_copy: Callable[[str], AbstractContextManager[Path]],
-) -> _Fault | None:
+def _fault_of_database(name: str, err: bytes, files: OutputFiles) -> _Fault | None:
     """Why a database is not that of a run that completed."""
-    if any(name + suffix in names for suffix in ("-journal", "-wal")):
+    if any(name + suffix in files.names for suffix in ("-journal", "-wal")):
         return _Fault(f"{name} was left open while it was written; run it again", cut=True)
     stem = name.removesuffix(".sql")
-    log = next((log for log in (f"{stem}Sqlite.err", f"{stem}-sqlite.err", "sqlite.err") if log in names), None)
-    if log and _DISK_FULL in read_bytes(log):
+    log = next((log for log in (f"{stem}Sqlite.err", f"{stem}-sqlite.err", "sqlite.err") if log in files.names), None)
+    if log and _DISK_FULL in files.read_bytes(log):
         return _Fault(f"{name} is cut, because the disk was full; free space and run it again", cut=True)
-    with local_copy(name) as path:
+    with files.local_copy(name) as path:
         try:
-            with contextlib.closing(sqlite3.connect(_uri(path), uri=True)) as database:
+            with contextlib.closing(connect(path)) as database:
                 flags = database.execute("SELECT Completed, CompletedSuccessfully FROM Simulations").fetchall()
                 stamps = database.execute("SELECT TimeStamp FROM Simulations").fetchall()
                 indexes = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND sql != ''").fetchall()
                 damage = [text for (text,) in database.execute("PRAGMA quick_check(1)") if text != "ok"]
-                damage += ["it is truncated"] if _is_truncated(path) else []
+                damage += ["it is truncated"] if is_truncated(path) else []
         except sqlite3.DatabaseError as exc:
             damage, flags, indexes, stamps = [str(exc)], [], [], []
     if damage:
         return _Fault(f"{name} is cut or damaged ({_bounded(damage[0])}); run it again", cut=True)
-    started = [_STAMP.findall(text)[:1] for text in (_decode(err[:_HEADER]), *(str(stamp) for (stamp,) in stamps))]
+    started = [_STAMP.findall(text)[:1] for text in (decode(err[:_HEADER]), *(str(stamp) for (stamp,) in stamps))]
     if len({stamp for found in started for stamp in found}) > 1:
         return _Fault(f"{name} is of another run than the .err; run it again in an empty directory")
     if any(completed == 1 and successfully != 1 for completed, successfully in flags):
@@ -277,19 +273,13 @@ def _fault_of_database(
     return None
 
 
-def _fault_of_tails(names: Collection[str], prefix: str, read_tail: Callable[[str, int], bytes]) -> _Fault | None:
+def _fault_of_tails(files: OutputFiles, prefix: str) -> _Fault | None:
     """Which text file ends in the middle: EnergyPlus does not notice that a disk was full for a while."""
     for suffix, last in _LAST.items():
-        name = output_name(names, prefix, suffix)
-        if name and last not in read_tail(name, 200):
+        name = output_name(files.names, prefix, suffix)
+        if name and last not in files.read_tail(name, 200):
             return _Fault(f"EnergyPlus did not finish {name}, so the outputs are cut; run it again", cut=True)
     return None
-
-
-def _copied_tail(local_copy: Callable[[str], AbstractContextManager[Path]], name: str, size: int) -> bytes:
-    with local_copy(name) as path, path.open("rb") as file:
-        file.seek(-min(size, path.stat().st_size), os.SEEK_END)
-        return file.read()
 
 
 def _last_word(text: bytes) -> _Word | None:
@@ -302,7 +292,7 @@ def _last_word(text: bytes) -> _Word | None:
 
 
 def _own_message(err: bytes) -> str | None:
-    """EnergyPlus's first fatal error, and its first severe error, which is often the one that tells what is wrong."""
+    """EnergyPlus's first fatal error, and its first severe error, which often says what is wrong."""
     first: dict[bytes, list[bytes]] = {}
     current: list[bytes] | None = None
     for line in err.splitlines():
@@ -315,17 +305,9 @@ def _own_message(err: bytes) -> str | None:
         else:
             current = [mark.group(2)]
             first.setdefault(mark.group(1), current)
-    texts = {kind: _bounded(" ".join(_decode(part) for part in parts)) for kind, parts in first.items()}
+    texts = {kind: _bounded(" ".join(decode(part).strip() for part in parts)) for kind, parts in first.items()}
     fatal, severe = texts.get(b"Fatal"), texts.get(b"Severe")
     return f"{fatal.rstrip('.')}. First severe error: {severe}" if fatal and severe else fatal or severe
-
-
-def _decode(text: bytes) -> str:
-    """Lines repeat names of the model, whose encoding EnergyPlus does not change."""
-    try:
-        return text.decode().strip()
-    except UnicodeDecodeError:
-        return text.decode("latin-1").strip()
 
 
 def _bounded(text: str) -> str:
@@ -349,16 +331,3 @@ def _signal(exit_code: int | None) -> str | None:
 def _last_line(printed: str | None) -> str:
     lines = [line.strip() for line in (printed or "").splitlines() if line.strip()]
     return _bounded(lines[-1]) if lines else ""
-
-
-def _is_truncated(path: Path) -> bool:
-    """Whether the file is shorter than its header says: SQLite reads a part of its last page as a whole one."""
-    with path.open("rb") as file:
-        header = file.read(100)
-    page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
-    # The value 1 means a page of 64 KiB (Database File Format, 1.3.2).
-    return path.stat().st_size < pages * (2**16 if page == 1 else page)
-
-
-def _uri(path: Path) -> str:
-    return f"file:{quote(path.resolve().as_posix(), safe='/:')}?mode=ro&immutable=1"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.ending import output_name
+from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import DamagedRunError, RunNotFoundError

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from idfkit_fs._outputs.database import NO_DATABASE, Database, no_tables
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["RunData"]
 
 T = TypeVar("T")
+_ENDED = "; EnergyPlus ended the run with an error"
 _UNUSABLE = (DamagedRunError, FileNotFoundError, SidecarError)
 
 
@@ -62,7 +64,7 @@ class RunData:
         """The series that match; arguments and errors as in [choose][idfkit_fs._outputs.series.choose]."""
         wanted = None if frequency is None else parse_frequency(frequency)
         variables, keys = as_names(variables), None if keys is None else as_names(keys)
-        try:
+        with self._explaining():
             try:
                 return choose(self.catalog(wanted), variables, keys, wanted)
             except NotReportedError:
@@ -70,8 +72,6 @@ class RunData:
                     raise
                 # Choose again from all frequencies, so that the message names those that are reported.
                 return choose(self.catalog(), variables, keys, wanted)
-        except NotReportedError as exc:
-            raise NotReportedError(f"{str(exc).removesuffix(self._ended)}{self._ended}") from exc
 
     def catalog(self, frequency: str | None = None) -> Sequence[Series]:
         """All series of one frequency; None for all frequencies."""
@@ -99,15 +99,17 @@ class RunData:
         Raises:
             NotReportedError: If the run has none.
         """
-        try:
-            return self._ask(operator.methodcaller("cells"))
-        except NotReportedError as exc:
-            raise NotReportedError(f"{str(exc).removesuffix(self._ended)}{self._ended}") from exc
+        return self._ask(operator.methodcaller("cells"))
 
-    @property
-    def _ended(self) -> str:
-        """What to add to a message about something that is missing."""
-        return "" if self._record is None or self._record.success else "; EnergyPlus ended the run with an error"
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Add to an error about something that is missing that the run is a failed one, once."""
+        try:
+            yield
+        except NotReportedError as exc:
+            if self._record is None or self._record.success or _ENDED in str(exc):
+                raise
+            raise NotReportedError(f"{exc}{_ENDED}") from exc
 
     def forget(self) -> None:
         """Close what is open: with thousands of runs, it takes memory, and room in the cache."""
@@ -117,21 +119,22 @@ class RunData:
 
     def _ask(self, question: Callable[[Source], T]) -> T:
         sidecars = self._sidecars  # another thread may set it to None
-        if sidecars is not None:
-            try:
-                return question(sidecars)
-            except _UNUSABLE as exc:
-                if self._sql is None:
-                    raise
-                warn_caller(f"Reading the whole database of {redact(self._files.url())}: {exc}")
-                self._sidecars = None
-        return question(self._database)
+        with self._explaining():
+            if sidecars is not None:
+                try:
+                    return question(sidecars)
+                except _UNUSABLE as exc:
+                    if self._sql is None:
+                        raise
+                    warn_caller(f"Reading the whole database of {redact(self._files.url())}: {exc}")
+                    self._sidecars = None
+            return question(self._database)
 
     @functools.cached_property
     def _database(self) -> DatabaseSource:
         if self._sql is None:
             published = "" if self._record is None else "; or include and exclude kept it and its sidecars out"
-            raise NotReportedError(f"{NO_DATABASE}{published}{self._ended}")
+            raise NotReportedError(f"{NO_DATABASE}{published}")
         copy = self._files.local_copy(self._sql)
         return DatabaseSource(Database(copy.path, redact(self._files.url(self._sql))), copy)
 

@@ -7,15 +7,18 @@ import os
 import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_ending
+from idfkit_fs._outputs.naming import output_name, outputs_of, prefix_of, stem_of, stems_in
+from idfkit_fs._outputs.sqlite_file import connect
 from idfkit_fs._util.files import digest_of
 from idfkit_fs.errors import RunNotFoundError, UnfinishedRunError
-from idfkit_fs.runs.naming import outputs_of, prefix_of, stem_of, stems_in
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.transfer import UnrecordedFile
 
@@ -54,8 +57,7 @@ class Outputs:
 
     def name(self, suffix: str) -> str | None:
         """The output with a suffix; None if there is none."""
-        usual = (f"{self.prefix}out{suffix}", f"{self.prefix}{suffix}")
-        return next((name for name in usual if name in self.names), None)
+        return output_name(self.names, self.prefix, suffix)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Existing:
         fs: A filesystem with the run's directory as its root.
         outputs: Its outputs.
         ending: How it ended.
-        facts: Fields of the record that the outputs tell.
+        facts: Fields of the record that the outputs give.
     """
 
     fs: FsspecFileSystem
@@ -80,7 +82,7 @@ class Existing:
         return self._files.setdefault(name, UnrecordedFile(self.fs, name))
 
     def record(self) -> RunRecord:
-        """The record, without files; what the outputs do not tell is unknown.
+        """The record, without files; what the outputs do not say is unknown.
 
         Raises:
             UnfinishedRunError: If the outputs are cut.
@@ -176,18 +178,30 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _ending(fs: FsspecFileSystem, outputs: Outputs, exit_code: int | None = None, printed: str | None = None) -> Ending:
-    def read_tail(name: str, size: int) -> bytes:
-        with fs.open(name) as file:
+    return read_ending(_StoredFiles(fs, outputs.with_journals), outputs.prefix, exit_code, printed)
+
+
+@dataclass(frozen=True)
+class _StoredFiles:
+    """Files of a directory in a store, of which only what is needed is fetched."""
+
+    fs: FsspecFileSystem
+    names: list[str]
+
+    def read_bytes(self, name: str) -> bytes:
+        return self.fs.read_bytes(name)
+
+    def read_tail(self, name: str, size: int) -> bytes:
+        with self.fs.open(name) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return bytes(file.read())
 
-    return read_ending(
-        outputs.with_journals, outputs.prefix, fs.read_bytes, fs.local_copy, exit_code, printed, read_tail=read_tail
-    )
+    def local_copy(self, name: str) -> AbstractContextManager[Path]:
+        return self.fs.local_copy(name)
 
 
 def _facts_of(fs: FsspecFileSystem, outputs: Outputs) -> dict[str, Any]:
-    """What the outputs tell of the run, as fields of its record."""
+    """What the outputs say of the run, as fields of its record."""
     facts: dict[str, Any] = {}
     header = _HEADER.search(_header_of(fs, outputs))
     if header:
@@ -218,10 +232,12 @@ def _header_of(fs: FsspecFileSystem, outputs: Outputs) -> str:
         return fs.read_ranges(name, [(0, min(_HEADER_BYTES, size))])[0].decode("latin-1")
     name = outputs.name(".sql")
     if name:
-        with fs.local_copy(name) as local, contextlib.suppress(sqlite3.Error):
-            uri = f"{local.resolve().as_uri()}?mode=ro&immutable=1"
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
-                return str(next(database.execute("SELECT EnergyPlusVersion FROM Simulations"), ("",))[0])
+        with (
+            fs.local_copy(name) as local,
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(connect(local)) as database,
+        ):
+            return str(next(database.execute("SELECT EnergyPlusVersion FROM Simulations"), ("",))[0])
     return ""
 
 

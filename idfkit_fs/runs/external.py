@@ -33,7 +33,8 @@ _SEARCHED = ("input_file", "current_working")
 _INSTANCES, _SEARCH_PATHS = "PythonPlugin:Instance", "PythonPlugin:SearchPaths"
 # EnergyPlus reads this file where the field is blank; the schema says so in a note only.
 _DEFAULTS = {("Construction:WindowDataFile", "file_name"): "Window5DataFile.dat"}
-# An IDF is not always read in the encoding that it was written in, and has no quotes; a name has up to 100 letters.
+# EnergyPlus opens a file by the bytes that the IDF has, whose meaning depends on the system, and an IDF has no quotes.
+# A value has up to 100 letters.
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ._()+-]")
 _LONGEST = 60
 _MODULE = re.compile(r"[\w-]+")
@@ -70,7 +71,7 @@ def gather(
     with the content of its files, and is the same on machines that keep them elsewhere.
 
     Args:
-        document: The model, which stays as it is.
+        document: The model with real Unicode names, which stays as it is.
         directory: The directory that the model came from: a path or a URL; None for a document of no file.
         output: The filesystem of the outputs, whose storage options are used for a URL on the same kind of store.
         energyplus_dir: The directory of EnergyPlus; None if it is not installed here.
@@ -87,8 +88,6 @@ def gather(
         >>> list(external.files)  # doctest: +SKIP
         ['input-files/5f2b8a1c90de/occupancy.csv']
     """
-    if directory is None and document.filepath is not None:
-        directory = str(document.filepath.parent)
     places = [os.getcwd()]
     if directory is not None:
         beside = directory if is_url(directory) else os.path.abspath(directory)
@@ -242,14 +241,6 @@ def _own_name(text: str) -> str:
     return f"{stem[: max(1, _LONGEST - len(suffix))].rstrip(' ')}{suffix[:_LONGEST]}"
 
 
-def _spellings(text: str) -> list[str]:
-    """A name, and the one that it was if idfkit read a UTF-8 file as Latin-1; EnergyPlus sees the same bytes."""
-    try:
-        return [*dict.fromkeys((text, text.encode("latin-1").decode()))]
-    except UnicodeError:
-        return [text]
-
-
 def _join(place: str, name: str) -> str:
     """A path below a directory or URL; ``..`` is resolved, since a store has no such name."""
     parts = split_url(repair(place)) if is_url(place) else None
@@ -298,7 +289,7 @@ class _Files:
         """
         text = value.strip().replace("\\", "/")
         problem = "is missing"
-        candidates = [each for spelling in _spellings(text) for each in self.candidates(spelling)]
+        candidates = self.candidates(text)
         for candidate in candidates:
             local = self._local(candidate)
             if local is None:

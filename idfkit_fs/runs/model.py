@@ -11,27 +11,29 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from idfkit import IDFDocument, load_epjson, write_idf
+from idfkit import IDFDocument, get_schema, load_epjson, write_idf
 from idfkit.exceptions import DuplicateObjectError, IdfKitError, IDFParseError
 from idfkit.idf_parser import IDFParser
 from idfkit.objects import IDFObject
+from idfkit.schema import EpJSONSchema
 from idfkit.simulation import EnergyPlusConfig
 from idfkit.simulation.expand import needs_ground_heat_preprocessing
-from idfkit.versions import MINIMUM_VERSION, find_closest_version
+from idfkit.versions import MINIMUM_VERSION, find_closest_version, version_string
 from idfkit.writers import DEFAULT_COMMENT_COLUMN
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._util.messages import redact
+from idfkit_fs._util.messages import did_you_mean, redact
 from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import IsDirectoryError, ModelError, NotFoundError, StoreError
 from idfkit_fs.runs.locate import local_input
 from idfkit_fs.runs.model_text import Statement, beside, decode, expand_includes, fault_of, is_cut, restore, split
 
-__all__ = ["Model", "load_model", "parse_model", "write_model"]
+__all__ = ["Model", "check_version", "load_model", "parse_model", "version_of", "write_model"]
 
 # What EnergyPlus's own converter adds to the objects of an epJSON: the places of fields in the IDF it came from.
 _PLACES = frozenset({"idf_order", "idf_max_fields", "idf_max_extensible_fields"})
@@ -77,8 +79,15 @@ class Model:
             [text][idfkit_fs.runs.model.Model]. It is the document itself if the text is ASCII.
 
         Raises:
-            ModelError: If idfkit would read the model again, and cut bytes off a value.
+            ModelError: If that EnergyPlus cannot run it; or if idfkit would read the model again, and cut bytes off a
+                value.
         """
+        check_version(self.document, energyplus, options)
+        if self.version != energyplus.version and energyplus.version_updater_dir is None:
+            raise ModelError(
+                f"{_versions(self.document, energyplus)} without the transition programs that auto_migrate needs "
+                f"(PreProcess/IDFVersionUpdater); migrate it with idfkit.migrate on a machine that has them"
+            )
         if self.text.isascii():
             return self.document
         document = _converted(self.document, _as_bytes)
@@ -92,6 +101,36 @@ class Model:
                         f"its migration or preprocessing; use names that do not end with it"
                     )
         return document
+
+
+def check_version(document: IDFDocument, energyplus: EnergyPlusConfig, options: Mapping[str, Any]) -> None:
+    """Refuse a model of another version than an EnergyPlus, unless it is to be migrated to a later one.
+
+    Args:
+        document: The model.
+        energyplus: The EnergyPlus that is to run it.
+        options: The keywords for ``simulate``.
+
+    Raises:
+        ModelError: If it is of another version.
+
+    Examples:
+        >>> check_version(document, find_energyplus(), {"auto_migrate": True})  # doctest: +SKIP
+    """
+    if document.version == energyplus.version:
+        return
+    install = f"install EnergyPlus {version_string(document.version)} here"
+    if document.version > energyplus.version:
+        raise ModelError(f"{_versions(document, energyplus)}, which is older; {install}")
+    if not options.get("auto_migrate"):
+        raise ModelError(
+            f"{_versions(document, energyplus)}; migrate it with idfkit.migrate, pass auto_migrate=True, or {install}"
+        )
+
+
+def _versions(document: IDFDocument, energyplus: EnergyPlusConfig) -> str:
+    own, here = version_string(document.version), version_string(energyplus.version)
+    return f"The model is of EnergyPlus {own}, and this machine has {here}"
 
 
 def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tuple[IDFDocument, str | None]:
@@ -131,8 +170,8 @@ def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tupl
         document = _converted(source, restore)
         if document.version[:2] != source.version[:2]:  # the copy has taken its version from the Version object
             raise ModelError(
-                f"it is a document of EnergyPlus {_dotted(source.version)} whose Version object says "
-                f"{_dotted(document.version)}; change the version with idfkit.migrate"
+                f"it is a document of EnergyPlus {version_string(source.version)} whose Version object says "
+                f"{version_string(document.version)}; change the version with idfkit.migrate"
             )
         return document, directory
 
@@ -167,6 +206,20 @@ def parse_model(text: bytes) -> Model:
         ModelError: If the text is no model that idfkit can read.
     """
     return Model(_parse(list(split(decode(text)))), text)
+
+
+def version_of(text: bytes) -> tuple[int, int, int]:
+    """The version of EnergyPlus that a stored model is written for; what comes after it is not looked at.
+
+    Raises:
+        ModelError: If the text is not whole, or has no such version.
+
+    Examples:
+        >>> version_of(b"Version,25.2;")
+        (25, 2, 0)
+    """
+    found = (statement for statement in split(decode(text)) if statement.kind.casefold() == "version")
+    return _version_of(list(islice(found, 1)))
 
 
 @contextlib.contextmanager
@@ -229,7 +282,7 @@ def _parse(statements: list[Statement]) -> IDFDocument:
             document = parser.parse(version)
         except IDFParseError as exc:
             found = exc.diagnostics[0]
-            raise ModelError(_message(found.message, statements, found.line)) from exc
+            raise ModelError(_message(found.message, statements, found.line, version)) from exc
     document.filepath = None
     _check_types(statements, document)
     for found in parser.diagnostics:
@@ -241,10 +294,12 @@ def _where(statements: list[Statement], line: int | None) -> str:
     return f"line {statements[(line or 1) - 1].line}"
 
 
-def _message(message: str, statements: list[Statement], line: int | None) -> str:
+def _message(message: str, statements: list[Statement], line: int | None, version: tuple[int, int, int]) -> str:
     kind = statements[(line or 1) - 1].kind
     reason = message.removeprefix("Failed to parse object: ")
-    if reason.startswith("Duplicate "):
+    if reason.startswith("Unknown object type"):
+        reason = _no_type(kind, get_schema(version))
+    elif reason.startswith("Duplicate "):
         reason = _duplicate(reason)
     elif "extra field" in reason:
         reason = f"the object {kind!r} has more fields than its type; perhaps a semicolon is missing: {reason}"
@@ -263,9 +318,14 @@ def _version_of(statements: list[Statement]) -> tuple[int, int, int]:
     major, minor, patch = map(int, (*numbers, "0")[:3])
     if find_closest_version((major, minor, patch)) is None:
         raise ModelError(
-            f"idfkit does not know EnergyPlus {identifier}; migrate the model to {_dotted(MINIMUM_VERSION)} or later"
+            f"idfkit does not know EnergyPlus {identifier}; migrate the model to {version_string(MINIMUM_VERSION)} or "
+            "later"
         )
     return major, minor, patch
+
+
+def _no_type(kind: str, schema: EpJSONSchema) -> str:
+    return f"EnergyPlus {version_string(schema.version)} has no object type {kind!r}: correct it, or migrate the model"
 
 
 def _check_types(statements: list[Statement], document: IDFDocument) -> None:
@@ -274,7 +334,7 @@ def _check_types(statements: list[Statement], document: IDFDocument) -> None:
     for kind in {statement.kind for statement in statements}:
         if schema is None or schema.get_parsing_cache(kind) is None:
             line = next(statement.line for statement in statements if statement.kind == kind)
-            raise ModelError(f"line {line}: EnergyPlus {_dotted(document.version)} has no object type {kind!r}")
+            raise ModelError(f"line {line}: {_no_type(kind, schema or get_schema(document.version))}")
     if len(document) != len(statements):
         raise ModelError(f"idfkit reads {len(document)} of its {len(statements)} objects; check the commas")
 
@@ -328,7 +388,7 @@ def _written(document: IDFDocument) -> Model:
     """Write a document as text, until reading and writing it again changes nothing more."""
     for kind, collection in document.collections.items():
         if collection and (document.schema is None or document.schema.get_parsing_cache(kind) is None):
-            raise ModelError(f"EnergyPlus {_dotted(document.version)} has no object type {kind!r}")
+            raise ModelError(_no_type(kind, document.schema or get_schema(document.version)))
         for obj in collection:
             _check_values(obj)
     model = parse_model(_text_of(document))
@@ -425,29 +485,35 @@ def _compare(given: IDFDocument, read: IDFDocument) -> None:
             raise ModelError(f"{len(collection)} objects {kind} would be read back as {len(found)}; check them")
         named = given.schema is None or given.schema.has_name(kind)
         for expected, obj in zip(collection, found, strict=True):
-            _compare_objects(expected, obj, named)
+            _compare_objects(expected, obj, named, given.version)
 
 
 def _spelling(kind: str, document: IDFDocument) -> str:
     return next((known for known in document.collections if known.casefold() == kind.casefold()), kind)
 
 
-def _compare_objects(given: IDFObject, read: IDFObject, named: bool) -> None:
+def _compare_objects(given: IDFObject, read: IDFObject, named: bool, version: tuple[int, int, int]) -> None:
     expected, found = dict(_values(given)), dict(_values(read))
     for field in expected | found:
         if field in _PLACES or (field == "name" and not named):
             continue
         value = expected.get(field)
         if not _same(value, found.get(field)):
-            remedy = (
-                "correct it"
-                if field in found or not _filled(value)
-                else "EnergyPlus has no such field in this version: remove it"
-            )
-            raise ModelError(
-                f"{given.obj_type} {given.name!r}: the value {value!r} of {field!r} would be read back as "
-                f"{found.get(field)!r}; {remedy}"
-            )
+            if field in found or not _filled(value):
+                text = f"would be read back as {found.get(field)!r}; correct it"
+            else:  # EnergyPlus itself ignores such a field of an epJSON, and takes a default for the one that was meant
+                near = did_you_mean(field.rpartition(" ")[0] or field, _field_names(given))
+                text = (
+                    f"would be lost: EnergyPlus {version_string(version)} has no such field; rename or remove it{near}"
+                )
+            raise ModelError(f"{given.obj_type} {given.name!r}: the value {value!r} of {field!r} {text}")
+
+
+def _field_names(obj: IDFObject) -> Iterator[str]:
+    """The fields that the schema gives an object, and those of its groups."""
+    (inner,) = (obj.schema_dict or {}).get("patternProperties", {"": {}}).values()
+    for name, spec in inner.get("properties", {}).items():
+        yield from (name, *spec.get("items", {}).get("properties", ()))
 
 
 def _same(given: Any, read: Any) -> bool:
@@ -461,7 +527,3 @@ def _same(given: Any, read: Any) -> bool:
         return float(given) == float(read)
     except ValueError:
         return False
-
-
-def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))

@@ -11,7 +11,7 @@ from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, UPathLike, is_url, repair, to_text
 from idfkit_fs.errors import ModelError
 
-__all__ = ["Statement", "beside", "decode", "expand_includes", "fault_of", "has_macros", "is_cut", "restore", "split"]
+__all__ = ["Statement", "beside", "decode", "expand_includes", "fault_of", "is_cut", "restore", "split"]
 
 _LATIN = "".join(map(chr, range(0x80, 0x100)))
 _HIGH = re.compile(r"[\x80-\xff]+")
@@ -219,16 +219,6 @@ _DEPTH = 50
 _LENGTH = 1_000_000_000
 
 
-def has_macros(text: str) -> bool:
-    """Whether a text contains a command of EPMacro, such as ``##include``.
-
-    Examples:
-        >>> has_macros("##include schedules.idf"), has_macros("! ##include schedules.idf")
-        (True, False)
-    """
-    return "##" in text and _COMMAND.search(text) is not None
-
-
 def beside(file: Location, name: str) -> Location:
     """The location of a file that another one names: relative to that one's directory, unless absolute or a URL.
 
@@ -261,7 +251,7 @@ def expand_includes(text: str, file: Location, read: Callable[[Location], str | 
     """Put the included files into the text of an IDF, as EPMacro does.
 
     EPMacro looks for a file from the directory of the model, also if an included file names it; here the directory of
-    that file is looked into as well. If both have one, and they differ, nobody can tell which is meant.
+    that file is looked into as well. If both have one, and they differ, it is unknown which is meant.
 
     Args:
         text: The text of the model.
@@ -275,7 +265,7 @@ def expand_includes(text: str, file: Location, read: Callable[[Location], str | 
         ModelError: If a file is missing, includes itself, or is found twice; or if there are other commands, which
             need EPMacro.
     """
-    if not has_macros(text):
+    if "##" not in text or not _COMMAND.search(text):
         return text
     expanded = _Expansion(file, read).expand(text, (file,))
     if _EXPRESSION.search(expanded):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +17,6 @@ from idfkit.simulation import SimulationResult
 
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.ending import Ending, read_local_ending
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
@@ -43,7 +40,7 @@ from idfkit_fs.runs.result import STUDY_FILE, RunResult, read_record, result_of,
 from idfkit_fs.runs.selection import Selection, check_patterns
 from idfkit_fs.runs.transfer import raise_if_stopped, transfer
 
-__all__ = ["ExistingRun", "Publication", "ending_of", "publish", "publish_errors", "read_run", "record_of"]
+__all__ = ["ExistingRun", "Publication", "publish", "publish_errors", "read_run"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +65,7 @@ def publish(
 
     Whatever EnergyPlus, OpenStudio, EP-Launch or plain idfkit left can be published. Only the run's outputs are, by the
     names that EnergyPlus gives them: no inputs, and no other files that lie in the directory. The record has what these
-    outputs tell (how the run ended, version, elapsed time); what they do not tell stays unknown.
+    outputs say (how the run ended, version, elapsed time); what they do not say stays unknown.
 
     Args:
         run: The directory of a run, which stays as it is; a URL; a result of idfkit in a local directory; or a result
@@ -183,37 +180,6 @@ def _filesystem_of(result: SimulationResult) -> FsspecFileSystem:
     if isinstance(result.fs, FsspecFileSystem):
         return result.fs.joinpath(result.run_dir)
     raise TypeError("publish() cannot read the filesystem of this result; pass the URL of the run instead")
-
-
-def ending_of(result: SimulationResult) -> Ending:
-    """Find out how the run of a result in a local directory ended, from its files and its exit code."""
-    printed = f"{result.stdout}\n{result.stderr}"
-    return read_local_ending(Path(result.run_dir), result.output_prefix, result.exit_code, printed)
-
-
-def record_of(result: SimulationResult, ending: Ending, **facts: Any) -> RunRecord:
-    """Make the record, without files, of a result.
-
-    Args:
-        result: The result.
-        ending: How it ended.
-        **facts: More fields of [RunRecord][idfkit_fs.RunRecord], which a result does not have.
-
-    Returns:
-        The record.
-    """
-    return RunRecord(
-        success=ending.success,
-        message=ending.message,
-        exit_code=result.exit_code,
-        runtime_seconds=None if math.isnan(result.runtime_seconds) else result.runtime_seconds,
-        stdout=result.stdout,
-        stderr=result.stderr,
-        output_prefix=result.output_prefix,
-        idfkit_version=version("idfkit"),
-        finished=datetime.now(UTC),
-        **facts,
-    )
 
 
 class ExistingRun(NamedTuple):
@@ -364,7 +330,6 @@ class Publication:
         """
         if isinstance(run, RunResult):
             return self._recorded_anew(run, facts) if self.fs.is_same_place(run.files) else self.copy(run, **facts)
-        run.record()  # raises for an unfinished run
         directory = Path(run.fs.local_root) if run.fs.reads_in_place and run.fs.local_root else None
         stop = threading.Event()
         if directory is not None and self.include is not None and not self.fs.is_same_place(run.fs):

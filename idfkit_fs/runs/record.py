@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime
 
-from idfkit_fs._outputs.ending import output_name
+from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import is_url
 from idfkit_fs._util.versioned_json import VersionedJson
 

@@ -18,7 +18,8 @@ from pydantic import ByteSize
 
 from idfkit_fs._cache.store import LocalCopy, Version
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.ending import Ending, output_name
+from idfkit_fs._outputs.ending import Ending
+from idfkit_fs._outputs.naming import stems_in
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
@@ -29,7 +30,6 @@ from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
-from idfkit_fs.runs.naming import stems_in
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class RunResult(SimulationResult):
     def _find_output_file(self, suffix: str) -> Path | None:
         if self.record is None:
             outputs = find_outputs(self.files, self.output_prefix)
-            name = None if outputs is None else output_name(outputs.names, self.output_prefix, suffix)
+            name = None if outputs is None else outputs.name(suffix)
         else:
             name = self.record.output(suffix)
         return None if name is None else self.run_dir / name

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import math
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
@@ -24,9 +27,10 @@ from idfkit.simulation import (
     find_energyplus,
     tqdm_progress,
 )
+from idfkit.versions import version_string
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.ending import Ending
+from idfkit_fs._outputs.ending import Ending, read_local_ending
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.urls import Location, last_name, to_text
@@ -34,8 +38,9 @@ from idfkit_fs.errors import PublishError
 from idfkit_fs.runs.draft import write_draft
 from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
 from idfkit_fs.runs.locate import local_input
-from idfkit_fs.runs.model import load_model, write_model
-from idfkit_fs.runs.publish import ExistingRun, Publication, ending_of, publish_errors, record_of
+from idfkit_fs.runs.model import check_version, load_model, write_model
+from idfkit_fs.runs.publish import ExistingRun, Publication, publish_errors
+from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult
 
 __all__ = [
@@ -130,8 +135,8 @@ def simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
-        ModelError: If the model, or a file that it names, is missing or cannot be read, or if the model holds what an
-            IDF cannot; before EnergyPlus starts.
+        ModelError: If the model, or a file that it names, is missing or cannot be read, if the model holds what an IDF
+            cannot, or is of another version of EnergyPlus and *auto_migrate* is not given; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
         MissingExtraError: If a package for *sidecars*, *progress* or the URL is missing.
@@ -202,8 +207,8 @@ async def async_simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
-        ModelError: If the model, or a file that it names, is missing or cannot be read, or if the model holds what an
-            IDF cannot; before EnergyPlus starts.
+        ModelError: If the model, or a file that it names, is missing or cannot be read, if the model holds what an IDF
+            cannot, or is of another version of EnergyPlus and *auto_migrate* is not given; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         CancelledError: If the task was cancelled; nothing of the run is kept.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
@@ -240,6 +245,7 @@ def _prepare(
     publication.find_existing()
     document, directory = load_model(source, publication.fs)
     energyplus = options.get("energyplus") or find_installation(document.version)
+    check_version(document, energyplus, options)
     local_weather = None if weather is None else local_input(weather, publication.fs)
     external = External(document)
     if external_files == "copy":
@@ -259,7 +265,8 @@ def _prepare(
         "inputs": tuple(inputs),
     }
     keywords = {**options, "energyplus": energyplus, "cache": cache}
-    return LocalRun(publication, local_weather, keywords, facts, files), model.to_run(energyplus, keywords)
+    to_run = model.to_run(energyplus, keywords)  # before the directory is made: it can be refused
+    return LocalRun(publication, local_weather, keywords, facts, files), to_run
 
 
 @dataclass(frozen=True)
@@ -398,7 +405,8 @@ class LocalRun:
                 f"The disk of {directory} is full, so the outputs are cut; free space, or set TMPDIR, and run it again"
             )
             return Ending(False, True, text, None, None)
-        return ending_of(result)
+        printed = f"{result.stdout}\n{result.stderr}"
+        return read_local_ending(directory, result.output_prefix, result.exit_code, printed)
 
     def given_up(self, error: Exception, seconds: float) -> tuple[SimulationResult, Ending]:
         """Make the result of a run that did not come to its end, such as for a time-out or an unreadable model.
@@ -420,7 +428,7 @@ class LocalRun:
             runtime_seconds=seconds,
             output_prefix=self.options.get("output_prefix", "eplus"),
         )
-        return result, Ending(False, False, str(error), None, None)
+        return result, Ending(False, False, result.stderr, None, None)
 
     def publish(
         self,
@@ -449,7 +457,7 @@ class LocalRun:
                 # Found in idfkit's SimulationCache, whose entries must not be changed.
                 shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
             with publish_errors(self.directory, self.publication.fs.url()):
-                record = record_of(result, ending or self.ending(result), **self.facts, **_facts_of(self.options))
+                record = self._record(result, ending or self.ending(result))
                 write_draft(self.directory, record)
             published = self.publication.send(self.directory, record, stop, existing)
         except BaseException as exc:
@@ -462,13 +470,22 @@ class LocalRun:
         published.migration_report = result.migration_report
         return published
 
-
-def _facts_of(options: dict[str, Any]) -> dict[str, Any]:
-    version = options["energyplus"].version
-    return {
-        "energyplus_version": ".".join(str(part) for part in version),
-        "flags": {name: value for name, value in options.items() if name in SHAPING},
-    }
+    def _record(self, result: SimulationResult, ending: Ending) -> RunRecord:
+        """The record of the run, without files."""
+        return RunRecord(
+            success=ending.success,
+            message=ending.message,
+            exit_code=result.exit_code,
+            runtime_seconds=None if math.isnan(result.runtime_seconds) else result.runtime_seconds,
+            stdout=result.stdout,
+            stderr=result.stderr,
+            output_prefix=result.output_prefix,
+            energyplus_version=version_string(self.options["energyplus"].version),
+            idfkit_version=version("idfkit"),
+            flags={name: value for name, value in self.options.items() if name in SHAPING},
+            finished=datetime.now(UTC),
+            **self.facts,
+        )
 
 
 def _with_percent(event: SimulationProgress) -> SimulationProgress:

@@ -18,7 +18,6 @@ from idfkit_fs._util.urls import Location, last_name
 from idfkit_fs.errors import (
     CaseExistsError,
     DamagedRunError,
-    IncompleteRunError,
     RecordError,
     RunNotFoundError,
     UnfinishedRunError,
@@ -27,10 +26,9 @@ from idfkit_fs.runs.existing import Existing
 from idfkit_fs.runs.publish import Publication, read_run
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.result import RunResult, result_of
-from idfkit_fs.studies.display import one_line
-from idfkit_fs.studies.job import Job, Metrics, make_job
-from idfkit_fs.studies.layout import Ended
-from idfkit_fs.studies.report import CaseRun, RunReport
+from idfkit_fs.studies.job import Job, Metrics, checked, make_job
+from idfkit_fs.studies.layout import Ended, check_case
+from idfkit_fs.studies.report import CaseRun, RunReport, incomplete
 from idfkit_fs.studies.worker import finish_case
 from idfkit_fs.studies.writer import StudyWriter
 
@@ -49,9 +47,14 @@ class Adoption:
     Attributes:
         name: The case's name, which becomes a directory of the study.
         source: The directory of a run, a URL, or a result, as in [publish][idfkit_fs.publish].
-        parameters: What describes the case, as in [Study.add][idfkit_fs.Study.add]: a mapping, or a row of a DataFrame.
+        parameters: What describes the case, as in [Case][idfkit_fs.Case].
         metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
         output_prefix: The prefix of the run's outputs, if the directory has several runs.
+
+    Raises:
+        LocationError: If the name cannot be the name of a case.
+        TypeError: If the parameters have no names.
+        ValueError: If a metric is invalid, or a parameter cannot be JSON or has the name of another column.
 
     Examples:
         >>> Adoption("case-7", "runs/7", {"wwr": 0.4}).parameters
@@ -64,14 +67,15 @@ class Adoption:
     metrics: Metrics = ()
     output_prefix: str | None = None
 
-    def job(self, fingerprint: str) -> Job:
-        """The job of the case; *fingerprint* is the hash of the run's outputs.
+    def __post_init__(self) -> None:
+        check_case(self.name)
+        parameters, metrics = checked(self.name, self.parameters, self.metrics)
+        object.__setattr__(self, "parameters", parameters)
+        object.__setattr__(self, "metrics", {metric.name: metric.cell for metric in metrics})
 
-        Raises:
-            LocationError: If the name cannot be the name of a case.
-            ValueError: If a metric or a parameter is invalid.
-        """
-        return make_job(self.name, None, None, self.parameters, self.metrics, None, (), {}, adopted=fingerprint)
+    def job(self, fingerprint: str) -> Job:
+        """The job of the case; *fingerprint* is the hash of the run's outputs."""
+        return make_job(self.name, self.parameters, self.metrics, adopted=fingerprint)
 
 
 def adopt_runs(
@@ -86,7 +90,6 @@ def adopt_runs(
     for adoption in adoptions:
         if not isinstance(adoption, Adoption):
             raise TypeError(f"adopt_many() takes a mapping or Adoption objects, not {type(adoption).__name__}")
-        adoption.job("0" * 64)  # raises for what is wrong with it, before anything is written
         if adoption.name in names:
             raise ValueError(f"Two runs have the name {adoption.name!r}; give each a name of its own")
         names.add(adoption.name)
@@ -99,20 +102,24 @@ def adopt_runs(
             errors[adoption.name] = exc
             return None
 
-    writer.describe()
+    writer.describe({adoption.name: adoption.parameters for adoption in adoptions})
     with progress_bar(len(adoptions), f"Adopting into {last_name(writer.fs.url())}", "case", progress) as done:
         adopted = parallel_map(adopt, adoptions, done, threads=_THREADS)
     report = RunReport(tuple(sorted(run for run in adopted if run is not None)))
     if errors:
-        raise _incomplete(report, dict(sorted(errors.items())))
+        raise incomplete(
+            report,
+            dict(sorted(errors.items())),
+            "could not be adopted",
+            f"the other {len(report.runs)} were adopted" if report.runs else "none was adopted",
+        )
     return report
 
 
 def adopt_run(writer: StudyWriter, adoption: Adoption, overwrite: bool) -> CaseRun:
     """Adopt one run; see [Study.adopt][idfkit_fs.Study.adopt]."""
-    adoption.job("0" * 64)  # raises for what is wrong with it, before anything is read
     run = _read(writer, adoption)
-    writer.describe()
+    writer.describe({adoption.name: adoption.parameters})
     return _adopt(writer, adoption, run, overwrite)
 
 
@@ -162,13 +169,3 @@ def _fingerprint(run: RunResult | Existing) -> str:
         entries = run.record.files if run.record else ()
     files = sorted((entry.name, entry.sha256) for entry in entries if entry.name not in SIDECARS)
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
-
-
-def _incomplete(report: RunReport, errors: dict[str, BaseException]) -> IncompleteRunError:
-    case, first = next(iter(errors.items()))
-    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    others = f"; the other {len(report.runs)} were adopted" if report.runs else ""
-    error = IncompleteRunError(f"{case!r}{more} could not be adopted: {one_line(first)}{others}")
-    error.report, error.errors = report, errors
-    error.__cause__ = first
-    return error

@@ -16,14 +16,12 @@ from idfkit.exceptions import EnergyPlusNotFoundError
 
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
-from idfkit_fs.errors import IncompleteRunError
-from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Group, Planned, Source
-from idfkit_fs.studies.report import CaseRun, RunReport
+from idfkit_fs.studies.report import CaseRun, RunReport, incomplete
 from idfkit_fs.studies.worker import async_run_case, run_case
 
-__all__ = ["incomplete", "run_cases"]
+__all__ = ["run_cases"]
 
 # Errors that every other case would meet too.
 _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
@@ -72,7 +70,7 @@ def run_cases(
         cases = run_coroutine(run(done))
     report = RunReport(tuple(sorted(cases.runs)))
     if cases.errors:
-        raise incomplete(report, cases.errors)
+        raise incomplete(report, cases.errors, "could not be run", "run the study again to run these cases")
     return report
 
 
@@ -195,20 +193,3 @@ def _ignore_cancelled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
     """Do not log a cancelled ``gather()`` of idfkit's as an error that was never retrieved."""
     if not isinstance(context.get("exception"), asyncio.CancelledError):
         loop.default_exception_handler(context)
-
-
-def incomplete(report: RunReport, errors: dict[str, BaseException]) -> IncompleteRunError:
-    """The error for cases that could not be run.
-
-    Args:
-        report: How the other cases were run.
-        errors: The errors, by case; at least one.
-    """
-    case, first = next(iter(errors.items()))
-    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    error = IncompleteRunError(
-        f"Case {case!r}{more} could not be run: {one_line(first)}; run the study again to run these cases"
-    )
-    error.report, error.errors = report, errors
-    error.__cause__ = first
-    return error

@@ -38,6 +38,7 @@ __all__ = [
     "Outcome",
     "StudyFile",
     "Summary",
+    "checked",
     "columns_of_summary",
     "make_job",
     "parse_metrics",
@@ -332,20 +333,32 @@ def stat_name(weather: RecordedFile) -> str:
     return f"{weather.sha256}.stat"
 
 
+def checked(case: str, parameters: Mapping[str, Any], metrics: Metrics) -> tuple[dict[str, Any], tuple[Metric, ...]]:
+    """Check the parameters and metrics that a user gives for a case.
+
+    Raises:
+        TypeError: If the parameters have no names, or a metric's name is not a text.
+        ValueError: If a metric is invalid, or a parameter cannot be JSON or has the name of another column.
+    """
+    parsed = parse_metrics(metrics)
+    return parse_parameters(case, parameters, columns_of_summary(parsed)), parsed
+
+
 def make_job(
     case: str,
-    model: RecordedFile | None,
-    weather: RecordedFile | None,
     parameters: Mapping[str, Any],
     metrics: Metrics,
-    include: Sequence[str] | None,
-    exclude: Sequence[str],
-    options: Mapping[str, Any],
+    *,
+    model: RecordedFile | None = None,
+    weather: RecordedFile | None = None,
     files: Mapping[str, RecordedFile] | None = None,
     external_files: ExternalFiles = "copy",
+    options: Mapping[str, Any] | None = None,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
     adopted: str | None = None,
 ) -> Job:
-    """Check what a user gives for a case, and make its job.
+    """Check what a user gives for a case, and make its job; the arguments are the fields of it.
 
     Raises:
         LocationError: If the name cannot be the name of a case, or a pattern is invalid.
@@ -353,8 +366,7 @@ def make_job(
         ValueError: If a value cannot be JSON, or a parameter has the name of a column of the summary.
     """
     check_case(case)
-    parsed = parse_metrics(metrics)
-    checked = parse_parameters(case, parameters, columns_of_summary(parsed))
+    parsed_parameters, parsed_metrics = checked(case, parameters, metrics)
     check_patterns(include, exclude)
     try:
         return Job(
@@ -363,11 +375,11 @@ def make_job(
             weather=weather,
             files=dict(files or {}),
             external_files=external_files,
-            options=_normal(options),
+            options=_normal(options or {}),
             include=None if include is None else tuple(include),
             exclude=tuple(exclude),
-            parameters=checked,
-            metrics=parsed,
+            parameters=parsed_parameters,
+            metrics=parsed_metrics,
             adopted=adopted,
         )
     except ValidationError as exc:

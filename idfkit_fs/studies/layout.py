@@ -2,8 +2,8 @@
 
 ```
 _study/study.json                       what holds for the whole study
-_study/inputs/<sha256>.idf|.epw         models and weather files, each stored once
-_study/jobs/<case>.json                 what a case runs
+_study/inputs/<sha256>.<ext>            models, weather files and every other file that a model reads, each stored once
+_study/jobs/<case>.json                 what a case runs, or which run was adopted
 _study/ok/<case>.<key>.json             the outcome of a successful case, with its summary; can be rebuilt from the run
 _study/failed/<case>.<key>.json         the outcome of a case that EnergyPlus ended with an error
 <case>/...                              the run, with its run.json

@@ -21,11 +21,10 @@ from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.external import External, gather, recorded, stat_beside
 from idfkit_fs.runs.locate import local_input
-from idfkit_fs.runs.model import load_model, write_model
+from idfkit_fs.runs.model import check_version, load_model, write_model
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
-from idfkit_fs.studies.job import Job, Metrics, columns_of_summary, make_job, parse_metrics, stat_name
-from idfkit_fs.studies.parameters import parse_parameters
+from idfkit_fs.studies.job import Job, Metrics, checked, make_job, stat_name
 
 __all__ = ["Case", "Inputs", "case_of_job"]
 
@@ -71,8 +70,7 @@ class Case:
 
     def __post_init__(self) -> None:
         # Here, and not on a worker or in the middle of a thousand cases, the user can still correct them.
-        metrics = parse_metrics(self.metrics)
-        parameters = parse_parameters(self.name, self.parameters, columns_of_summary(metrics))
+        parameters, metrics = checked(self.name, self.parameters, self.metrics)
         object.__setattr__(self, "metrics", {metric.name: metric.cell for metric in metrics})
         object.__setattr__(self, "parameters", parameters)
 
@@ -135,15 +133,15 @@ class Inputs:
                 contents[stored.name] = statistics
         job = make_job(
             case.name,
-            model,
-            weather,
             case.parameters,
             case.metrics,
-            case.include,
-            case.exclude,
-            case.options,
-            files,
-            case.external_files,
+            model=model,
+            weather=weather,
+            files=files,
+            external_files=case.external_files,
+            options=case.options,
+            include=case.include,
+            exclude=case.exclude,
         )
         return job, {name: data for name, data in contents.items() if name not in self._stored}
 
@@ -190,14 +188,8 @@ class Inputs:
         """The text of a model, and the files that it reads."""
         document, directory = load_model(case.model, self._fs)
         energyplus = self._energyplus_for(document.version)
-        if energyplus and energyplus.version != document.version:
-            is_newer = document.version > energyplus.version
-            if is_newer or not case.options.get("auto_migrate"):
-                migrate = "" if is_newer else "migrate it with idfkit.migrate, add the case with auto_migrate=True, or "
-                raise ModelError(
-                    f"The model is of EnergyPlus {_dotted(document.version)}, and this machine has "
-                    f"{_dotted(energyplus.version)}; {migrate}install EnergyPlus {_dotted(document.version)} here"
-                )
+        if energyplus:
+            check_version(document, energyplus, case.options)
         external = External(document)
         if case.external_files == "copy":
             external = gather(document, directory, self._fs, energyplus.install_dir if energyplus else None)
@@ -238,7 +230,3 @@ def _stored_as(entry: RecordedFile) -> RecordedFile:
     """The entry of an input in the store, where its name is its hash."""
     suffix = Path(entry.name).suffix
     return entry.model_copy(update={"name": f"{entry.sha256}{suffix if suffix[1:].isalnum() else ''}"})
-
-
-def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))

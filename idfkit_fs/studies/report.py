@@ -1,14 +1,15 @@
-"""What `Study.run` reports."""
+"""What `Study.run` and `Study.adopt_many` report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from idfkit_fs.studies.display import counted, html_counts, text_counts
+from idfkit_fs.errors import IncompleteRunError
+from idfkit_fs.studies.display import counted, html_counts, one_line, text_counts
 from idfkit_fs.studies.layout import Ended
 
-__all__ = ["CaseRun", "How", "RunReport"]
+__all__ = ["CaseRun", "How", "RunReport", "incomplete"]
 
 How = Literal["simulated", "reused", "adopted", "found"]
 _WORDS: dict[How, str] = {"simulated": "simulated", "reused": "reused", "adopted": "adopted", "found": "done before"}
@@ -95,3 +96,20 @@ class RunReport:
 
     def _cases(self, how: How) -> tuple[str, ...]:
         return tuple(run.case for run in self.runs if run.how == how)
+
+
+def incomplete(report: RunReport, errors: dict[str, BaseException], problem: str, remedy: str) -> IncompleteRunError:
+    """The error to raise when there are errors of some cases.
+
+    Args:
+        report: What happened to the other cases.
+        errors: The errors, by case; at least one.
+        problem: What they have in common, such as ``"could not be run"``.
+        remedy: What is true, or to be done, now.
+    """
+    case, first = next(iter(errors.items()))
+    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+    error = IncompleteRunError(f"Case {case!r}{more} {problem}: {one_line(first)}; {remedy}")
+    error.report, error.errors = report, errors
+    error.__cause__ = first
+    return error

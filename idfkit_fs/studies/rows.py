@@ -79,7 +79,7 @@ def as_table(rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns and rows. An end use that a case does not have is 0 if the case has others; otherwise it is left out.
 
     Raises:
-        ValueError: If a parameter has the name of another column.
+        ValueError: If a parameter or a metric has the name of another column.
     """
     uses = sorted({name for row in rows for name in _end_uses(row.summary)})
     peaks = sorted({name for row in rows for name in _peaks(row.summary)})
@@ -88,21 +88,17 @@ def as_table(rows: Sequence[Row]) -> tuple[list[str], list[dict[str, Any]]]:
     units = units_of_metrics(rows)
     parameters = dict.fromkeys(name for row in rows for name in row.parameters)
     metrics = dict.fromkeys(name for row in rows for name in row.metrics)
-    figures = ["case", "state", *_BEFORE, *on_site, *uses, *peaks, *_AFTER, *COUNTS, "runtime_seconds", "message"]
-    for first, second, what in (
-        (parameters, figures, "a figure"),
-        (metrics, figures, "a figure"),
-        (parameters, metrics, "a metric"),
-    ):
-        both = next((name for name in first if name in {*second}), None)
-        if both is not None:
-            kind = "metric" if first is metrics else "parameter"
-            raise ValueError(
-                f"The summary would have two columns {both!r}, a {kind} and {what}; rename the {kind} or the metric"
-            )
-    columns = ["case", "state", *parameters, *_BEFORE, *on_site, *uses, *peaks, *_AFTER, *metrics, *COUNTS]
-    cells = [_cells(row, on_site, uses, peaks, units) for row in rows]
-    return [*columns, "runtime_seconds", "message"], cells
+    figures = [*_BEFORE, *on_site, *uses, *peaks, *_AFTER]
+    taken = dict.fromkeys(["case", "state", *figures, *COUNTS, "runtime_seconds", "message"], "figure")
+    for kind, names in (("metric", metrics), ("parameter", parameters)):
+        for name in names:
+            if name in taken:
+                raise ValueError(
+                    f"The summary would have two columns {name!r}, a {kind} and a {taken[name]}; rename the {kind}"
+                )
+        taken |= dict.fromkeys(names, kind)
+    columns = ["case", "state", *parameters, *figures, *metrics, *COUNTS, "runtime_seconds", "message"]
+    return columns, [_cells(row, on_site, uses, peaks, units) for row in rows]
 
 
 def _cells(

@@ -29,14 +29,6 @@ def read_study(fs: FsspecFileSystem) -> StudyFile:
     return StudyFile.from_json(data, redact(fs.url(STUDY)))
 
 
-def foreign_run(case: str) -> str:
-    """What to say of a run at a case's URL that the study did not make."""
-    return (
-        f"A run that this study did not make exists at the URL of case {case!r}; make a case of it with adopt(), move "
-        "it away, or add the case with overwrite=True to replace it"
-    )
-
-
 def read_job(fs: FsspecFileSystem, case: str) -> Job:
     """Read the job of a case.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from html import escape
@@ -27,17 +26,17 @@ from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.engine import run_cases
-from idfkit_fs.studies.job import Job, Measured, Metric, Metrics, Outcome, parse_metrics
-from idfkit_fs.studies.layout import State, check_case
+from idfkit_fs.studies.job import Job, Metrics, parse_metrics
+from idfkit_fs.studies.layout import check_case
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.plan import Source, make_plan
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries, write_parquet
+from idfkit_fs.studies.read_summary import read_rows
 from idfkit_fs.studies.report import RunReport
-from idfkit_fs.studies.rows import Row, as_table, row_of, units_of_metrics
+from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
 from idfkit_fs.studies.status import StudyStatus
-from idfkit_fs.studies.stored import read_job, read_outcome
-from idfkit_fs.studies.summary import cells_of, measure
+from idfkit_fs.studies.stored import read_job
 from idfkit_fs.studies.writer import StudyWriter
 
 if TYPE_CHECKING:
@@ -246,7 +245,7 @@ class Study:
             case: The case's name, which becomes a directory of the study.
             source: The directory of a run, a URL, or a result, as in [publish][idfkit_fs.publish]. The study's storage
                 options are used for a URL on the same kind of store.
-            parameters: What describes the case, as in [add][idfkit_fs.Study.add].
+            parameters: As in [add][idfkit_fs.Study.add].
             metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
             output_prefix: As in [publish][idfkit_fs.publish].
             overwrite: Whether to replace another case of this name with its run, or a run at its URL.
@@ -511,38 +510,8 @@ class Study:
 
     def _rows(self, progress: bool) -> list[Row]:
         listing = self._list()
-        states = listing.states()
         metrics = listing.metrics if self._metrics is None else self._metrics
-        with progress_bar(len(states), f"Collecting {last_name(self.url)}", "case", progress) as done:
-            return parallel_map(lambda item: self._row(*item, listing, metrics), states.items(), done)
-
-    def _row(self, case: str, state: State, listing: Listing, metrics: Sequence[Metric]) -> Row:
-        try:
-            if state != "pending":
-                with contextlib.suppress(FileNotFoundError):  # the case is being run again
-                    outcome = read_outcome(self.fs, case, state, listing.ended[state][case])
-                    return row_of(outcome, self._measure(outcome, metrics))
-            return Row(case, "pending", read_job(self.fs, case).parameters)
-        except (RecordError, CaseNotFoundError) as exc:
-            return Row(case, "damaged", message=one_line(exc))
-
-    def _measure(self, outcome: Outcome, metrics: Sequence[Metric]) -> dict[str, Measured]:
-        """The metrics that were added or changed after a case had ended, from its tables."""
-        known = outcome.summary.metrics
-        added = [each for each in metrics if each.name not in known or known[each.name].cell != each.cell]
-        if not added or outcome.state != "ok":
-            return {}
-        if any(each.name in known for each in added):  # perhaps a metric of the case, which goes before the study's
-            own = {each.name for each in read_job(self.fs, outcome.case).metrics}
-            added = [each for each in added if each.name not in own]
-        try:
-            data = self.result(outcome.case).data
-            cells = cells_of(data.cells())
-            data.forget()
-        except (IdfkitFsError, OSError) as exc:
-            why = one_line(exc)
-            return {each.name: each.missing(f"the tables of the run cannot be read: {why}") for each in added}
-        return {each.name: measure(each, cells) for each in added}
+        return read_rows(self.fs, listing, metrics, self.result, progress)
 
     def timeseries(
         self,

@@ -75,14 +75,13 @@ def _figures(database: Database, cells: _Cells) -> dict[str, Any]:
     fine = _Meters(database, cells.fuels())
     site = fine.site(cells.number(_ANNUAL, _ENERGY, "Total Site Energy", "Total Energy"))
     onsite = fine.onsite(cells.number(_ANNUAL, _LOADS, "Total On-Site Electric Sources", "Electricity"))
-    note = no_eui(hours, sum(not environment.sizing for environment in database.environments))
+    note = no_eui(hours, sum(not environment.sizing for environment in database.environments), area)
     return found | {
-        "site_energy_kwh": site,
+        "site_energy_kwh": site and site.energy,
         "source_energy_kwh": cells.first(_ANNUAL, _ENERGY, "Total Source Energy", "Total Energy", ENERGIES_KWH),
-        "eui_kwh_m2": site / area if site is not None and area and not note else None,
-        # Not the cell "Net Site Energy": with InchPoundExceptElectricity, EnergyPlus subtracts kWh from kBtu there.
-        "net_site_energy_kwh": None if site is None or onsite is None else site - onsite,
-        "on_site_electricity_kwh": onsite,
+        "eui_kwh_m2": site.energy / area if site is not None and area and not note else None,
+        "net_site_energy_kwh": _net(site, onsite, cells.number(_ANNUAL, _ENERGY, "Net Site Energy", "Total Energy")),
+        "on_site_electricity_kwh": onsite and onsite.energy,
         "surplus_electricity_kwh": cells.first(
             _ANNUAL, _LOADS, "Surplus Electricity Going To Utility", "Electricity", ENERGIES_KWH
         ),
@@ -98,7 +97,7 @@ def _figures(database: Database, cells: _Cells) -> dict[str, Any]:
     }
 
 
-def no_eui(hours: float | None, run_periods: int) -> str | None:
+def no_eui(hours: float | None, run_periods: int, area: float | None) -> str | None:
     """Why there is no EUI: it means one year, and the tables add up all run periods; None if there is one."""
     if hours is None:
         return "eui_kwh_m2 is missing: it is unknown how many hours were simulated; request the report " + _INPUTS
@@ -106,7 +105,22 @@ def no_eui(hours: float | None, run_periods: int) -> str | None:
         return f"eui_kwh_m2 is missing: {run_periods} run periods of {hours:g} hours were simulated, and not one year"
     if hours not in _YEARS:
         return f"eui_kwh_m2 is missing: {hours:g} hours were simulated, and not a year of 8760 or 8784"
+    if not area:
+        return f"eui_kwh_m2 is missing: the floor area is {'unknown' if area is None else '0 m2'}"
     return None
+
+
+def _net(site: _Rounded | None, onsite: _Rounded | None, table: _Rounded | None) -> float | None:
+    """The site energy less the on-site electricity, or the table's own figure where that is more exact and agrees.
+
+    It does not with InchPoundExceptElectricity, for which EnergyPlus subtracts kWh from kBtu.
+    """
+    if site is None or onsite is None:
+        return None
+    energy, error = site.energy - onsite.energy, site.error + onsite.error
+    if table and table.error < error and abs(table.energy - energy) <= table.error + error:
+        return table.energy
+    return energy
 
 
 def _measured(metrics: Iterable[Metric], cells: Sequence[Cell]) -> dict[str, Measured]:
@@ -235,22 +249,22 @@ class _Meters:
         joules = database.totals(wanted | {"electricityproduced:facility"})
         self._kwh = {name: total * ENERGIES_KWH["J"] for name, total in joules.items()}
 
-    def site(self, table: _Rounded | None) -> float | None:
+    def site(self, table: _Rounded | None) -> _Rounded | None:
         """The site energy: the sum of all fuels, if each that is used has a meter."""
         meters = {fuel: self._kwh.get(f"{_meter(fuel)}:facility") for fuel in self._fuels}
         known = [energy for energy in meters.values() if energy is not None]
         complete = known and all(energy == 0 or meters[fuel] is not None for fuel, energy in self._fuels.items())
         return _finer(table, sum(known) if complete else None)
 
-    def onsite(self, table: _Rounded | None) -> float | None:
+    def onsite(self, table: _Rounded | None) -> _Rounded | None:
         return _finer(table, self._kwh.get("electricityproduced:facility"))
 
     def end_uses(self, table: Mapping[tuple[str, str], _Rounded]) -> dict[str, dict[str, float]]:
         uses: dict[str, dict[str, float]] = {}
         for (use, fuel), rounded in table.items():
-            energy = _finer(rounded, self._kwh.get(f"{_meter(use)}:{_meter(fuel)}"))
-            if energy:
-                uses.setdefault(use, {})[fuel] = energy
+            found = _finer(rounded, self._kwh.get(f"{_meter(use)}:{_meter(fuel)}"))
+            if found and found.energy:
+                uses.setdefault(use, {})[fuel] = found.energy
         return uses
 
 
@@ -278,11 +292,10 @@ def _meter(name: str) -> str:
     return _METER_OF_USE.get(plain, plain)
 
 
-def _finer(table: _Rounded | None, meter: float | None) -> float | None:
-    if table is None:
-        return None
-    energy, error = table
-    return meter if meter is not None and abs(meter - energy) <= error else energy
+def _finer(table: _Rounded | None, meter: float | None) -> _Rounded | None:
+    if table is None or meter is None or abs(meter - table.energy) > table.error:
+        return table
+    return _Rounded(meter, 0.0)
 
 
 def _errors(ending: Ending) -> dict[str, Any]:

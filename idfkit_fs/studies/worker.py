@@ -6,24 +6,25 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
+from idfkit.versions import version_string
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.ending import Ending, output_name, read_counts
+from idfkit_fs._outputs.ending import Ending, read_counts
+from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import Location
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, RecordError
 from idfkit_fs.runs.files import RunFileSystem
-from idfkit_fs.runs.model import parse_model
+from idfkit_fs.runs.model import parse_model, version_of
 from idfkit_fs.runs.publish import ExistingRun, Publication
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.result import RunResult, open_result, result_of
@@ -33,12 +34,10 @@ from idfkit_fs.studies.layout import INPUTS, Ended, check_case
 from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Source
 from idfkit_fs.studies.report import CaseRun
-from idfkit_fs.studies.stored import foreign_run, read_job, read_study
+from idfkit_fs.studies.stored import read_job, read_study
 from idfkit_fs.studies.summary import summarise
 
 __all__ = ["async_run_case", "finish_case", "run_case"]
-
-_VERSION = re.compile(rb"^\s*Version\s*,\s*(\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE | re.IGNORECASE)
 
 
 def run_case(
@@ -67,7 +66,10 @@ def run_case(
     Raises:
         CaseNotFoundError: If the study has no such case.
         StudyNotFoundError: If there is no study.
-        CaseExistsError: If the case was replaced or removed while it ran.
+        CaseExistsError: If the case was replaced or removed while it ran, or a run that the study did not make exists
+            at its URL.
+        ModelError: If the case was adopted and is to be run, so that its model is unknown. What is wrong with a model
+            fails the case instead.
         RecordError: If the study or the job is damaged, or of a newer format.
         EnergyPlusNotFoundError: If EnergyPlus is not installed.
         SimulationError: If the outputs are cut, because EnergyPlus was killed, for example by the system when memory
@@ -199,7 +201,7 @@ class _Task:
             return
         # Inputs are kept, so the model of an older job is among them.
         if record.job is None or not self.fs.exists(f"{INPUTS}/{record.model_sha256}.idf"):
-            raise CaseExistsError.for_url(url, foreign_run(case))
+            raise CaseExistsError.for_foreign_run(url, case)
 
     def copy(self, source: Source) -> Ended | None:
         """Copy a successful run that answers the same job; None if there is none, or if it is damaged.
@@ -216,7 +218,7 @@ class _Task:
                 return None
             copied = self.publication.copy(found, self.existing)
             return self.write_outcome(copied.record, self.summarise_published(copied))
-        except (FileNotFoundError, DamagedRunError, RecordError):
+        except (FileNotFoundError, DamagedRunError, ModelError, RecordError):
             return None
 
     def would_run(self, version: str | None) -> bool:
@@ -224,14 +226,11 @@ class _Task:
         if version is None or self.job.model is None:
             return False
         with self.inputs.local_copy(self.job.model.name) as model:
-            found = _VERSION.search(model.read_bytes())
-        if found is None:
-            return False
-        wanted = (int(found[1]), int(found[2]), int(found[3] or 0))
+            wanted = version_of(model.read_bytes())
         try:
-            return version == ".".join(map(str, find_installation(wanted).version))
+            return version == version_string(find_installation(wanted).version)
         except EnergyPlusNotFoundError:
-            return version.split(".")[:2] == [found[1].decode(), found[2].decode()]
+            return version.split(".")[:2] == version_string(wanted).split(".")[:2]
 
     def summarise_published(self, result: RunResult) -> Summary:
         """Summarise a run from its files in the store."""
@@ -290,23 +289,24 @@ def _look_up(fs: FsspecFileSystem, case: str) -> _Task:
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
     job = task.job
     assert job.model is not None  # noqa: S101 - checked before
-    model, weather, files, energyplus, inputs = await asyncio.to_thread(_prepare, task)
+    inputs = await asyncio.to_thread(_fetch, task)
     facts = {
         "inputs": tuple(file.model_copy(update={"name": path}) for path, file in sorted(job.files.items())),
         "model_sha256": job.model.sha256,
         "weather_sha256": job.weather.sha256 if job.weather else None,
         "job": job.key,
     }
-    with inputs:
+    with inputs.in_use:
         async with gate:
-            run = LocalRun(task.publication, weather, {**job.options, "energyplus": energyplus}, facts, files)
+            options = {**job.options, "energyplus": inputs.energyplus}
+            run = LocalRun(task.publication, inputs.weather, options, facts, inputs.files)
             start = time.monotonic()
             given_up: Ending | None = None
             try:
-                if isinstance(model, ModelError):
-                    result, given_up = run.given_up(model, 0.0)
+                if isinstance(inputs.model, ModelError):
+                    result, given_up = run.given_up(inputs.model, 0.0)
                 else:
-                    result = await run.async_energyplus(model)
+                    result = await run.async_energyplus(inputs.model)
             except Exception as exc:
                 if _blames_machine(exc):
                     raise
@@ -325,10 +325,26 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
     return await asyncio.to_thread(task.write_outcome, published.record, summary)
 
 
-def _prepare(
-    task: _Task,
-) -> tuple[IDFDocument | ModelError, Path | None, dict[str, Path], EnergyPlusConfig, contextlib.ExitStack]:
-    """Fetch the inputs through the cache; their local copies are in use until the stack is closed."""
+class _Inputs(NamedTuple):
+    """What to run, on this machine.
+
+    Attributes:
+        model: The model; or why it cannot be run.
+        weather: The weather file.
+        files: The local file for each path beside the model.
+        energyplus: The EnergyPlus that runs it.
+        in_use: Keeps the local copies in the cache until it is closed.
+    """
+
+    model: IDFDocument | ModelError
+    weather: Path | None
+    files: dict[str, Path]
+    energyplus: EnergyPlusConfig
+    in_use: contextlib.ExitStack
+
+
+def _fetch(task: _Task) -> _Inputs:
+    """Fetch the inputs through the cache."""
     job = task.job
     assert job.model is not None  # noqa: S101 - checked before
     files = task.inputs
@@ -337,16 +353,16 @@ def _prepare(
         def fetch(name: str) -> Path:
             return stack.enter_context(files.local_copy(name))
 
-        document: IDFDocument | ModelError
+        model: IDFDocument | ModelError
         try:
-            model = parse_model(fetch(job.model.name).read_bytes())
-            energyplus = find_installation(model.version)
-            document = model.to_run(energyplus, job.options)
+            parsed = parse_model(fetch(job.model.name).read_bytes())
+            energyplus = find_installation(parsed.version)
+            model = parsed.to_run(energyplus, job.options)
         except ModelError as exc:
-            document, energyplus = exc, find_installation()
+            model, energyplus = exc, find_installation()
         weather = fetch(job.weather.name) if job.weather else None
         others = {path: fetch(file.name) for path, file in job.files.items()}
-        return document, weather, others, energyplus, stack.pop_all()
+        return _Inputs(model, weather, others, energyplus, stack.pop_all())
 
 
 def _blames_machine(exc: Exception) -> bool:

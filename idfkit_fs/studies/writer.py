@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.naming import stems_in
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, RunExistsError, StudyNotFoundError
-from idfkit_fs.runs.naming import stems_in
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import read_record
 from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
@@ -20,7 +20,7 @@ from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, Ended, job_path, parse
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.parameters import parse_parameters
 from idfkit_fs.studies.prepare import Case, Inputs
-from idfkit_fs.studies.stored import foreign_run, read_job, read_study
+from idfkit_fs.studies.stored import read_job, read_study
 
 __all__ = ["StudyWriter"]
 
@@ -63,8 +63,7 @@ class StudyWriter:
             parallel_map(add, self._prepared(cases, inputs, existing), done)
 
     def _prepared(self, cases: Iterable[Case], inputs: Inputs, existing: StudyFile | None) -> Iterator[_Prepared]:
-        of_study = self._metrics if self._metrics is not None else existing.metrics if existing else ()
-        taken = columns_of_summary(of_study)
+        taken = self._taken(existing)
         seen: dict[str, Job] = {}
         for case in cases:
             if not isinstance(case, Case):
@@ -79,9 +78,25 @@ class StudyWriter:
         if not seen:
             self._describe(existing)
 
-    def describe(self) -> None:
-        """Write ``study.json`` unless it exists with the wanted metrics."""
-        self._describe(self._existing())
+    def describe(self, parameters: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write ``study.json`` unless it exists with the wanted metrics.
+
+        Args:
+            parameters: The parameters of each case that will be added.
+
+        Raises:
+            ValueError: If a parameter has the name of a metric of the study; then nothing is written.
+            RecordError: If the study is damaged, or of a newer format.
+        """
+        existing = self._existing()
+        taken = self._taken(existing)
+        for case, given in parameters.items():
+            parse_parameters(case, given, taken)
+        self._describe(existing)
+
+    def _taken(self, existing: StudyFile | None) -> dict[str, str]:
+        """The names that a parameter cannot have, each with what has it."""
+        return columns_of_summary(self._metrics if self._metrics is not None else existing.metrics if existing else ())
 
     def _existing(self) -> StudyFile | None:
         """The description of the study; None if there is none yet."""
@@ -158,7 +173,7 @@ class StudyWriter:
         if RECORD_NAME not in names and not stems_in(names):
             return
         if not overwrite:
-            raise CaseExistsError.for_url(self.fs.url(case), foreign_run(case))
+            raise CaseExistsError.for_foreign_run(self.fs.url(case), case)
         self._remove_run(case)
 
     def _remove_foreign(self, job: Job) -> None:

@@ -16,13 +16,19 @@ import pandas as pd
 import pytest
 from idfkit import IDFDocument
 from idfkit.simulation import EnergyPlusConfig, simulate
-from support.models import METER, OUTDOORS, TEMPERATURE, Ran, Twins
+from support.models import METER, OUTDOORS, TEMPERATURE, Ran, Twins, publish_as
 from support.places import Place
 
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
 from idfkit_fs._outputs.sidecars import Contents, write_sidecars
 from idfkit_fs._util.files import digest_of
-from idfkit_fs.errors import DamagedRunError, NotReportedError, SidecarError, UnreadableDatabaseError
+from idfkit_fs.errors import (
+    DamagedRunError,
+    NotReportedError,
+    SidecarError,
+    UnfinishedRunError,
+    UnreadableDatabaseError,
+)
 
 HOURLY, LARGE, TABLES = "timeseries-hourly.parquet", "timeseries-timestep.parquet", "tabular.parquet"
 Copied = Callable[[str], Path]
@@ -58,8 +64,9 @@ def test_a_database_that_was_cut(copied: Copied, tmp_path: Path, length: float) 
     whole = (directory / "eplus.sql").read_bytes()
     size = int(length * len(whole)) if 0 < length < 1 else int(length)
     (directory / "eplus.sql").write_bytes(whole[:size])
-    result = publish(directory, tmp_path / "run")
-    assert not result.success and "eplus.sql is cut or damaged" in str(result.message)
+    with pytest.raises(UnfinishedRunError, match=r"eplus\.sql is cut or damaged"):
+        publish(directory, tmp_path / "run")
+    result = publish_as(False, directory, tmp_path / "run")
     assert (tmp_path / "run" / "eplus.sql").stat().st_size == len(whole[:size])
     assert not has_sidecars(result)
     for read in (result.timeseries, result.tabular):
@@ -73,8 +80,10 @@ def test_a_database_that_was_cut(copied: Copied, tmp_path: Path, length: float) 
 def test_a_file_that_is_no_database(copied: Copied, tmp_path: Path, content: bytes) -> None:
     directory = copied("everything")
     (directory / "eplus.sql").write_bytes(content)
-    result = publish(directory, tmp_path / "run", sidecars=True)
-    assert not has_sidecars(result) and not result.success
+    with pytest.raises(UnfinishedRunError, match=r"eplus\.sql is cut or damaged"):
+        publish(directory, tmp_path / "run", sidecars=True)
+    result = publish_as(True, directory, tmp_path / "run", sidecars=True)
+    assert not has_sidecars(result)
     for read in (result.timeseries, result.tabular):
         with pytest.raises(UnreadableDatabaseError, match=r"eplus\.sql cannot be read") as caught:
             read()
@@ -86,7 +95,7 @@ def test_a_database_of_something_else(copied: Copied, tmp_path: Path) -> None:
     (directory / "eplus.sql").unlink()
     with edited(directory) as database:
         database.execute("CREATE TABLE Time (TimeIndex INTEGER)")
-    result = publish(directory, tmp_path / "run")
+    result = publish_as(True, directory, tmp_path / "run")
     with pytest.raises(UnreadableDatabaseError, match="it has no table"):
         result.timeseries()
 

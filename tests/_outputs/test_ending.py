@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from idfkit.simulation import EnergyPlusConfig, ErrorReport, SimulationResult
 from support.endings import ENDINGS, Ended, end, long_run, only_on, umlaut
 
 from idfkit_fs import FsspecFileSystem, open_result, publish
-from idfkit_fs._outputs.ending import Ending, read_counts, read_ending, read_local_ending
+from idfkit_fs._outputs.ending import Ending, read_counts, read_local_ending
 
 Made = Callable[[str], Ended]
 COMPLETED = "EnergyPlus Completed Successfully-- 3 Warning; 1 Severe Errors; Elapsed Time=00hr 00min  0.23sec\n"
@@ -57,8 +58,10 @@ def copied(run: Ended, directory: Path) -> Path:
 
 def of_texts(**texts: str) -> Ending:
     """How a run ended that has only text files."""
-    files = {f"eplus.{suffix}": text.encode() for suffix, text in texts.items()}
-    return read_ending(files, "eplus", files.__getitem__, lambda _name: pytest.fail("there is no database"))
+    with TemporaryDirectory() as directory:
+        for suffix, text in texts.items():
+            Path(directory, f"eplus.{suffix}").write_bytes(text.encode())
+        return read_local_ending(Path(directory), "eplus")
 
 
 # What EnergyPlus itself calls a success.

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from idfkit.simulation import SimulationResult
-from support.models import METER, OUTDOORS, Ran, Twins
+from support.models import METER, OUTDOORS, Ran, Twins, publish_as
 from support.old_databases import LAYOUTS, old_database
 
-from idfkit_fs import RunResult, publish
+from idfkit_fs import RunResult
 from idfkit_fs._outputs.database import Database
 from idfkit_fs.errors import UnreadableDatabaseError
 
@@ -26,10 +25,9 @@ def both(ran: Ran, name: str, version: str, tmp_path: Path, *changes: str) -> tu
     directory = tmp_path / "old"
     directory.mkdir()
     old_database(Path(str(ran(name).sql_path)), directory / "eplus.sql", version, *changes)
-    run = SimulationResult(directory, success=True, exit_code=0, stdout="", stderr="", runtime_seconds=1.0)
     return (
-        publish(run, tmp_path / "by-sidecars", sidecars=True, exclude=["*.sql"]),
-        publish(run, tmp_path / "by-database", sidecars=False),
+        publish_as(True, directory, tmp_path / "by-sidecars", sidecars=True, exclude=["*.sql"]),
+        publish_as(True, directory, tmp_path / "by-database", sidecars=False),
     )
 
 
@@ -157,11 +155,10 @@ def test_the_quirks_of_8_9(copied: Callable[[str], Path], twins: Twins, tmp_path
         )
         database.execute("UPDATE Time SET Year = Year - 2017 WHERE IntervalType < 5")
         database.commit()
-    run = SimulationResult(directory, success=True, exit_code=0, stdout="", stderr="", runtime_seconds=1.0)
     new = twins("across_new_year")[0]
     for result in (
-        publish(run, tmp_path / "by-sidecars", exclude=["*.sql"]),
-        publish(run, tmp_path / "by-database", sidecars=False),
+        publish_as(True, directory, tmp_path / "by-sidecars", exclude=["*.sql"]),
+        publish_as(True, directory, tmp_path / "by-database", sidecars=False),
     ):
         for frequency in (*FREQUENCIES[1:], "annual"):
             pd.testing.assert_frame_equal(

@@ -18,6 +18,7 @@ from support.places import Place
 from support.proxy import FaultProxy
 
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
+from idfkit_fs._outputs.naming import outputs_of, prefix_of, stem_of, stems_in
 from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs.errors import (
     LocationError,
@@ -28,7 +29,6 @@ from idfkit_fs.errors import (
     RunNotFoundError,
     UnfinishedRunError,
 )
-from idfkit_fs.runs.naming import outputs_of, prefix_of, stem_of, stems_in
 
 STYLES = [("eplus", "L"), ("office", "C"), ("office", "D"), ("layout", "C"), ("in", "L")]
 

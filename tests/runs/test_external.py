@@ -95,7 +95,7 @@ def test_the_text_of_the_model_changes_with_the_content_and_with_nothing_else(tm
 def test_a_document_that_keeps_its_formatting_is_rewritten_too(tmp_path: Path, here: Path) -> None:
     write_series(tmp_path / "a.csv", 1)
     (tmp_path / "model.idf").write_text(write_idf(reads("a.csv", model=plugged(write_plugin(tmp_path / "p", 1)))))
-    external = gathered(load_idf(tmp_path / "model.idf", preserve_formatting=True))
+    external = gathered(load_idf(tmp_path / "model.idf", preserve_formatting=True), tmp_path)
     text = write_idf(external.document)
     assert text.count("input-files/") == 2 and str(tmp_path) not in text
     assert sorted(names_of(external)) == [

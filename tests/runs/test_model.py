@@ -185,6 +185,10 @@ BASE = write_idf(silent())
         (BASE + "Zone,One,0,0,0,0,1,1,1,1,,,,,Zone,Two;\n", "more fields than its type"),
         (BASE + "Zoone,One;\n", "'Zoone'"),
         (BASE + "x.Zone,One;\n", "no object type 'x.Zone'"),
+        (
+            BASE + "AirTerminal:SingleDuct:Uncontrolled,One;\n",
+            "line .* EnergyPlus 25.2.0 has no object type .* migrate",
+        ),
         (BASE + "Zone,ROOM;\n", "Duplicate Zone .* ignores case"),
         (BASE + "Output:SQLite;\n", "has no fields"),
         (BASE + ",One;\n", "no type"),
@@ -199,6 +203,11 @@ BASE = write_idf(silent())
         ('{"Zone": {"One": 1}}', "Zone 'One' is not an object"),
         ('{"Zone": {"One": {}}}', "one Version object"),
         ('{"Version": {"V": {"version_identifier": "25.2"}}, "Zone": {"One": {"colour": 1}}}', "'colour' .* remove it"),
+        # EnergyPlus 25.2 ignores such a field, and calculates with 0 W/m2 of lights.
+        (
+            '{"Version": {"V": {"version_identifier": "25.2"}}, "Lights": {"One": {"watts_per_zone_floor_area": 9}}}',
+            "'One': the value 9 .* would be lost: EnergyPlus 25.2.0 has no such field; rename .*'watts_per_floor_area'",
+        ),
         ('{"Version": {"V": {"version_identifier": "25.2"}}, "Zoone": {"One": {}}}', "no object type 'Zoone'"),
         ('{"Version": {"V": {"version_identifier": "25.2"}}, "Zone": {"One": {}, "ONE": {}}}', "ignores case"),
         ('{"Version": {"V": {"version_identifier": "25.2"}}, "Zone": {"One, two": {}}}', "contains ','"),

@@ -20,7 +20,10 @@ from idfkit_fs._util import files
 from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
 from idfkit_fs.runs import transfer
 from idfkit_fs.runs.draft import DRAFT_NAME
-from idfkit_fs.runs.publish import Publication, ending_of, record_of
+from idfkit_fs.runs.publish import Publication
+from idfkit_fs.runs.record import RunRecord
+
+NEW = RunRecord(success=True, exit_code=0, runtime_seconds=1.0)
 
 
 def names_at(place: Place) -> list[str]:
@@ -156,7 +159,7 @@ def test_an_overwrite_that_broke_off_leaves_nothing_of_the_old_run(
     kept = tmp_path / "kept"
     kept.mkdir()
     (kept / "eplus.err").write_text("the new run")
-    (kept / DRAFT_NAME).write_bytes(record_of(local_run, ending_of(local_run)).to_json())
+    (kept / DRAFT_NAME).write_bytes(NEW.to_json())
     proxy.answer_status(503, count=None, on=r"^PUT .*\.err")
     with pytest.raises(PublishError):
         publish(kept, shaky_place.url, storage_options=shaky_place.options, overwrite=True)
@@ -195,9 +198,7 @@ def test_stopping_writes_no_record(s3_place: Place, local_run: SimulationResult)
     stop.set()
     fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
     with pytest.raises(PublishError, match="stopped"):
-        Publication(fs, None, (), False, False).send(
-            Path(local_run.run_dir), record_of(local_run, ending_of(local_run)), stop
-        )
+        Publication(fs, None, (), False, False).send(Path(local_run.run_dir), NEW, stop)
     assert names_at(s3_place) == []
 
 

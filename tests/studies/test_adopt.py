@@ -66,6 +66,23 @@ def test_runs_become_cases_on_every_store(place: Place, runs: dict[str, Path]) -
     assert str(elsewhere.run(["c", "l"])) == "2 cases: 2 done before"
 
 
+def test_parameters_are_those_of_a_case(study: Study, left: Left) -> None:
+    run, table = left(), pd.DataFrame({"wwr": [0.4], "glazing": [float("nan")]}, index=["a"])
+    study.adopt("a", run, parameters=table.loc["a"])
+    assert read_job(study.fs, "a").parameters == {"wwr": 0.4, "glazing": None}
+    assert Adoption("b", run, table.loc["a"]).parameters == {"wwr": 0.4, "glazing": None}
+    with pytest.raises(ValueError, match="parameter 'x' of case 'b'.*complex"):
+        Adoption("b", run, {"x": 1j})
+
+
+def test_a_parameter_with_the_name_of_a_metric_is_refused_before_anything_is_written(place: Place, left: Left) -> None:
+    study = Study(place.url, storage_options=place.options, metrics={"heating_gj": HEATING})
+    adoptions = [Adoption("a", left()), Adoption("b", left(), {"heating_gj": 1})]
+    with pytest.raises(ValueError, match="Case 'b'.*'heating_gj' already, a metric"):
+        study.adopt_many(adoptions)
+    assert not study.fs.exists("")
+
+
 def test_every_kind_of_source(study: Study, left: Left, local_run: SimulationResult, s3_place: Place) -> None:
     run = left()
     elsewhere = s3_place.joinpath("elsewhere")
@@ -318,13 +335,3 @@ def test_a_study_is_not_begun_in_a_run(study: Study, left: Left, s3_place: Place
         with pytest.raises(StudyNotFoundError, match="This is a run, not a study"):
             read()
     assert not inside.fs.glob("_study", "**")
-
-
-def test_parameters_of_an_adopted_case_are_a_row_of_a_table(study: Study, left: Left) -> None:
-    table = pd.DataFrame({"wwr": [0.4, None], "built": pd.to_datetime(["2020-01-01", None])}, index=["a", "b"])
-    run = left()
-    study.adopt("a", run, parameters=table.loc["a"])
-    study.adopt_many([Adoption("b", run, table.loc["b"])])
-    summary = study.summary()
-    assert (summary.loc["a", "wwr"], summary.loc["a", "built"]) == (0.4, "2020-01-01T00:00:00")
-    assert summary.loc["b", ["wwr", "built"]].isna().all()

@@ -11,7 +11,7 @@ from IPython.lib.pretty import pretty
 from idfkit_fs import CaseRun, RunReport, StudyStatus
 from idfkit_fs.errors import PermissionDeniedError, UnreachableError
 from idfkit_fs.studies.display import first_names, one_line
-from idfkit_fs.studies.engine import incomplete
+from idfkit_fs.studies.report import incomplete
 
 MANY = tuple(f"case-{number:05}" for number in range(10_000))
 STATUS = StudyStatus(ok=MANY[:9_000], failed=MANY[9_000:9_002], pending=MANY[9_002:])
@@ -40,6 +40,7 @@ def test_a_report_of_many_cases_is_a_few_lines() -> None:
         "<RunReport of 1000 cases>",
         "  simulated    940",
         "  reused        60",
+        "  adopted        0",
         "  done before    0",
         "  failed        40  case-00960, case-00961, case-00962 and 37 more",
     ]
@@ -49,7 +50,7 @@ def test_an_empty_status_and_report_are_shown_too() -> None:
     assert str(StudyStatus((), (), ())) == "0 cases: 0 ok, 0 failed, 0 pending"
     assert repr(StudyStatus((), (), ())).splitlines()[1:] == ["  ok       0", "  failed   0", "  pending  0"]
     assert str(RunReport(())) == "nothing to run"
-    assert len(repr(RunReport(())).splitlines()) == 5
+    assert len(repr(RunReport(())).splitlines()) == 6
 
 
 @pytest.mark.parametrize("shown", [STATUS, REPORT], ids=["status", "report"])
@@ -81,9 +82,9 @@ def test_an_error_is_one_line_with_its_url_and_its_notes() -> None:
 
 def test_errors_of_many_cases_are_one_line() -> None:
     refused = PermissionDeniedError.for_url("s3://bucket/study", "The store refused access:\n403 Forbidden")
-    error = incomplete(REPORT, dict.fromkeys(MANY, refused))
+    error = incomplete(REPORT, dict.fromkeys(MANY, refused), "could not be run", "run the study again")
     assert str(error) == (
         "Case 'case-00000' and 9999 more could not be run: The store refused access: 403 Forbidden: s3://bucket/study; "
-        "run the study again to run these cases"
+        "run the study again"
     )
     assert (error.report, len(error.errors), error.__cause__) == (REPORT, 10_000, refused)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import sys
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from idfkit import IDFDocument, new_document, save_epjson, save_idf, write_idf
@@ -13,8 +16,8 @@ from idfkit.simulation import EnergyPlusConfig, SimulationJob
 from support.ledger import Ledger
 from support.variants import variant
 
-from idfkit_fs import Study, simulate
-from idfkit_fs.errors import IncompleteRunError, ModelError
+from idfkit_fs import Study, open_result, simulate
+from idfkit_fs.errors import IncompleteRunError, ModelError, NotFoundError
 from idfkit_fs.studies.stored import read_job
 
 NAME = "Büro Süd 日本語 à"
@@ -76,6 +79,24 @@ def test_a_model_of_another_version_is_refused_where_it_is_added(study: Study, e
     assert study.fs.glob("_study/jobs", "*") == study.fs.glob("_study/inputs", "*") == []
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (older(), {}, "24.1.0, and this machine has 25.2.0; migrate it with idfkit.migrate, pass auto_migrate=True"),
+        (older(), {"auto_migrate": True}, "25.2.0 without the transition programs that auto_migrate needs"),
+        (new_document(version=(26, 1, 0), strict=False), {"auto_migrate": True}, "25.2.0, which is older; install"),
+    ],
+)
+def test_a_single_run_of_another_version_is_refused_in_one_line(
+    model: IDFDocument, options: dict[str, Any], message: str, eplus: EnergyPlusConfig
+) -> None:
+    url = f"memory://{uuid.uuid4().hex}/run"
+    with pytest.raises(ModelError, match=rf"^The model is of EnergyPlus .*{re.escape(message)}[^\n]*$"):
+        simulate(model, output_dir=url, design_day=True, energyplus=eplus, **options)
+    with pytest.raises(NotFoundError):
+        open_result(url)
+
+
 def test_what_is_wrong_with_a_model_is_told_with_the_case(study: Study, tmp_path: Path) -> None:
     (tmp_path / "cut.idf").write_text("Version,25.2;\nZone,\n  One")
     with pytest.raises(ModelError, match=r"Case 'cut': .*cut\.idf.* line 2: .*'Zone' does not end with a semicolon"):
@@ -102,7 +123,7 @@ def test_a_model_of_another_version_fails_on_a_worker_with_the_reason(
     assert study.run().failed == ("migrated", "old")
     messages = study.summary()["message"]
     assert "24.1.0" in messages["old"] and "25.2.0" in messages["old"]
-    assert messages["migrated"]
+    assert "without the transition programs" in messages["migrated"]
     for case in ("migrated", "old"):
         result = study.result(case)
         assert result.record is not None and not result.success and result.record.files == ()

@@ -14,6 +14,7 @@ from support.models import Ran, period
 from support.summaries import STYLES, Html, metered, short, styled, with_pv
 
 from idfkit_fs._outputs.database import Database
+from idfkit_fs._outputs.ending import Ending, read_local_ending
 from idfkit_fs.studies import rows
 from idfkit_fs.studies.job import Summary
 from idfkit_fs.studies.summary import summarise
@@ -77,8 +78,11 @@ def runs(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFa
     return run
 
 
+ENDING = Ending(True, False, None, None, None)
+
+
 def summary_of(directory: Path) -> Summary:
-    return summarise(directory / "eplus.sql", (directory / "eplus.err").read_text("latin-1"))
+    return summarise(directory / "eplus.sql", read_local_ending(directory, "eplus"))
 
 
 def assert_as_in_html(summary: Summary, html: Html) -> None:
@@ -117,7 +121,8 @@ def test_each_figure_is_that_of_the_html_whatever_its_units(runs: Runs, style: s
         # EnergyPlus subtracts kWh from kBtu in this cell.
         assert summary.net_site_energy_kwh != pytest.approx(net, rel=0.01)
         net, half = Html(runs("None")).step(ANNUAL, "Site and Source Energy", "Net Site Energy", "Total Energy")
-    assert summary.net_site_energy_kwh == pytest.approx(net, abs=2.5 * half)
+        half *= 2.5
+    assert summary.net_site_energy_kwh == pytest.approx(net, abs=half, rel=1e-6)
     assert summary.on_site_electricity_kwh > 0 and summary.surplus_electricity_kwh
 
 
@@ -213,27 +218,29 @@ def test_hours_are_those_of_the_times_where_no_table_has_them(runs: Runs, ran: R
 def test_what_the_model_must_request_is_named(ran: Ran, runs: Runs, tmp_path: Path) -> None:
     simple = summary_of(Path(ran("series_alone").run_dir))
     assert simple.site_energy_kwh is None and simple.hours_simulated == 24
-    assert "SimpleAndTabular" in simple.notes[0] and "SimpleAndTabular" in summarise(None, None).notes[0]
+    assert "SimpleAndTabular" in simple.notes[0] and "SimpleAndTabular" in summarise(None, ENDING).notes[0]
     cut = tmp_path / "eplus.sql"
     cut.write_bytes((runs("None") / "eplus.sql").read_bytes()[:100_000])
-    assert "truncated" in summarise(cut, None).notes[0]
+    assert "truncated" in summarise(cut, ENDING).notes[0]
 
 
 @pytest.mark.parametrize(
-    ("hours", "periods", "why"),
+    ("hours", "periods", "area", "why"),
     [
-        (8760.0, 1, None),
-        (8784.0, 1, None),
-        (17520.0, 1, "17520 hours were simulated"),
-        (8759.0, 1, "8759 hours were simulated"),
-        (8760.0, 2, "2 run periods of 8760 hours"),
-        (None, 1, "InputVerificationandResultsSummary"),
+        (8760.0, 1, 100.0, None),
+        (8784.0, 1, 100.0, None),
+        (17520.0, 1, 100.0, "17520 hours were simulated"),
+        (8759.0, 1, 100.0, "8759 hours were simulated"),
+        (8760.0, 2, 100.0, "2 run periods of 8760 hours"),
+        (None, 1, 100.0, "InputVerificationandResultsSummary"),
+        (8760.0, 1, 0.0, "the floor area is 0 m2"),  # such as a plant without zones
+        (8760.0, 1, None, "the floor area is unknown"),
     ],
 )
-def test_what_is_a_year(hours: float | None, periods: int, why: str | None) -> None:
+def test_when_there_is_an_eui(hours: float | None, periods: int, area: float | None, why: str | None) -> None:
     from idfkit_fs.studies.summary import no_eui
 
-    told = no_eui(hours, periods)
+    told = no_eui(hours, periods, area)
     assert told is why is None or (told and why and why in told)
 
 

@@ -10,7 +10,9 @@ from idfkit import IDFDocument
 from idfkit.simulation import SimulationResult
 from small_office import one_zone, small_office
 
-from idfkit_fs import RunResult
+from idfkit_fs import FsspecFileSystem, RunResult
+from idfkit_fs.runs.publish import Publication
+from idfkit_fs.runs.record import RunRecord
 
 __all__ = [
     "ALL",
@@ -25,6 +27,7 @@ __all__ = [
     "again",
     "leap_weather",
     "period",
+    "publish_as",
     "report",
 ]
 
@@ -284,3 +287,15 @@ def leap_weather(epw: Path, target: Path) -> Path:
     head = b"HOLIDAYS/DAYLIGHT SAVINGS,"
     target.write_bytes(b"".join(lines).replace(head + b"No", head + b"Yes"))
     return target
+
+
+def publish_as(
+    success: bool,
+    directory: Path,
+    target: Path,
+    exclude: tuple[str, ...] | list[str] = (),
+    sidecars: bool | None = None,
+) -> RunResult:
+    """Publish a directory whose files `publish` would not take for those of a run that ended so."""
+    publication = Publication(FsspecFileSystem.from_url(target), None, exclude, False, False, sidecars)
+    return publication.send(directory, RunRecord(success=success, exit_code=None, runtime_seconds=None))

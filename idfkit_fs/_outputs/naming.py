@@ -1,15 +1,15 @@
-"""Which files of a directory are the outputs of one run, by EnergyPlus's own names for them. No I/O.
+"""EnergyPlus's own names for its outputs: which files of a directory are of one run, and which is which. No I/O.
 
 EnergyPlus names its outputs by a prefix and one of three styles: ``eplusout.err`` with ``eplustbl.htm`` (its default,
 and OpenStudio's), ``eplus.err`` with ``eplusTable.htm`` (idfkit's default, and EP-Launch's), ``eplus.err`` with
-``eplus-table.htm``. The stem is what comes before ``.err``: it tells runs apart that share a prefix.
+``eplus-table.htm``. The stem is what comes before ``.err``: it distinguishes runs that share a prefix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-__all__ = ["outputs_of", "prefix_of", "stem_of", "stems_in"]
+__all__ = ["output_name", "outputs_of", "prefix_of", "stem_of", "stems_in"]
 
 # Sources: EnergyPlus's CommandLineInterface.cc, its script runenergyplus, and EP-Launch's list of outputs.
 _PERIODS = ("detailed_zone", "detailed_HVAC", "timestep", "hourly", "daily", "monthly", "yearly", "runperiod")
@@ -115,6 +115,27 @@ def outputs_of(names: Iterable[str], stem: str, stems: Collection[str]) -> list[
     if len(stems) == 1:
         own |= {*_OF_ANY_PREFIX}
     return sorted(own.intersection(names))
+
+
+def output_name(names: Collection[str], prefix: str, suffix: str) -> str | None:
+    """The output of a run with a suffix.
+
+    Args:
+        names: The names of the run's files.
+        prefix: The prefix of the output files.
+        suffix: Such as ``".sql"``, ``".err"`` or ``"Table.htm"``.
+
+    Returns:
+        ``{prefix}out{suffix}`` or ``{prefix}{suffix}`` if there is one; for HTML, else the first HTML file. None if
+        there is no such file: ``eplusZsz.csv`` is not the run's CSV.
+
+    Examples:
+        >>> output_name(["eplusout.err", "eplustbl.htm"], "eplus", ".htm")
+        'eplustbl.htm'
+    """
+    usual = [f"{prefix}{_OUT}{suffix}", f"{prefix}{suffix}"]
+    others = sorted(name for name in names if suffix in (".htm", ".html") and name.endswith(suffix))
+    return next((name for name in (*usual, *others) if name in names), None)
 
 
 def _words(style: Callable[[str], str]) -> list[str]:
