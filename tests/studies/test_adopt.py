@@ -335,13 +335,3 @@ def test_a_study_is_not_begun_in_a_run(study: Study, left: Left, s3_place: Place
         with pytest.raises(StudyNotFoundError, match="This is a run, not a study"):
             read()
     assert not inside.fs.glob("_study", "**")
-
-
-def test_parameters_of_an_adopted_case_are_a_row_of_a_table(study: Study, left: Left) -> None:
-    table = pd.DataFrame({"wwr": [0.4, None], "built": pd.to_datetime(["2020-01-01", None])}, index=["a", "b"])
-    run = left()
-    study.adopt("a", run, parameters=table.loc["a"])
-    study.adopt_many([Adoption("b", run, table.loc["b"])])
-    summary = study.summary()
-    assert (summary.loc["a", "wwr"], summary.loc["a", "built"]) == (0.4, "2020-01-01T00:00:00")
-    assert summary.loc["b", ["wwr", "built"]].isna().all()
