@@ -37,7 +37,7 @@ from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import PublishError
 from idfkit_fs.runs.draft import write_draft
 from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
-from idfkit_fs.runs.locate import local_input
+from idfkit_fs.runs.locate import check_weather, local_input
 from idfkit_fs.runs.model import check_version, load_model, write_model
 from idfkit_fs.runs.publish import ExistingRun, Publication, publish_errors
 from idfkit_fs.runs.record import RunRecord
@@ -135,8 +135,9 @@ def simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
-        ModelError: If the model, or a file that it names, is missing or cannot be read, if the model holds what an IDF
-            cannot, or is of another version of EnergyPlus and *auto_migrate* is not given; before EnergyPlus starts.
+        ModelError: If the model, or a file that it names, is missing or cannot be read, if *weather* is not an EPW
+            file, if the model holds what an IDF cannot, or is of another version of EnergyPlus and *auto_migrate* is
+            not given; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
         MissingExtraError: If a package for *sidecars*, *progress* or the URL is missing.
@@ -207,8 +208,9 @@ async def async_simulate(
         PermissionDeniedError: If the store refuses access; before EnergyPlus starts.
         UnreachableError: If the store does not answer; before EnergyPlus starts.
         FileNotFoundError: If *weather* is a URL at which no file exists; before EnergyPlus starts.
-        ModelError: If the model, or a file that it names, is missing or cannot be read, if the model holds what an IDF
-            cannot, or is of another version of EnergyPlus and *auto_migrate* is not given; before EnergyPlus starts.
+        ModelError: If the model, or a file that it names, is missing or cannot be read, if *weather* is not an EPW
+            file, if the model holds what an IDF cannot, or is of another version of EnergyPlus and *auto_migrate* is
+            not given; before EnergyPlus starts.
         SimulationError: If idfkit raises it, such as for a missing weather file or a time-out.
         CancelledError: If the task was cancelled; nothing of the run is kept.
         EnergyPlusNotFoundError: If no EnergyPlus is installed.
@@ -247,6 +249,8 @@ def _prepare(
     energyplus = options.get("energyplus") or find_installation(document.version)
     check_version(document, energyplus, options)
     local_weather = None if weather is None else local_input(weather, publication.fs)
+    if weather is not None and local_weather and local_weather.is_file():
+        check_weather(local_weather, weather)
     external = External(document)
     if external_files == "copy":
         external = gather(document, directory, publication.fs, energyplus.install_dir)

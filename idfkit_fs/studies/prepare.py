@@ -16,11 +16,10 @@ from idfkit.simulation import EnergyPlusConfig, SimulationJob
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.files import digest_of
-from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.external import External, gather, recorded, stat_beside
-from idfkit_fs.runs.locate import local_input
+from idfkit_fs.runs.locate import check_weather, local_input
 from idfkit_fs.runs.model import check_version, load_model, write_model
 from idfkit_fs.runs.record import RecordedFile
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
@@ -114,6 +113,7 @@ class Inputs:
         """
         try:
             text, external = self._model_of(case)
+            local_weather = None if case.weather is None else self._local_weather(case.weather)
         except ModelError as exc:
             raise ModelError(f"Case {case.name!r}: {exc}") from exc
         model = _named(text, ".idf")
@@ -123,10 +123,9 @@ class Inputs:
             files[entry.name] = stored = _stored_as(entry)
             contents[stored.name] = external.files[entry.name]
         weather = None
-        if case.weather is not None:
-            path = local_input(case.weather, self._fs)
-            weather = self._weather_of(case, path)
-            contents[weather.name] = path
+        if case.weather is not None and local_weather is not None:
+            weather = self._weather[local_weather]
+            contents[weather.name] = local_weather
             statistics = self._statistics_of(case.weather)
             if statistics:
                 files[stat_name(weather)] = stored = _stored_as(recorded(stat_name(weather), statistics))
@@ -203,22 +202,14 @@ class Inputs:
                 self._energyplus[version] = None
         return self._energyplus[version]
 
-    def _weather_of(self, case: Case, path: Path) -> RecordedFile:
-        shown = redact(to_text(case.weather or ""))
+    def _local_weather(self, location: Location) -> Path:
+        """The local copy of a weather file, whose entry is known from then on."""
+        path = local_input(location, self._fs)
         if path not in self._weather:
-            try:
-                with path.open("rb") as file:
-                    if file.read(9) != b"LOCATION,":
-                        raise ModelError(
-                            f"Case {case.name!r}: {shown!r} is not an EPW file: it does not begin with LOCATION"
-                        )
-                entry = recorded("weather", path)
-            except OSError as exc:
-                raise ModelError(
-                    f"Case {case.name!r}: the weather file {shown!r} cannot be read: {exc.strerror}"
-                ) from exc
+            check_weather(path, location)
+            entry = recorded("weather", path)
             self._weather[path] = entry.model_copy(update={"name": f"{entry.sha256}.epw"})
-        return self._weather[path]
+        return path
 
 
 def _named(data: bytes, suffix: str) -> RecordedFile:

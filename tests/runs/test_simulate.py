@@ -25,7 +25,7 @@ from support.servers import Store
 from upath import UPath
 
 from idfkit_fs import FsspecFileSystem, async_simulate, open_result, publish, simulate
-from idfkit_fs.errors import PermissionDeniedError, PublishError, RunExistsError, UnreachableError
+from idfkit_fs.errors import ModelError, PermissionDeniedError, PublishError, RunExistsError, UnreachableError
 
 DESIGN_DAY: dict[str, Any] = {"design_day": True}
 
@@ -110,6 +110,15 @@ def test_weather_may_be_at_a_url_and_is_fetched_once(
         )
         assert result.success and result.record is not None and result.record.weather_sha256
     assert sum(line.startswith("GET") and "chicago.epw" in line for line in proxy.request_lines) == 1
+
+
+def test_a_file_that_is_no_weather_is_refused_before_energyplus_starts(
+    model: IDFDocument, eplus: EnergyPlusConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "chicago.epw").write_text("<html>not found</html>")
+    with pytest.raises(ModelError, match=r"chicago\.epw' is not an EPW file: .*; give a weather file"):
+        simulate(model, tmp_path / "chicago.epw", output_dir=tmp_path / "run", energyplus=eplus, annual=True)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("weather", ["nowhere.epw", "s3://{bucket}/nowhere.epw"])
