@@ -92,7 +92,10 @@ class RunReport:
         return html_counts(f"RunReport of {counted(len(self.runs))}", self._groups(), [_FAILED])
 
     def _groups(self) -> dict[str, tuple[str, ...]]:
-        return {**{word: self._cases(how) for how, word in _WORDS.items()}, _FAILED: self.failed}
+        groups = {word: self._cases(how) for how, word in _WORDS.items()}
+        if not self.adopted:  # run() adopts nothing
+            del groups[_WORDS["adopted"]]
+        return {**groups, _FAILED: self.failed}
 
     def _cases(self, how: How) -> tuple[str, ...]:
         return tuple(run.case for run in self.runs if run.how == how)
