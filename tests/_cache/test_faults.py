@@ -48,7 +48,7 @@ BIG = 50_000_000
 def add_big_file(run: SimulationResult) -> bytes:
     """Give a run a file of 50 MB."""
     data = noise(BIG // 2).hex().encode()
-    Path(run.run_dir, "eplusbig.csv").write_bytes(data)
+    Path(run.run_dir, "eplusScreen.csv").write_bytes(data)
     return data
 
 
@@ -130,13 +130,13 @@ def test_sixteen_processes_open_a_result_that_is_fetched_about_once(
     digest = hashlib.sha256(data).hexdigest()
     seaweed_shelf.publish(local_run)
     place = seaweed_shelf.place
-    open_result(place.url, storage_options=place.options).fs.read_bytes("eplusbig.csv")  # type: ignore[union-attr]  # it has one
-    once = seaweed_shelf.downloads("eplusbig.csv")
+    open_result(place.url, storage_options=place.options).fs.read_bytes("eplusScreen.csv")  # type: ignore[union-attr]  # it has one
+    once = seaweed_shelf.downloads("eplusScreen.csv")
     for number in range(4):
         home = tmp_path / str(number)
         seaweed_shelf.proxy.reset_counters()
-        tally.digests(crowd.do(digest_of_run, place.url, place.options, "eplusbig.csv", str(home)), digest)
-        assert once <= seaweed_shelf.downloads("eplusbig.csv") < 1.5 * once
+        tally.digests(crowd.do(digest_of_run, place.url, place.options, "eplusScreen.csv", str(home)), digest)
+        assert once <= seaweed_shelf.downloads("eplusScreen.csv") < 1.5 * once
         assert seaweed_shelf.downloads("eplus.sql") == 1
         shutil.rmtree(home)
 
@@ -355,13 +355,13 @@ def test_overwritten_and_put_back_within_a_second_during_a_read(any_shelf: Shelf
 
 def test_another_run_published_between_two_reads(shelf: Shelf, local_run: SimulationResult, tally: Tally) -> None:
     big = noise(MIB)
-    Path(local_run.run_dir, "eplusbig.csv").write_bytes(big)
+    Path(local_run.run_dir, "eplusScreen.csv").write_bytes(big)
     shelf.publish(local_run)
     place = shelf.place
     result = open_result(place.url, storage_options=place.options)
     assert result.sql is not None
     variables = result.sql.list_variables()
-    Path(local_run.run_dir, "eplusbig.csv").write_bytes(big[::-1])
+    Path(local_run.run_dir, "eplusScreen.csv").write_bytes(big[::-1])
     database = sqlite3.connect(Path(local_run.run_dir, "eplus.sql"))
     database.execute("DELETE FROM ReportDataDictionary")
     database.commit()
@@ -374,8 +374,8 @@ def test_another_run_published_between_two_reads(shelf: Shelf, local_run: Simula
     assert again.sql is not None and again.sql.list_variables() == []
     for how in ("read_bytes", "local_path", "open"):
         with pytest.raises(DamagedRunError, match="another run may have been published over it") as caught:
-            getattr(result.fs, how)("eplusbig.csv")
-        assert caught.value.filename == f"{place.url}/eplusbig.csv"
+            getattr(result.fs, how)("eplusScreen.csv")
+        assert caught.value.filename == f"{place.url}/eplusScreen.csv"
     result.close()
     again.close()
 
@@ -388,7 +388,7 @@ def test_another_run_published_between_two_reads(shelf: Shelf, local_run: Simula
 def test_another_run_published_during_a_read(
     any_shelf: Shelf, local_run: SimulationResult, how: str, tally: Tally
 ) -> None:
-    place, big = any_shelf.place, Path(local_run.run_dir, "eplusbig.csv")
+    place, big = any_shelf.place, Path(local_run.run_dir, "eplusScreen.csv")
     data = noise(9 * MIB)
     big.write_bytes(data)
     any_shelf.publish(local_run)
@@ -397,13 +397,13 @@ def test_another_run_published_during_a_read(
     any_shelf.proxy.when(5 * MIB, lambda: any_shelf.publish(local_run))
     tally.fault()
     try:
-        got = getattr(result.fs, how)("eplusbig.csv")
+        got = getattr(result.fs, how)("eplusScreen.csv")
     except DamagedRunError as exc:
-        assert exc.filename == f"{place.url}/eplusbig.csv"  # noqa: PT017 - it need not be raised
+        assert exc.filename == f"{place.url}/eplusScreen.csv"  # noqa: PT017 - it need not be raised
     else:
         tally.read(got if how == "read_bytes" else got.read_bytes() if how == "local_path" else got.read(), data)
     again = open_result(place.url, storage_options=place.options)
-    tally.read(again.fs.read_bytes("eplusbig.csv"), data[::-1])  # type: ignore[union-attr]  # it has one
+    tally.read(again.fs.read_bytes("eplusScreen.csv"), data[::-1])  # type: ignore[union-attr]  # it has one
 
 
 # Entries that somebody broke.

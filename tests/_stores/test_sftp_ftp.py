@@ -46,7 +46,7 @@ def made_up_run(tmp_path: Path) -> SimulationResult:
 
 def test_a_run_is_published_and_opened_with_many_threads(store: Store, made_up_run: SimulationResult) -> None:
     url = f"{store.url}/{uuid.uuid4().hex[:12]}/case [1] a#b %20 é+&"
-    publish(made_up_run, url, storage_options=store.storage_options)
+    publish(made_up_run, url, storage_options=store.storage_options, include=["*"])
     result = open_result(url, storage_options=store.storage_options)
     assert (result.success, result.stdout) == (True, "out")
     assert result.record is not None and len(result.record.files) == 3 * THREADS + 2
