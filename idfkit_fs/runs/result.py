@@ -244,6 +244,7 @@ class RunResult(SimulationResult):
             rows |= {
                 "EnergyPlus": self.record.energyplus_version or "",
                 "finished": f"{self.record.finished:%Y-%m-%d %H:%M} UTC" if self.record.finished else "",
+                "started": f"{started:%Y-%m-%d %H:%M} (local time)" if (started := self.record.started_local) else "",
                 "runtime": f"{self.record.runtime_seconds:.1f} s" if self.record.runtime_seconds is not None else "",
                 "flags": ", ".join(f"{name}={value}" for name, value in self.record.flags.items()),
                 "files": f"{len(self.record.files)} ({ByteSize(size).human_readable(decimal=True, separator=' ')})",

@@ -652,8 +652,11 @@ def two_runs(moto_shelf: Shelf, seaweed_shelf: Shelf, local_run: SimulationResul
     """Two runs at one URL of two endpoints, and whether each is complete."""
     there = seaweed_shelf.but(name=moto_shelf.name)
     moto_shelf.publish(local_run)
-    for path in Path(local_run.run_dir).glob("*.err"):
-        path.write_text("Program Version,EnergyPlus, the other one\n")
+    for suffix in (".err", ".end"):
+        path = Path(local_run.run_dir, f"eplus{suffix}")
+        text = path.read_text("latin-1")
+        assert "Completed Successfully" in text
+        path.write_text(text.replace("Completed Successfully", "Terminated--Fatal Error Detected."), "latin-1")
     there.publish(local_run)
     return [(moto_shelf, True), (there, False)]
 

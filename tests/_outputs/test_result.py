@@ -45,7 +45,8 @@ def test_a_notebook_shows_its_state(ran: Ran, tmp_path: Path) -> None:
     assert cells["state"] == "ok" and cells["runtime"].endswith(" s")
     assert result.record is not None
     assert cells["files"].startswith(f"{len(result.record.files)} (") and cells["files"].endswith("MB)")
-    assert cells["finished"] == f"{result.record.finished:%Y-%m-%d %H:%M} UTC"
+    # EnergyPlus's files say when it started, in local time, and not when it finished.
+    assert cells["started"] == f"{result.record.started_local:%Y-%m-%d %H:%M} (local time)" and "finished" not in cells
     assert {*shown.tags} == {"table", "caption", "tbody", "tr", "th", "td"}
 
 

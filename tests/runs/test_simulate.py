@@ -41,6 +41,7 @@ def test_simulated_here_opened_by_a_process_that_knows_the_url(
     assert result.record.energyplus_version == "25.2.0"
     assert result.record.flags == {"annual": True}
     assert result.record.weather_sha256 and result.record.model_sha256
+    assert f"{result.record.finished:%Y-%m-%d %H:%M} UTC" in result._repr_html_()
 
     program = """
 import json, sys, idfkit_fs
