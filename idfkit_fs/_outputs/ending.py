@@ -184,7 +184,7 @@ def read_counts(
     Raises:
         OSError: If a file cannot be read.
     """
-    for name in (output_name(names, prefix, suffix) for suffix in (".end", ".err")):
+    for name in (output_name(names, prefix, suffix) for suffix in (".err", ".end")):
         word = name and _last_word(read_bytes(name))
         if word:
             return word.warnings, word.severe_errors
