@@ -43,7 +43,7 @@ class RunReport:
 
     Examples:
         >>> print(RunReport((CaseRun("a", "ok", "simulated"), CaseRun("b", "failed", "simulated"))))
-        2 cases: 2 simulated; 1 of them failed in EnergyPlus
+        2 cases: 2 simulated; 1 of them failed
     """
 
     runs: tuple[CaseRun, ...]
@@ -82,7 +82,7 @@ class RunReport:
         if not self.runs:
             return "nothing to run"
         counts = [f"{len(cases)} {word}" for word, cases in self._groups().items() if cases and word != _FAILED]
-        failed = f"; {len(self.failed)} of them failed in EnergyPlus" if self.failed else ""
+        failed = f"; {len(self.failed)} of them failed" if self.failed else ""
         return f"{counted(len(self.runs))}: {', '.join(counts)}{failed}"
 
     def __repr__(self) -> str:

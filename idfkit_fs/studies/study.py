@@ -294,7 +294,7 @@ class Study:
 
         Examples:
             >>> print(study.adopt_many({path.name: path for path in Path("runs").iterdir()}))  # doctest: +SKIP
-            1000 cases: 1000 adopted; 3 of them failed in EnergyPlus
+            1000 cases: 1000 adopted; 3 of them failed
         """
         return adopt_runs(self._writer, runs, overwrite, progress)
 

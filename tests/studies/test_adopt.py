@@ -49,7 +49,7 @@ def test_runs_become_cases_on_every_store(place: Place, runs: dict[str, Path]) -
     study = Study(place.url, storage_options=place.options, metrics={"heating_gj": HEATING})
     adoptions = [Adoption(name, run, {"number": number}) for number, (name, run) in enumerate(runs.items())]
     report = study.adopt_many(adoptions)
-    assert str(report) == "3 cases: 3 adopted; 1 of them failed in EnergyPlus"
+    assert str(report) == "3 cases: 3 adopted; 1 of them failed"
     assert report.adopted == ("bad", "c", "l") and report.failed == ("bad",)
 
     elsewhere = Study(place.url, storage_options=place.options)
@@ -130,7 +130,7 @@ def test_adopting_the_same_again_changes_nothing(shaky_place: Place, proxy: Faul
     study = Study(shaky_place.url, storage_options=shaky_place.options)
     study.adopt_many(runs)
     proxy.reset_counters()
-    assert str(study.adopt_many(runs)) == "3 cases: 3 done before; 1 of them failed in EnergyPlus"
+    assert str(study.adopt_many(runs)) == "3 cases: 3 done before; 1 of them failed"
     study.adopt("l", runs["l"])
     assert {line.split()[0] for line in proxy.request_lines} <= {"GET", "HEAD"}
 

@@ -76,7 +76,7 @@ def test_an_executor_runs_a_study(executor: Executor, study: Study, ledger: Ledg
 
     report = study.run(executor=executor)
 
-    assert str(report) == "6 cases: 5 simulated, 1 reused; 1 of them failed in EnergyPlus"
+    assert str(report) == "6 cases: 5 simulated, 1 reused; 1 of them failed"
     assert (report.failed, report.reused) == (("bad",), ("case-03 again",))
     assert study.status().failed == ("bad",)
     assert len(ledger.check()) == len(study.summary()) == 6
