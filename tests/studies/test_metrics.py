@@ -233,7 +233,7 @@ def test_csv_and_json_say_what_the_frame_says(study: Study, tmp_path: Path) -> N
     columns, rows = study.summary_rows()
     summary = study.summary()
     (tmp_path / "summary.csv").write_text(as_csv(columns, rows))
-    read = pd.read_csv(tmp_path / "summary.csv", index_col="case")
+    read = pd.read_csv(tmp_path / "summary.csv", index_col="case", float_precision="round_trip")
     assert [*read.columns] == [*summary.columns] == columns[1:]
     told = json.loads(json.dumps(rows, allow_nan=False))
     for row in told:
