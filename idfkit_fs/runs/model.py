@@ -75,7 +75,7 @@ class Model:
             options: The keywords for ``simulate``.
 
         Returns:
-            A document in which each character stands for one byte of the text, so that idfkit writes exactly
+            A document in which each character is one byte of the text, so that idfkit writes exactly
             [text][idfkit_fs.runs.model.Model]. It is the document itself if the text is ASCII.
 
         Raises:

@@ -31,7 +31,6 @@ from idfkit.versions import version_string
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_local_ending
-from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import PublishError
@@ -249,8 +248,10 @@ def _prepare(
     energyplus = options.get("energyplus") or find_installation(document.version)
     check_version(document, energyplus, options)
     local_weather = None if weather is None else local_input(weather, publication.fs)
+    weather_sha256 = None
     if weather is not None and local_weather and local_weather.is_file():
         check_weather(local_weather, weather)
+        weather_sha256 = recorded("weather", local_weather).sha256
     external = External(document)
     if external_files == "copy":
         external = gather(document, directory, publication.fs, energyplus.install_dir)
@@ -265,7 +266,7 @@ def _prepare(
         cache = cache and SimulationCache(cache.cache_dir / f"stat-{entry.sha256[:16]}")
     facts = {
         "model_sha256": model.sha256,
-        "weather_sha256": digest_of(local_weather)[1] if local_weather and local_weather.is_file() else None,
+        "weather_sha256": weather_sha256,
         "inputs": tuple(inputs),
     }
     keywords = {**options, "energyplus": energyplus, "cache": cache}

@@ -67,7 +67,7 @@ class Measured(BaseModel):
 class Metric(BaseModel):
     """A cell of a tabular report that a study keeps for each case.
 
-    In the names of the cell, case does not matter and ``*`` stands for any characters, as in
+    In the names of the cell, case does not matter and ``*`` matches any characters, as in
     [Study.tabular][idfkit_fs.Study.tabular]; they must match one cell.
 
     Attributes:

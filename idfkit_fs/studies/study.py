@@ -58,7 +58,7 @@ class Study:
         url: The study's URL, a plain path, or a ``UPath``.
         storage_options: The storage options for the URL, as its fsspec filesystem takes them.
         metrics: Cells of tabular reports for the summary of every case, as ``(report, table, row, column)``, or a
-            mapping of column names to such cells; case does not matter in their names, and ``*`` stands for any
+            mapping of column names to such cells; case does not matter in their names, and ``*`` matches any
             characters. They are stored in the study when cases are added, and [summary][idfkit_fs.Study.summary] reads
             those that finished cases do not have yet. None keeps the study's metrics.
 
@@ -571,7 +571,7 @@ class Study:
 
         Args:
             report: The report's name, such as ``"AnnualBuildingUtilityPerformanceSummary"``; in all names, case does
-                not matter and ``*`` stands for any characters.
+                not matter and ``*`` matches any characters.
             table: The table's name, such as ``"End Uses"``.
             row: The row's name, such as ``"Heating"``.
             column: The column's name, such as ``"District Heating Water"``.

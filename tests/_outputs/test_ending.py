@@ -31,7 +31,7 @@ STARTED = "   ************* Beginning Simulation\n"
 
 @pytest.fixture(scope="module")
 def made(eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A run by its name in ENDINGS, made once; whoever changes its files takes a copy."""
+    """A run by its name in ENDINGS, made once; a test that changes its files takes a copy."""
     done: dict[str, Ended] = {}
 
     def run(name: str) -> Ended:

@@ -1,4 +1,4 @@
-"""A study has every file that its models read, and whoever runs a case needs nothing else."""
+"""A study has every file that its models read, and a worker needs nothing else to run a case."""
 
 from __future__ import annotations
 
