@@ -143,8 +143,9 @@ def find_existing(fs: FsspecFileSystem, output_prefix: str | None = None, **fact
     if outputs is None:
         return None
     printed = "\n".join(facts[name] for name in ("stdout", "stderr") if name in facts) or None
-    ending = _ending(fs, outputs, facts.get("exit_code"), printed)
-    return Existing(fs, outputs, ending, {**_facts_of(fs, outputs), **facts})
+    files = _StoredFiles(fs, outputs.with_journals)
+    ending = read_ending(files, outputs.prefix, facts.get("exit_code"), printed)
+    return Existing(fs, outputs, ending, {**_facts_of(files, outputs), **facts})
 
 
 def _choose(fs: FsspecFileSystem, everything: Sequence[str], stems: Sequence[str], output_prefix: str | None) -> str:
@@ -161,7 +162,7 @@ def _choose(fs: FsspecFileSystem, everything: Sequence[str], stems: Sequence[str
 
     def is_finished(stem: str) -> bool:
         outputs = Outputs(prefix_of(stem, stems), tuple(outputs_of(everything, stem, stems)), everything=(*everything,))
-        return not _ending(fs, outputs).cut
+        return not read_ending(_StoredFiles(fs, outputs.with_journals), outputs.prefix).cut
 
     finished = [stem for stem in stems if is_finished(stem)]
     if len(finished) == 1:
@@ -177,19 +178,21 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
-def _ending(fs: FsspecFileSystem, outputs: Outputs, exit_code: int | None = None, printed: str | None = None) -> Ending:
-    return read_ending(_StoredFiles(fs, outputs.with_journals), outputs.prefix, exit_code, printed)
-
-
 @dataclass(frozen=True)
 class _StoredFiles:
-    """Files of a directory in a store, of which only what is needed is fetched."""
+    """Files of a directory in a store, of which only what is needed is fetched, and each text once."""
 
     fs: FsspecFileSystem
     names: list[str]
+    _read: dict[str, bytes] = field(default_factory=dict)
 
     def read_bytes(self, name: str) -> bytes:
-        return self.fs.read_bytes(name)
+        if name not in self._read:
+            self._read[name] = self.fs.read_bytes(name)
+        return self._read[name]
+
+    def text(self, name: str) -> str:
+        return self.read_bytes(name).decode("latin-1")
 
     def read_tail(self, name: str, size: int) -> bytes:
         with self.fs.open(name) as file:
@@ -200,40 +203,40 @@ class _StoredFiles:
         return self.fs.local_copy(name)
 
 
-def _facts_of(fs: FsspecFileSystem, outputs: Outputs) -> dict[str, Any]:
+def _facts_of(files: _StoredFiles, outputs: Outputs) -> dict[str, Any]:
     """What the outputs say of the run, as fields of its record."""
     facts: dict[str, Any] = {}
-    header = _HEADER.search(_header_of(fs, outputs))
+    header = _HEADER.search(_header_of(files, outputs))
     if header:
         facts["energyplus_version"] = header["version"]
         with contextlib.suppress(ValueError):
             facts["started_local"] = datetime.strptime(" ".join(header["started"].split()), "%Y.%m.%d %H:%M")
     for suffix in (".end", ".err"):
         name = outputs.name(suffix)
-        elapsed = _ELAPSED.findall(_text(fs, name)) if name else []
+        elapsed = _ELAPSED.findall(files.text(name)) if name else []
         if elapsed:
             hours, minutes, seconds = elapsed[-1]
             facts["runtime_seconds"] = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
             break
-    weather = _weather_of(fs, outputs)
+    weather = _weather_of(files, outputs)
     if weather:
         facts["weather_sha256"] = weather
     return facts
 
 
-def _header_of(fs: FsspecFileSystem, outputs: Outputs) -> str:
+def _header_of(files: _StoredFiles, outputs: Outputs) -> str:
     """The line with version and date that EnergyPlus writes first; from the database if no text has it."""
     name = outputs.name(".err")
     if name:
-        return _text(fs, name)[:_HEADER_BYTES]
+        return files.text(name)[:_HEADER_BYTES]
     name = outputs.name(".eso") or outputs.name(".mtr")
     if name:
-        size = fs.version(name).size or 0
-        return fs.read_ranges(name, [(0, min(_HEADER_BYTES, size))])[0].decode("latin-1")
+        size = files.fs.version(name).size or 0
+        return files.fs.read_ranges(name, [(0, min(_HEADER_BYTES, size))])[0].decode("latin-1")
     name = outputs.name(".sql")
     if name:
         with (
-            fs.local_copy(name) as local,
+            files.local_copy(name) as local,
             contextlib.suppress(sqlite3.Error),
             contextlib.closing(connect(local)) as database,
         ):
@@ -241,14 +244,14 @@ def _header_of(fs: FsspecFileSystem, outputs: Outputs) -> str:
     return ""
 
 
-def _weather_of(fs: FsspecFileSystem, outputs: Outputs) -> str | None:
+def _weather_of(files: _StoredFiles, outputs: Outputs) -> str | None:
     """The hash of the weather file; known only if one file in the directory is of the location that EnergyPlus read."""
-    files = [name for name in outputs.everything if name.lower().endswith(".epw")]
+    weathers = [name for name in outputs.everything if name.lower().endswith(".epw")]
     eio = outputs.name(".eio")
-    if len(files) != 1 or eio is None:
+    if len(weathers) != 1 or eio is None:
         return None
-    simulated = _LOCATION.search(_text(fs, eio))
-    with fs.local_copy(files[0]) as local:
+    simulated = _LOCATION.search(files.text(eio))
+    with files.local_copy(weathers[0]) as local:
         with local.open("rb") as file:
             first, *fields = file.readline(_HEADER_BYTES).decode("latin-1").split(",")
         city_to_station = " ".join([*fields[:4], f"WMO#={fields[4]}"]) if len(fields) > 4 else None
@@ -256,7 +259,3 @@ def _weather_of(fs: FsspecFileSystem, outputs: Outputs) -> str | None:
             return None
         same = simulated[1].split() == city_to_station.split()
         return digest_of(local)[1] if same else None
-
-
-def _text(fs: FsspecFileSystem, name: str) -> str:
-    return fs.read_bytes(name).decode("latin-1")
