@@ -22,6 +22,7 @@ from idfkit_fs._fs.file_objects import open_reader, open_writer, parse_mode
 from idfkit_fs._fs.globbing import parse_glob
 from idfkit_fs._fs.paths import is_nameable
 from idfkit_fs._fs.routing import Route, route_filesystem, route_url
+from idfkit_fs._fs.swap import read_tagged, remove_tagged, swap_file
 from idfkit_fs._fs.writing import copy_file, create_file, put_file, write_file
 from idfkit_fs._stores.access import forget_listing, fresh_info, read_file
 from idfkit_fs._stores.backends import copied, found_files, in_memory, is_file, is_object_store, options_of, tuned
@@ -638,6 +639,45 @@ class FsspecFileSystem:
             except NotFoundError:
                 return False
         return True
+
+    def read_tagged(self, path: StrPath) -> tuple[bytes, str] | None:
+        """Read a small file from the store itself, with a tag that tells this version of it from every other.
+
+        Returns:
+            The bytes and the tag, for [swap][idfkit_fs.FsspecFileSystem.swap]; None if the file is missing.
+        """
+        key = self._root.to_file_key(path)
+        return self.call(key, lambda fs: read_tagged(fs, key), only_bucket=True)
+
+    def swap(self, path: StrPath, data: bytes, tag: str | None) -> str | None:
+        """Write a small file if it has not changed since it was read.
+
+        Of several that do so at the same time, one succeeds, where the store knows conditional writes. No two writes
+        may have the same bytes: a reply that was lost is known by them.
+
+        Args:
+            path: The file.
+            data: The new bytes.
+            tag: The tag of the version to replace; None to write the file only if it is missing.
+
+        Returns:
+            The tag of the new version; None if the file has changed, and was left as it is.
+        """
+        key = self._root.to_file_key(path)
+        try:
+            return self.call(key, lambda fs: swap_file(fs, key, data, tag), only_bucket=True, conditional=True)
+        except ExistsError:
+            found = self.read_tagged(path)
+            return found[1] if found is not None and found[0] == data else None
+
+    def remove_tagged(self, path: StrPath, tag: str) -> bool:
+        """Remove a small file if it has not changed since it was read.
+
+        Returns:
+            Whether it was removed; False if it has changed, and was left as it is.
+        """
+        key = self._root.to_file_key(path)
+        return self.call(key, lambda fs: remove_tagged(fs, key, tag), conditional=True)
 
     def remove_if_exists(self, paths: Iterable[StrPath]) -> None:
         """Remove files, one after the other; those that are missing are skipped."""
