@@ -750,7 +750,9 @@ class Study:
 
 def _runs_in(fs: FsspecFileSystem, listing: Listing) -> dict[str, Source]:
     """The successful runs of a study, by the beginnings of their jobs' hashes."""
-    return {key: Source(fs.url(case), fs.storage_options) for case, keys in listing.ended["ok"].items() for key in keys}
+    return {
+        run.key: Source(fs.url(case), fs.storage_options) for case, runs in listing.ended["ok"].items() for run in runs
+    }
 
 
 def _restore(url: str, storage_options: dict[str, Any], metrics: Metrics | None) -> Study:
