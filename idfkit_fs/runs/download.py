@@ -100,7 +100,7 @@ def save(
             write_atomically(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)
     kept = tuple(file for file in record.files if file.name in names)
-    record = record.model_copy(update={"files": kept, "directory": "", "contested": False, "generation": 0})
+    record = record.model_copy(update={"files": kept, "directory": "", "contested": False})
     write_atomically(directory / RECORD_NAME, lambda target: target.write_bytes(record.to_json()))
 
 

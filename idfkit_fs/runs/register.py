@@ -23,7 +23,16 @@ from idfkit_fs._util.versioned_json import VersionedJson
 from idfkit_fs.errors import BucketNotFoundError, RecordError
 from idfkit_fs.runs.record import RECORD_NAME, RunDirectory, RunId, RunPath, RunRecord, Sha256
 
-__all__ = ["Claim", "Register", "drop_claim", "read_record", "read_register", "remove_files", "remove_run"]
+__all__ = [
+    "Claim",
+    "Register",
+    "drop_claim",
+    "read_record",
+    "read_register",
+    "remove_claim",
+    "remove_files",
+    "remove_run",
+]
 
 
 class Claim(VersionedJson):
@@ -186,6 +195,12 @@ def remove_run(fs: FsspecFileSystem, register: Register, others: Iterable[str] =
     remove_files(fs, files)
     drop_claim(fs, claim, tag)
     return True
+
+
+def remove_claim(fs: FsspecFileSystem, register: Register) -> None:
+    """Remove a claim with all its files, when it is certain that nobody is writing them."""
+    if register.claim is not None and register.tag is not None and fs.remove_tagged(RECORD_NAME, register.tag):
+        remove_files(fs, register.claim.files)
 
 
 def remove_files(fs: FsspecFileSystem, names: Iterable[str]) -> None:

@@ -79,7 +79,7 @@ def read_outcome(fs: FsspecFileSystem, case: str, state: Ended, runs: Collection
     return outcome
 
 
-def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> None:
+def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> list[str]:
     """Make the outcome of a run void, before the run is replaced or removed.
 
     Without it, a worker that is slow could still create the outcome, and the case would count as done.
@@ -88,14 +88,20 @@ def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> None:
         fs: The study.
         case: The case's name.
         run: The run; or the claim of a publisher, whose run may end in either state.
+
+    Returns:
+        The paths of the outcomes that existed. Their workers have finished, so they can be removed when the run is gone.
     """
     if run.job is None:  # no case of a study
-        return
+        return []
+    existed = []
     states = get_args(Ended) if isinstance(run, Claim) else (state_of(run),)
     for state in states:
         path = outcome_path(state, case, EndedRun.of(run.job, run.id))
         if not fs.create_exclusive(path, b""):
             fs.write_bytes(path, b"")
+            existed.append(path)
+    return existed
 
 
 def state_of(record: RunRecord) -> Ended:

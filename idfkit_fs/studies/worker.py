@@ -12,7 +12,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
@@ -33,7 +33,7 @@ from idfkit_fs.runs.register import Register, read_record, read_register, remove
 from idfkit_fs.runs.result import RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
 from idfkit_fs.studies.job import Job, Metric, Outcome, Summary
-from idfkit_fs.studies.layout import INPUTS, Ended, check_case
+from idfkit_fs.studies.layout import INPUTS, Ended, EndedRun, check_case, outcome_path
 from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Source
 from idfkit_fs.studies.report import CaseRun
@@ -329,6 +329,9 @@ class _Task:
             finished = finish_case(self.fs, self.job.case)
             if finished is not None:
                 return finished
+        # Nobody but this worker could have created the outcomes that were made void.
+        run = EndedRun.of(self.job.key, record.id)
+        self.fs.remove_if_exists([outcome_path(state, self.job.case, run) for state in get_args(Ended)])
         register = read_register(self.run_fs)
         if job is None and register.record is not None and register.record.id == record.id:
             remove_run(self.run_fs, register)

@@ -158,18 +158,20 @@ class StudyWriter:
         except RecordError:
             if not overwrite:
                 raise
-        self._retire(job.case)  # first: from now on the case is pending, even if this process dies
+        outcomes: set[str] = set()
+        self._retire(job.case, outcomes)  # first: from now on the case is pending, even if this process dies
         self.fs.write_bytes(path, data)
-        register = self._retire(job.case)  # a worker that read the old job may have gone on meanwhile
+        register = self._retire(job.case, outcomes)  # a worker that read the old job may have gone on meanwhile
         if not keeps_run and (existing is None or (existing.key, existing.options) != (job.key, job.options)):
-            self._remove_run(job.case, register)
+            self._remove_run(job.case, register, outcomes)
+        self.fs.remove_if_exists(outcomes)
 
-    def _retire(self, case: str) -> Register:
-        """Make the outcome of a case's run void, also of one that is being published."""
+    def _retire(self, case: str, outcomes: set[str]) -> Register:
+        """Make the outcome of a case's run void, also of one that is being published; note those that existed."""
         register = read_register(self.fs.joinpath(case))
         run = register.record or register.claim
         if run is not None:
-            retire(self.fs, case, run)
+            outcomes.update(retire(self.fs, case, run))
         return register
 
     def _check_free(self, case: str, overwrite: bool) -> None:
@@ -182,18 +184,18 @@ class StudyWriter:
             return
         if not overwrite:
             raise CaseExistsError.for_foreign_run(self.fs.url(case), case)
-        self._remove_run(case, register)
+        self._remove_run(case, register, set())
 
     def _remove_foreign(self, job: Job) -> None:
         """Take away the record of a run that is not the job's, so that the job can be run."""
         register = read_register(self.fs.joinpath(job.case))
         if register.record is not None and register.record.job != job.key:
-            self._remove_run(job.case, register)
+            self._remove_run(job.case, register, set())
 
-    def _remove_run(self, case: str, register: Register, names: Iterable[str] = ()) -> None:
+    def _remove_run(self, case: str, register: Register, outcomes: set[str], names: Iterable[str] = ()) -> None:
         """Remove a run with its files: a sidecar that stayed would be of another run."""
         while not remove_run(self.fs.joinpath(case), register, names):
-            register = self._retire(case)
+            register = self._retire(case, outcomes)
 
     def remove(self, cases: str | Iterable[str], progress: bool) -> None:
         """Remove cases with their runs; see [Study.remove][idfkit_fs.Study.remove]."""
@@ -203,11 +205,12 @@ class StudyWriter:
             parallel_map(lambda case: self._remove(case, listing), names, done)
 
     def _remove(self, case: str, listing: Listing) -> None:
-        self._retire(case)
+        outcomes = {*listing.outcomes_of(case)}
+        self._retire(case, outcomes)
         self.fs.remove_if_exists([job_path(case)])
-        register = self._retire(case)  # a worker that read the job before may have gone on; it removes its own files
-        self._remove_run(case, register, self.fs.joinpath(case).glob("", "**"))
-        self.fs.remove_if_exists(listing.outcomes_of(case))
+        register = self._retire(case, outcomes)  # a worker that read the job may have gone on; it removes its own files
+        self._remove_run(case, register, outcomes, self.fs.joinpath(case).glob("", "**"))
+        self.fs.remove_if_exists(outcomes)
 
     def _job(self, case: str) -> Job | None:
         try:
