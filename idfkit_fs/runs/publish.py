@@ -192,7 +192,7 @@ class Guard(Protocol):
         """Called before a complete run is replaced."""
 
     def check(self) -> None:
-        """Raise an error if the run is not wanted any more; called after the URL was claimed."""
+        """Raise an error if the run is not wanted any more; called before a run is replaced, and after each claim."""
 
 
 @dataclass(frozen=True)
@@ -396,6 +396,7 @@ class Publication:
                 if record.id == run_id or (self.guard and self.guard.will_do(record)):
                     return result_of(self.fs, record)
                 if self.guard:
+                    self.guard.check()  # after the record was read: it may be the run of a newer job
                     self.guard.retire(record)
             claim = register.claimed_by(run_id, contents.record.job, names, in_place=in_place)
             tag = self.fs.swap(RECORD_NAME, claim.to_json(), register.tag)
