@@ -27,7 +27,7 @@ from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError
 from idfkit_fs.runs.check import check_files
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.model import parse_model, version_of
-from idfkit_fs.runs.publish import Publication
+from idfkit_fs.runs.publish import Guard, Publication
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import Register, read_record, read_register, remove_run
 from idfkit_fs.runs.result import RunResult, open_result, result_of
@@ -40,7 +40,7 @@ from idfkit_fs.studies.report import CaseRun
 from idfkit_fs.studies.stored import read_job, read_study, retire, state_of
 from idfkit_fs.studies.summary import summarise
 
-__all__ = ["async_run_case", "finish_case", "run_case"]
+__all__ = ["async_run_case", "finish_case", "guard_of", "run_case"]
 
 
 def run_case(
@@ -123,6 +123,16 @@ async def async_run_case(
         if reused:
             return CaseRun(case, reused, "reused")
     return CaseRun(case, await _simulate(task, gate or contextlib.nullcontext()), "simulated")
+
+
+def guard_of(fs: FsspecFileSystem, case: str) -> Guard:
+    """What is to be respected when a run is published as that of a case.
+
+    Raises:
+        CaseNotFoundError: If the study has no such case.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    return _look_up(fs, case)
 
 
 def finish_case(fs: FsspecFileSystem, case: str, files: RunResult | None = None) -> Ended | None:
