@@ -635,15 +635,37 @@ class FsspecFileSystem:
             # A reply that was lost makes the store's class, or ours, try again, and meet its own file.
             try:
                 return self.fetch(path) == data
-            except NotFoundError:
+            except (NotFoundError, PermissionDeniedError):  # whoever may not read it cannot know it for their own
                 return False
         return True
 
+    def is_readable(self, path: StrPath) -> bool:
+        """Whether a small file exists that this login may read.
+
+        Unlike `exists`, it needs no right to list, and so it says False of a file that the store hides as it does a
+        missing one. Ask it only where that is the safe answer.
+        """
+        try:
+            self.fetch(path)
+        except NotFoundError:
+            return False
+        except PermissionDeniedError as exc:
+            if not exc.may_be_missing:
+                raise
+            return False
+        return True
+
     def remove_if_exists(self, paths: Iterable[StrPath]) -> None:
-        """Remove files, one after the other; those that are missing are skipped."""
+        """Remove files, one after the other; those that are missing are skipped.
+
+        An object store is not asked first, which takes a right to read, and one to list if the file is missing.
+        """
         for path in paths:
+            key = self._root.to_file_key(path)
             with contextlib.suppress(NotFoundError):
-                self.remove(path)
+                if not is_object_store(self.store):
+                    self._check_file(key, path)
+                self.call(key, lambda fs, key=key: fs.rm_file(key))
 
     def copy_from(self, source: FsspecFileSystem, src: StrPath, dst: StrPath) -> None:
         """Copy a file of another adapter of the same store."""

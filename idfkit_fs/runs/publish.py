@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import shutil
 import threading
@@ -26,6 +27,8 @@ from idfkit_fs.errors import (
     DamagedRunError,
     ExistsError,
     LocationError,
+    NotFoundError,
+    PermissionDeniedError,
     PublishError,
     RecordError,
     RunExistsError,
@@ -188,10 +191,13 @@ class ExistingRun(NamedTuple):
     Attributes:
         has_record: Whether a record exists.
         record: The record; None if none exists, or if it is damaged and may be replaced.
+        is_hidden: Whether it is unknown if a record exists: the store hides missing files from this login. The URL is
+            claimed then, before any file is sent.
     """
 
     has_record: bool
     record: RunRecord | None
+    is_hidden: bool = False
 
     @property
     def file_names(self) -> set[str]:
@@ -252,12 +258,18 @@ class Publication:
             ExistsError: If a study exists there and may not be written to.
             StoreError: If the store failed, refused access, or did not answer.
         """
-        if self.outside_study and self.fs.exists(STUDY_FILE):
+        if self.outside_study and self.fs.is_readable(STUDY_FILE):
             text = "A study exists here; publish the run at another URL, or make a case of it with Study.adopt()"
             raise ExistsError.for_url(self.fs.url(), text)
         try:
             record = read_record(self.fs)
+        except PermissionDeniedError as exc:
+            if not exc.may_be_missing:
+                raise
+            return ExistingRun(False, None, True)
         except RecordError as exc:
+            if run_id and self.fs.fetch(RECORD_NAME) == _claim(run_id):
+                return ExistingRun(False, None, True)
             if self.overwrite:
                 return ExistingRun(True, None)
             text = f"A run already exists, but its record cannot be used ({exc}); pass overwrite=True to replace it"
@@ -272,7 +284,12 @@ class Publication:
     def _is_of_study(self, record: RunRecord) -> bool:
         """Whether the run at the URL is that of a case, and no copy of one elsewhere."""
         above = f"{self.fs.key('').rpartition('/')[0]}/{STUDY_FILE}"
-        return record.job is not None and self.fs.call(above, lambda store: store.isfile(above))
+        if record.job is None:
+            return False
+        try:
+            return bool(self.fs.call(above, lambda store: store.info(above))["type"] == "file")
+        except NotFoundError:
+            return False
 
     def send(
         self,
@@ -378,9 +395,33 @@ class Publication:
         """Remove an old record, transfer the files, write the record, remove leftovers."""
         if existing.has_record:
             self.fs.remove_if_exists([RECORD_NAME])
-        record = self._transfer_and_record(contents, stop)
+        if existing.is_hidden:
+            record = self._claim_and_transfer(contents, stop)
+        else:
+            record = self._transfer_and_record(contents, stop)
         _remove_leftovers(self.fs, replaced - {entry.name for entry in record.files})
         return result_of(self.fs, record)
+
+    def _claim_and_transfer(self, contents: Contents, stop: threading.Event) -> RunRecord:
+        """Take the record's name first, where a run may exist that this login cannot see; then transfer the files.
+
+        Raises:
+            RunExistsError: If a run exists, or another publisher replaced the claim.
+            PermissionDeniedError: If a run exists that cannot be read, and is to be replaced.
+        """
+        claim = _claim(contents.record.id)
+        if not self.fs.create_exclusive(RECORD_NAME, claim):
+            if self.overwrite:
+                self.fs.fetch(RECORD_NAME)  # says which right is missing
+            raise RunExistsError.for_url(self.fs.url())
+        files = transfer(contents.files, self.fs, stop, self.progress)
+        contents.check()
+        raise_if_stopped(stop)
+        if self.fs.fetch(RECORD_NAME) != claim:
+            raise RunExistsError.for_url(self.fs.url(), "Another run was published here meanwhile; publish it again")
+        record = contents.record.model_copy(update={"files": files})
+        self.fs.write_bytes(RECORD_NAME, record.to_json())
+        return record
 
     def _transfer_and_record(self, contents: Contents, stop: threading.Event) -> RunRecord:
         """Transfer the files, then write the record on condition that none exists.
@@ -397,6 +438,11 @@ class Publication:
                 return record
             logger.warning("Replacing another run that was published at the same time: %s", redact(self.fs.url()))
             self.fs.remove_if_exists([RECORD_NAME])
+
+
+def _claim(run_id: str) -> bytes:
+    """What has the record's name while a run is published where the store hides missing files."""
+    return json.dumps({"format": "idfkit-fs run that is being published", "id": run_id}).encode()
 
 
 def _check_apart(directory: Path, fs: FsspecFileSystem) -> None:

@@ -22,7 +22,7 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_counts
 from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import Location
-from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, RecordError
+from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, PermissionDeniedError, RecordError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.model import parse_model, version_of
 from idfkit_fs.runs.publish import ExistingRun, Publication
@@ -180,7 +180,7 @@ class _Task:
     def complete_outcome(self, record: RunRecord, files: RunResult | None = None) -> Ended:
         """Write the outcome of a finished run if the worker that ran it died before it could."""
         state = _state(record)
-        if not self.fs.exists(self.job.outcome_path(state)):
+        if not self.fs.is_readable(self.job.outcome_path(state)):  # one that is hidden is written again, and the same
             self.write_outcome(record, self.summarise_published(files or result_of(self.run_fs, record)))
         return state
 
@@ -200,7 +200,7 @@ class _Task:
         if record is None or self.finished:
             return
         # Inputs are kept, so the model of an older job is among them.
-        if record.job is None or not self.fs.exists(f"{INPUTS}/{record.model_sha256}.idf"):
+        if record.job is None or not self.fs.is_readable(f"{INPUTS}/{record.model_sha256}.idf"):
             raise CaseExistsError.for_foreign_run(url, case)
 
     def copy(self, source: Source) -> Ended | None:
@@ -271,6 +271,9 @@ class _Task:
                 return
         except CaseNotFoundError:
             stale += self.fs.glob(self.job.case, "**")
+        except PermissionDeniedError as exc:  # the job was read before; whoever may not list cannot find the files
+            if not exc.may_be_missing:
+                raise
         self.fs.remove_if_exists(stale)
         raise CaseExistsError.for_url(self.fs.url(), f"Case {self.job.case!r} was replaced or removed while it ran")
 
