@@ -665,7 +665,7 @@ class FsspecFileSystem:
             with contextlib.suppress(NotFoundError):
                 if not is_object_store(self.store):
                     self._check_file(key, path)
-                self.call(key, lambda fs, key=key: fs.rm_file(key))
+                self.call(key, functools.partial(_remove, key=key))
 
     def copy_from(self, source: FsspecFileSystem, src: StrPath, dst: StrPath) -> None:
         """Copy a file of another adapter of the same store."""
@@ -691,6 +691,10 @@ def _restore(
         adapter._root = adapter._root.below(url)  # noqa: SLF001 - of this class
     vars(adapter).update(facts)
     return adapter
+
+
+def _remove(fs: AbstractFileSystem, key: str) -> None:
+    fs.rm_file(key)
 
 
 def _find(fs: AbstractFileSystem, start: str) -> Any:

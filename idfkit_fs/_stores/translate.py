@@ -230,9 +230,8 @@ def _explain(
     if kind is NotFoundError:
         return "A file exists where a directory is needed" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
-        if right is not None:
-            return f"The store refused access; the login needs {right.text} ({detail})"
-        return f"The store refused access; check that the credentials are right, not expired, and allow this ({detail})"
+        asked = f"the login needs {right.text}" if right else "check that the credentials are right, and not expired"
+        return f"The store refused access; {asked} ({detail})"
     if kind is InterruptedTransferError:
         return f"The connection broke during the transfer; check the network, then try again ({detail})"
     if kind is UnreachableError:

@@ -22,7 +22,14 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_counts
 from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import Location
-from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, PermissionDeniedError, RecordError
+from idfkit_fs.errors import (
+    CaseExistsError,
+    CaseNotFoundError,
+    DamagedRunError,
+    ModelError,
+    PermissionDeniedError,
+    RecordError,
+)
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.model import parse_model, version_of
 from idfkit_fs.runs.publish import ExistingRun, Publication

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -11,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from idfkit import IDFDocument
-from idfkit.simulation import SimulationResult
 from support.servers import Store
 
 from idfkit_fs import FsspecFileSystem, Study, open_result, publish, run_case, simulate
 
-__all__ = ["OPERATIONS", "World"]
+__all__ = ["FILES", "OPERATIONS", "Attempt", "World"]
 
 TEMPERATURE = "Zone Mean Air Temperature"
+# Few files: each is sent again for every attempt.
+FILES = ("eplus.end", "eplus.err", "eplus.sql", "*.parquet")
 Attempt = Callable[[dict[str, Any]], Any]
 
 
@@ -28,15 +28,15 @@ class World:
 
     Attributes:
         store: The store, with a login that may do everything.
-        run: The directory of a finished run; it stays as it is.
         model: A model that is quick to run.
-        case: A directory with a study of one case that was run, named ``base``, on this disk.
+        run: A published run, on this disk.
+        study_directory: A study of two cases that were run, named ``base`` and ``other``, on this disk.
     """
 
     store: Store
-    run: Path
     model: IDFDocument
-    case: Path
+    run: Path
+    study_directory: Path
 
     def place(self) -> str:
         """A free URL."""
@@ -55,15 +55,16 @@ class World:
     def study(self) -> Study:
         """A study of one case that was run, as another machine has made it."""
         study = Study(self.place(), storage_options=self.options)
-        for path in self.case.rglob("*"):
-            if path.is_file():
-                study.fs.upload(path, path.relative_to(self.case).as_posix())
+        for path in self.study_directory.rglob("*"):
+            name = path.relative_to(self.study_directory).as_posix()
+            if path.is_file() and "other" not in name:
+                study.fs.upload(path, name)
         return study
 
     def added(self) -> Study:
         """A study of one case that is pending, and one that was run."""
         study = self.study()
-        study.add("pending", self.model, design_day=True)
+        study.add("pending", self.model, include=FILES, design_day=True)
         return study
 
 
@@ -121,8 +122,8 @@ def _publish(world: World) -> Attempt:
 
 
 def _publish_over(world: World) -> Attempt:
-    url = world.published()
-    return lambda options: _names(publish(world.run, url, storage_options=options, overwrite=True, exclude=["*.mtd"]))
+    url, other = world.published(), world.study_directory / "other"
+    return lambda options: _names(publish(other, url, storage_options=options, overwrite=True, exclude=["*.parquet"]))
 
 
 def _publish_copy(world: World) -> Attempt:
@@ -133,7 +134,7 @@ def _publish_copy(world: World) -> Attempt:
 def _simulate(world: World) -> Attempt:
     url = world.place()
     return lambda options: _names(
-        simulate(world.model, None, output_dir=url, storage_options=options, design_day=True)
+        simulate(world.model, None, output_dir=url, storage_options=options, include=FILES, design_day=True)
     )
 
 
@@ -143,12 +144,12 @@ def _names(result: Any) -> Any:
 
 def _add_first(world: World) -> Attempt:
     url = world.place()
-    return lambda options: Study(url, storage_options=options).add("one", world.model, design_day=True)
+    return lambda options: Study(url, storage_options=options).add("one", world.model, include=FILES, design_day=True)
 
 
 def _add(world: World) -> Attempt:
     url = world.study().url
-    return lambda options: Study(url, storage_options=options).add("one", world.model, design_day=True)
+    return lambda options: Study(url, storage_options=options).add("one", world.model, include=FILES, design_day=True)
 
 
 def _run_case(world: World) -> Attempt:
@@ -175,33 +176,39 @@ def _on_study(ask: Callable[[Study], Any]) -> Callable[[World], Attempt]:
 
 
 def _adopt(world: World) -> Attempt:
-    url = world.study().url
-    return lambda options: Study(url, storage_options=options).adopt("old", world.run)
+    url, other = world.study().url, world.study_directory / "other"
+    return lambda options: Study(url, storage_options=options).adopt("old", other)
 
 
-OPERATIONS: dict[str, Callable[[World], Attempt]] = {
-    "`fs.read_bytes`, `fs.open` to read": _read_file,
-    "`fs.write_bytes`, a new file": _write_file,
-    "`fs.glob`": _list_files,
-    "`fs.copy`": _copy_file,
-    "`fs.remove`": _remove_file,
-    "`open_result`, and its series, tables and files": _open,
-    "`RunResult.download`": _download,
-    "`publish` a directory at a free URL": _publish,
-    "`publish(overwrite=True)` over a run": _publish_over,
-    "`publish` a run of the same store": _publish_copy,
-    "`simulate` at a free URL": _simulate,
-    "`Study.add`, the first case": _add_first,
-    "`Study.add`, another case": _add,
-    "`run_case`, as a worker": _run_case,
-    "`run_case` of a case that has ended": _run_again,
-    "`Study.run` in this process": _run,
-    "`Study.status`, `cases`": _on_study(lambda study: study.status().states()),
-    "`Study.summary`": _on_study(lambda study: study.summary_rows()),
-    "`Study.result`": _on_study(lambda study: _names(study.result("base"))),
-    "`Study.timeseries`, `tabular`, `to_xarray`": _on_study(
-        lambda study: (len(study.timeseries(cases=["base"])), len(study.tabular(cases=["base"])))
+# By name; beside each, whether it leaves everything as it is.
+OPERATIONS: dict[str, tuple[Callable[[World], Attempt], bool]] = {
+    "`fs.read_bytes`, `fs.open` to read": (_read_file, True),
+    "`fs.write_bytes`, a new file": (_write_file, False),
+    "`fs.glob`": (_list_files, True),
+    "`fs.copy`, to a new file": (_copy_file, False),
+    "`fs.remove`": (_remove_file, False),
+    "`open_result`; series, tables and files of the run": (_open, True),
+    "`RunResult.download`": (_download, True),
+    "`publish` a directory": (_publish, False),
+    "`publish(overwrite=True)` over another run": (_publish_over, False),
+    "`publish` a copy within the store": (_publish_copy, False),
+    "`simulate`": (_simulate, False),
+    "`Study.add`, the first case": (_add_first, False),
+    "`Study.add`, another case": (_add, False),
+    "`run_case` of a case that is pending": (_run_case, False),
+    "`run_case` of a case that has ended": (_run_again, True),
+    "`Study.run` in this process": (_run, False),
+    "`Study.status`, `cases`": (_on_study(lambda study: study.status().states()), True),
+    "`Study.summary`": (_on_study(lambda study: study.summary_rows()), True),
+    "`Study.result`": (_on_study(lambda study: _names(study.result("base"))), True),
+    "`Study.results`, `download`": (
+        _on_study(lambda study: {case: _names(run) for case, run in study.results().items()}),
+        True,
     ),
-    "`Study.adopt` a local directory": _adopt,
-    "`Study.remove`": _on_study(lambda study: study.remove("base")),
+    "`Study.timeseries`, `tabular`, `to_xarray`": (
+        _on_study(lambda study: (len(study.timeseries(cases=["base"])), len(study.tabular(cases=["base"])))),
+        True,
+    ),
+    "`Study.adopt` a local directory": (_adopt, False),
+    "`Study.remove`": (_on_study(lambda study: study.remove("base")), False),
 }

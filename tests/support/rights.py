@@ -170,7 +170,7 @@ class Gate:
             def answer(self) -> None:
                 gate._answer(self)
 
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - the names that the class looks for
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 
             def log_message(self, *_args: Any) -> None:
                 pass
