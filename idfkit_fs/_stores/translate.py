@@ -230,8 +230,9 @@ def _explain(
     if kind is NotFoundError:
         return "A file exists where a directory is needed" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
-        asked = f"the login needs {right.text}" if right else "check that the credentials are right, and not expired"
-        return f"The store refused access; {asked} ({detail})"
+        allowed = right.text if right else "this"
+        text = "The store refused access; check that the credentials are right, not expired, and allow"
+        return f"{text} {allowed} ({detail})"
     if kind is InterruptedTransferError:
         return f"The connection broke during the transfer; check the network, then try again ({detail})"
     if kind is UnreachableError:
