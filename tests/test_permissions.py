@@ -32,13 +32,14 @@ NAMED = {
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A published run, and a study of two cases that were run, on this disk."""
+    """A published run, and a study of two cases that were run and one that is pending, on this disk."""
     run, directory = (tmp_path_factory.mktemp(name) / name for name in ("run", "study"))
     simulate(variant(0.04), None, output_dir=str(run), include=FILES, design_day=True)
     study = Study(str(directory))
     study.add("base", variant(0.05), include=FILES, design_day=True)
     study.add("other", variant(0.06), include=FILES, design_day=True)
     study.run()
+    study.add("pending", variant(0.07), include=FILES, design_day=True)
     return run, directory
 
 
@@ -93,7 +94,7 @@ def test_the_table_in_the_docs_is_what_was_measured(
     request: pytest.FixtureRequest, server: str, directories: tuple[Path, Path], no_leftovers: Path
 ) -> None:
     store: Store = request.getfixturevalue(server)
-    world = World(store, variant(0.07), *directories)
+    world = World(store, variant(0.08), *directories)
     with gate_before(store) as gate:
         found = {name: measured(gate, world, name, NAMED[server]) for name in OPERATIONS}
     for kept in no_leftovers.glob("idfkit-fs-run-*"):  # of runs that were refused

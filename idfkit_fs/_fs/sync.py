@@ -61,6 +61,7 @@ class FsspecFileSystem:
 
     Raises:
         LocationError: If *root* has no bucket or directory, or is a URL of another filesystem.
+        StorageOptionsError: If the SDK of *fs* would ignore a nested option, such as a misspelt encryption.
         TypeError: If *fs* is not an fsspec filesystem.
         ValueError: If *fs* was made with ``asynchronous=True``.
 

@@ -240,7 +240,8 @@ def _explain(
     if kind is UnsupportedError:
         return f"The backend does not support this operation ({detail})"
     if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
-        return f"The store called the request bad; an expired token or a wrong region is the usual cause ({detail})"
+        causes = "an expired token, a wrong region, or an object that is encrypted with a key of yours (SSE-C)"
+        return f"The store called the request bad; the usual cause is {causes} ({detail})"
     return f"The store failed ({detail})"
 
 

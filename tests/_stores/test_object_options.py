@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import s3fs
 from support.rights import Gate, gate_before
 from support.servers import BUCKET, Store, boto_client
 from support.variants import variant
 
 from idfkit_fs import FsspecFileSystem, Study, open_result, publish, simulate
-from idfkit_fs.errors import IdfkitFsError
+from idfkit_fs.errors import IdfkitFsError, StorageOptionsError
 
 GIVEN = {
     "ServerSideEncryption": "aws:kms",
@@ -139,10 +140,19 @@ def test_a_key_of_the_customer_encrypts(seaweed: Store, large: Path) -> None:
     assert fs.read_bytes("copied") == fs.read_bytes("exclusive") == b"secret"
     assert fs.read_bytes("large") == large.read_bytes()
     assert fs.read_ranges("large", [(3, 9)]) == [bytes(6)]
+    with pytest.raises(IdfkitFsError, match="SSE-C"):
+        FsspecFileSystem.from_url(root, **seaweed.storage_options).read_bytes("small")
     for other in ({}, {**CUSTOMER, "SSECustomerKey": bytes(32)}):
         stranger = FsspecFileSystem.from_url(root, **with_options(seaweed, other))
+        assert not stranger.is_same_store(fs)  # so that a run is copied through this machine
         for name in ("small", "exclusive", "large", "copied"):
             with pytest.raises(IdfkitFsError):
                 stranger.read_bytes(name)
         with pytest.raises(IdfkitFsError):
             stranger.copy_from(fs, "small", "stolen")
+
+
+def test_a_misspelt_parameter_of_a_borrowed_filesystem_is_refused(moto: Store) -> None:
+    borrowed = s3fs.S3FileSystem(**with_options(moto, {"ServerSideEncription": "aws:kms"}))
+    with pytest.raises(StorageOptionsError, match="ServerSideEncryption"):
+        FsspecFileSystem(borrowed, BUCKET)

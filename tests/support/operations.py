@@ -30,7 +30,7 @@ class World:
         store: The store, with a login that may do everything.
         model: A model that is quick to run.
         run: A published run, on this disk.
-        study_directory: A study of two cases that were run, named ``base`` and ``other``, on this disk.
+        study_directory: A study of the cases ``base`` and ``other``, which were run, and ``pending``, on this disk.
     """
 
     store: Store
@@ -53,18 +53,12 @@ class World:
         return url
 
     def study(self) -> Study:
-        """A study of one case that was run, as another machine has made it."""
+        """A study of a case that was run, ``base``, and of one that is pending, as another machine has made it."""
         study = Study(self.place(), storage_options=self.options)
         for path in self.study_directory.rglob("*"):
             name = path.relative_to(self.study_directory).as_posix()
             if path.is_file() and "other" not in name:
                 study.fs.upload(path, name)
-        return study
-
-    def added(self) -> Study:
-        """A study of one case that is pending, and one that was run."""
-        study = self.study()
-        study.add("pending", self.model, include=FILES, design_day=True)
         return study
 
 
@@ -153,12 +147,12 @@ def _add(world: World) -> Attempt:
 
 
 def _run_case(world: World) -> Attempt:
-    url = world.added().url
+    url = world.study().url
     return lambda options: tuple(run_case(url, "pending", options))
 
 
 def _run(world: World) -> Attempt:
-    url = world.added().url
+    url = world.study().url
     return lambda options: str(Study(url, storage_options=options).run(max_workers=1, reuse=False))
 
 
@@ -169,7 +163,7 @@ def _run_again(world: World) -> Attempt:
 
 def _on_study(ask: Callable[[Study], Any]) -> Callable[[World], Attempt]:
     def operation(world: World) -> Attempt:
-        url = world.added().url
+        url = world.study().url
         return lambda options: ask(Study(url, storage_options=options))
 
     return operation
