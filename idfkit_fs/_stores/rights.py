@@ -66,7 +66,7 @@ def _of_s3(exc: BaseException, url: str) -> MissingRight | None:
     operation = getattr(exc, "operation_name", None)
     if not isinstance(response, Mapping) or response.get("Error", {}).get("Code") not in _S3_CODES:
         return None
-    bucket, _, key = url.rpartition("://")[2].partition("/")
+    bucket, _, key = url.partition("://")[2].partition("/")
     action = _S3_ACTIONS.get(str(operation))
     arn = f"arn:aws:s3:::{bucket}"
     told = _AMAZON_SAYS.search(str(response["Error"].get("Message", "")))
