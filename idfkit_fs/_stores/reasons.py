@@ -120,7 +120,7 @@ REASONS: tuple[Reason, ...] = (
         {
             word: r"HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS|speaking plain HTTP to an SSL"
             r"|\\x15\\x03"
-            for word in ("400", "ClientError", "HttpError", "BadStatusLine", "HTTPClientError", "AzureError")
+            for word in ("400", "ResponseParserError", "BadStatusLine", "HTTPClientError", "AzureError")
         },
         permanent=True,
     ),

@@ -75,7 +75,8 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
         except OSError as exc:
             if method not in _WITH_BODY or not has_bare_status(exc):
                 raise
-            raise await self._reason_of(method, akwarglist, kwargs, exc) from None
+            refused = exc
+        raise await self._reason_of(method, akwarglist, kwargs, refused)
 
     async def _reason_of(self, method: str, given: Any, named: dict[str, Any], refused: OSError) -> OSError:
         """Why the store refused a HEAD, whose reply has no body to say so: the error of a request that has one."""
