@@ -31,7 +31,14 @@ from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import redact
-from idfkit_fs.errors import CacheUnusableError, DamagedRunError, IsDirectoryError, MachineError, StorageOptionsError, StoreError
+from idfkit_fs.errors import (
+    CacheUnusableError,
+    DamagedRunError,
+    IsDirectoryError,
+    MachineError,
+    StorageOptionsError,
+    StoreError,
+)
 
 __all__ = ["CACHE_PROTOCOL", "CacheFileSystem", "cached_copy", "store_version"]
 

@@ -47,7 +47,8 @@ class Reason:
 
     def fits(self, words: Collection[str], text: str) -> bool:
         """Whether an exception with these words and this text is of this row."""
-        return any(word in words and re.search(pattern, text, re.I | re.S) for word, pattern in self.told.items())
+        flags = re.IGNORECASE | re.DOTALL
+        return any(word in words and re.search(pattern, text, flags) for word, pattern in self.told.items())
 
 
 def _told(words: str, **patterns: str) -> dict[str, str]:
@@ -57,7 +58,11 @@ def _told(words: str, **patterns: str) -> dict[str, str]:
 _CERTIFICATE_REMEDIES = {
     ("s3", "s3a"): "set AWS_CA_BUNDLE to the file, or pass client_kwargs={'verify': '/path/ca.pem'}",
     ("gs", "gcs"): "set SSL_CERT_FILE to the file, and REQUESTS_CA_BUNDLE for the login, before Python starts",
-    ("abfs", "abfss", "az"): "set SSL_CERT_FILE to the file, and REQUESTS_CA_BUNDLE for the login, before Python starts",
+    (
+        "abfs",
+        "abfss",
+        "az",
+    ): "set SSL_CERT_FILE to the file, and REQUESTS_CA_BUNDLE for the login, before Python starts",
 }
 
 
@@ -108,7 +113,7 @@ REASONS: tuple[Reason, ...] = (
         "write http:// instead of https:// in the endpoint, or use the port for https",
         UnreachableError,
         errno.ECONNREFUSED,
-        _told("", SSLError="WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST|UNKNOWN_PROTOCOL|PACKET_LENGTH"),
+        {"SSLError": "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST|UNKNOWN_PROTOCOL|PACKET_LENGTH"},
         permanent=True,
     ),
     Reason(
@@ -117,11 +122,11 @@ REASONS: tuple[Reason, ...] = (
         UnreachableError,
         errno.ECONNREFUSED,
         # What Go's server, nginx and Apache answer, and the beginning of a TLS alert.
-        {
-            word: r"HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS|speaking plain HTTP to an SSL"
-            r"|\\x15\\x03"
-            for word in ("400", "ResponseParserError", "BadStatusLine", "HTTPClientError", "AzureError")
-        },
+        dict.fromkeys(
+            ("400", "ResponseParserError", "BadStatusLine", "HTTPClientError", "AzureError"),
+            r"HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS|speaking plain HTTP to an SSL"
+            r"|\\x15\\x03",
+        ),
         permanent=True,
     ),
     Reason(
@@ -129,7 +134,7 @@ REASONS: tuple[Reason, ...] = (
         "check the network, then try again",
         UnreachableError,
         errno.ECONNREFUSED,
-        _told("", gaierror="Errno -3|Temporary failure|Errno 11002|try again", NameResolutionError="Errno -3|Temporary"),
+        dict.fromkeys(("gaierror", "NameResolutionError"), "Errno -3|Temporary failure|Errno 11002|try again"),
     ),
     Reason(
         "The host name does not exist: the name server (DNS) does not know it",
@@ -342,8 +347,9 @@ REASONS: tuple[Reason, ...] = (
         StoreFullError,
         StoreFullError.number,
         _told(
-            "QuotaExceeded QuotaExceededException ServiceQuotaExceeded ServiceQuotaExceededException InsufficientStorage "
-            "InsufficientCapacity StorageFull XMinioStorageFull XMinioAdminBucketQuotaExceeded BucketQuotaExceeded "
+            "QuotaExceeded QuotaExceededException ServiceQuotaExceeded ServiceQuotaExceededException "
+            "InsufficientStorage InsufficientCapacity StorageFull "
+            "XMinioStorageFull XMinioAdminBucketQuotaExceeded BucketQuotaExceeded "
             "XRgwQuotaExceeded AccountQuotaExceeded quotaExceeded storageQuotaExceeded ContainerQuotaExceeded 507",
             error_perm="^552",
             error_temp="^452",
@@ -362,7 +368,7 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         "The name of the bucket or container is invalid",
-        "3 to 63 lower-case letters, digits and hyphens are right everywhere",
+        "use 3 to 63 lower-case letters, digits and hyphens, which are right everywhere",
         StoreError,
         errno.EINVAL,
         _told("InvalidBucketName InvalidResourceName", ParamValidationError="Invalid bucket name"),
@@ -374,8 +380,9 @@ REASONS: tuple[Reason, ...] = (
         errno.EAGAIN,
         _told(
             "SlowDown ServiceUnavailable ServerBusy RequestTimeout InternalError InternalFailure OperationTimedOut "
-            "OperationAborted BandwidthLimitExceeded RequestLimitExceeded Throttling ThrottlingException TooManyRequests "
-            "RequestThrottled XMinioServerNotInitialized ServerNotInitialized rateLimitExceeded userRateLimitExceeded "
+            "OperationAborted BandwidthLimitExceeded RequestLimitExceeded Throttling ThrottlingException "
+            "TooManyRequests RequestThrottled XMinioServerNotInitialized "
+            "ServerNotInitialized rateLimitExceeded userRateLimitExceeded "
             "usageLimits.rateLimitExceeded backendError internalError gatewayTimeout 408 429 500 502 503 504"
         ),
     ),

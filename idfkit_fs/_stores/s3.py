@@ -84,8 +84,9 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
         try:
             reply = await super()._call_s3(other, *given, **named, **more)
         except Exception as exc:  # noqa: BLE001 - what is no answer of the store says less than the refusal
-            says_more = isinstance(exc, OSError) and not isinstance(exc, FileNotFoundError)
-            return exc if says_more and not has_bare_status(exc) else refused
+            if isinstance(exc, OSError) and not isinstance(exc, FileNotFoundError) and not has_bare_status(exc):
+                return exc
+            return refused
         if "Body" in reply:
             reply["Body"].close()
         return refused

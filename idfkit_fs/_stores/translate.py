@@ -269,6 +269,13 @@ def _explain_reason(reason: Reason, exc: BaseException, url: str, bucket: str, s
     return f"{text} ({_detail(exc, secrets)})"
 
 
+def _how_unreachable(chain: list[BaseException]) -> str:
+    if any(_names(exc) & _CLOSED for exc in chain):
+        closed = "The store closed the connection without an answer"
+        return f"{closed}; check whether the endpoint takes http:// or https://, and the network"
+    return "The store did not answer; check the endpoint and the network"
+
+
 def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, secrets: frozenset[str]) -> str:
     first = chain[0]
     detail = _detail(first, secrets)
@@ -287,17 +294,15 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
         )
     if kind is InterruptedTransferError:
         return f"The connection broke during the transfer; check the network, then try again ({detail})"
-    if kind is UnreachableError and any(_names(exc) & _CLOSED for exc in chain):
-        return (
-            "The store closed the connection without an answer; check whether the endpoint takes http:// or https://, "
-            f"and the network, then try again ({detail})"
-        )
     if kind is UnreachableError:
-        return f"The store did not answer; check the endpoint and the network, then try again ({detail})"
+        return f"{_how_unreachable(chain)}, then try again ({detail})"
     if kind is UnsupportedError:
         return f"The backend does not support this operation ({detail})"
     if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
-        return f"The store called the request bad; an expired token or a wrong region is the usual cause ({detail})"
+        return (
+            "The store called the request bad and did not say why; check whether the token has expired, the region, "
+            f"and whether the endpoint takes http:// or https:// ({detail})"
+        )
     return f"The store failed ({detail})"
 
 

@@ -28,8 +28,8 @@ def retry(call: Callable[[], T], on: tuple[type[Exception], ...] = (InterruptedT
 
     Args:
         call: What to call; it must do no harm when it is called twice.
-        on: The errors that may pass; one that says that it is permanent is raised immediately. Requests that fail are repeated below this: see
-            [retried_errors][idfkit_fs._stores.limits.retried_errors].
+        on: The errors that may pass; one that says that it is permanent is raised immediately. Requests that fail are
+            repeated below this: see [retried_errors][idfkit_fs._stores.limits.retried_errors].
 
     Returns:
         What *call* returned.

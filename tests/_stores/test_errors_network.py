@@ -16,7 +16,7 @@ from support.servers import AZURE_ACCOUNT, AZURE_KEY
 
 from idfkit_fs import FsspecFileSystem
 from idfkit_fs._util import retry
-from idfkit_fs.errors import NotFoundError, StorageOptionsError, UnreachableError
+from idfkit_fs.errors import NotFoundError, StorageOptionsError, StoreError, UnreachableError
 
 STORES = ["s3", "gs", "abfs", "http"]
 
@@ -103,7 +103,9 @@ def test_a_certificate_that_has_expired_or_is_of_another_host(tmp_path: Path, ho
     with replying(own) as server:
         fs = opened("s3", server.endpoint, client_kwargs={"verify": str(own)})
         unreachable(
-            lambda: fs.read_bytes("a.csv"), "The certificate of the store is not trusted", "expired or is of another host"
+            lambda: fs.read_bytes("a.csv"),
+            "The certificate of the store is not trusted",
+            "expired or is of another host",
         )
 
 
@@ -156,8 +158,8 @@ def test_http_of_a_port_with_tls(store: str, secure: Replies, attempts: list[flo
     assert len(attempts) == retry.ATTEMPTS - 1, exc
 
 
-# fsspec's HTTP keeps nothing but the status.
-@pytest.mark.parametrize("store", ["s3", "gs", "abfs"])
+# botocore and fsspec's HTTP keep nothing but the status.
+@pytest.mark.parametrize("store", ["gs", "abfs"])
 @pytest.mark.parametrize(
     "said",
     [
@@ -173,6 +175,14 @@ def test_http_of_a_port_with_tls_whose_server_says_so(store: str, said: str, att
         fs = opened(store, server.endpoint)
         unreachable(lambda: fs.read_bytes("a.csv"), "The endpoint speaks TLS", "write https://")
     assert attempts == []
+
+
+def test_a_bad_request_without_a_reason_may_be_of_the_wrong_scheme() -> None:
+    with replying() as server:
+        server.status, server.body = 400, b"Client sent an HTTP request to an HTTPS server.\n"
+        with pytest.raises(StoreError, match="called the request bad and did not say why.*http:// or https://"):
+            opened("s3", server.endpoint).read_bytes("a.csv")
+        assert server.requests == ["GET"]
 
 
 # --- names of hosts --------------------------------------------------------------------------------------------------

@@ -76,7 +76,11 @@ def says(replies: Replies, store: str, status: int, code: str, message: str, mor
     replies.status, replies.requests[:] = status, []
     if store == "gs":
         # https://cloud.google.com/storage/docs/json_api/v1/status-codes, "Error response format"
-        error = {"code": status, "message": message, "errors": [{"message": message, "domain": "global", "reason": code}]}
+        error = {
+            "code": status,
+            "message": message,
+            "errors": [{"message": message, "domain": "global", "reason": code}],
+        }
         replies.headers = {"Content-Type": "application/json; charset=UTF-8"}
         replies.body = json.dumps({"error": error}).encode()
         return
@@ -104,9 +108,7 @@ def refused(call: Any, kind: type[BaseException]) -> StoreError:
 
 
 EACCES, EPERM = errno.EACCES, errno.EPERM
-TOO_OLD = (
-    "<AuthenticationErrorDetail>Request date header too old: 'Thu, 01 Jan 2026 00:00:00 GMT'</AuthenticationErrorDetail>"
-)
+TOO_OLD = "<AuthenticationErrorDetail>Request date header too old: 'Thu, 01 Jan 2026 00:00:00 GMT'</AuthenticationErrorDetail>"
 NO_AUTHENTICATION = (
     "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly "
     "including the signature."
@@ -169,7 +171,9 @@ HOPELESS: list[tuple[str, int, str, str, str, type[StoreError], int, str, str]] 
 IDS = [f"{row[0]}-{row[2]}-{number}" for number, row in enumerate(HOPELESS)]
 
 
-@pytest.mark.parametrize(("store", "status", "code", "message", "more", "kind", "number", "wrong", "remedy"), HOPELESS, ids=IDS)
+@pytest.mark.parametrize(
+    ("store", "status", "code", "message", "more", "kind", "number", "wrong", "remedy"), HOPELESS, ids=IDS
+)
 def test_what_a_store_says_for_good(
     replies: Replies, store: str, status: int, code: str, message: str, more: str, kind: type[StoreError], number: int,
     wrong: str, remedy: str, impatient: None,
@@ -239,7 +243,11 @@ def test_what_may_pass_is_asked_again(
 )
 def test_s3_is_asked_why_it_refuses_a_head(replies: Replies, name: str, status: int, code: str, wrong: str) -> None:
     says(replies, "s3", status, code, "See the code.")
-    fs = FsspecFileSystem.from_url("s3://bucket/", **place("s3", replies.endpoint)[1]) if not name else opened("s3", replies.endpoint)
+    fs = (
+        FsspecFileSystem.from_url("s3://bucket/", **place("s3", replies.endpoint)[1])
+        if not name
+        else opened("s3", replies.endpoint)
+    )
     exc = refused(lambda: fs.exists(name), PermissionError)
     assert str(exc.strerror).startswith(wrong)
     assert [replies.requests[0], replies.requests[-1], replies.requests.count("GET")] == ["HEAD", "GET", 1]
@@ -256,7 +264,9 @@ def test_a_head_that_is_refused_without_any_reason_stays_refused(replies: Replie
 
 
 @pytest.mark.parametrize("store", ["s3", "gs", "abfs"])
-def test_open_result_glob_and_publish_say_it_too(replies: Replies, store: str, tmp_path: Path, local_run: SimulationResult) -> None:
+def test_open_result_glob_and_publish_say_it_too(
+    replies: Replies, store: str, tmp_path: Path, local_run: SimulationResult
+) -> None:
     code = {"s3": "AccountProblem", "gs": "accountDisabled", "abfs": "AccountIsDisabled"}[store]
     says(replies, store, 403, code, "The account is disabled.")
     url, options = place(store, replies.endpoint)
@@ -312,12 +322,12 @@ def test_wrong_key_and_wrong_secret(
 def test_a_clock_that_is_an_hour_slow(
     request: pytest.FixtureRequest, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datetime
+    import datetime as dt
 
     import botocore.auth
 
     store: Store = request.getfixturevalue(server)
-    slow = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    slow = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: slow.replace(tzinfo=None))
     fs = FsspecFileSystem.from_url(f"{store.url}/said", **store.storage_options)
     if server == "moto_auth":  # does not look at the clock
