@@ -31,12 +31,19 @@ from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import redact
-from idfkit_fs.errors import CacheUnusableError, DamagedRunError, IsDirectoryError, StorageOptionsError, StoreError
+from idfkit_fs.errors import (
+    CacheUnusableError,
+    DamagedRunError,
+    IsDirectoryError,
+    MachineError,
+    StorageOptionsError,
+    StoreError,
+)
 
 __all__ = ["CACHE_PROTOCOL", "CacheFileSystem", "cached_copy", "store_version"]
 
 CACHE_PROTOCOL = "safecache"
-_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OPEN_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 # Options of fsspec's `open` that mean nothing for a file on the local disk, and do not change what is read.
 BUFFERING = frozenset(
     {"block_size", "cache_options", "cache_type", "default_cache", "fill_cache", "size"}  # the fourth is dask's
@@ -127,7 +134,8 @@ def _download(store: AbstractFileSystem, key: str, slot: Slot, size: int | None)
                 store.get_file(key, str(partial), **tuned(store, "get_file", size))
     except StoreError as exc:
         cause = exc.__cause__
-        if exc.errno in _DISK_IS_FULL or (isinstance(cause, OSError) and cause.filename == str(partial)):
+        of_disk = isinstance(exc, MachineError) and exc.errno not in _OPEN_FILES
+        if of_disk or (isinstance(cause, OSError) and cause.filename == str(partial)):
             raise unusable(OSError(exc.errno, os.strerror(exc.errno or errno.EIO)), partial) from exc
         raise
     with as_unusable(partial):

@@ -13,6 +13,7 @@ from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, Configure
 from botocore.loaders import Loader, create_loader
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
+from idfkit_fs._stores.options import check_endpoint
 from idfkit_fs._util.messages import redact
 from idfkit_fs.errors import StorageOptionsError
 
@@ -109,10 +110,12 @@ def check(settings: Settings, config: Mapping[str, Any]) -> None:
         StorageOptionsError: If the endpoint is no URL, or ``config_kwargs`` are invalid.
     """
     endpoint = settings.endpoint
-    if endpoint and not (is_valid_endpoint_url(endpoint) or is_valid_ipv6_endpoint_url(endpoint)):
-        raise StorageOptionsError(
-            f"s3:// has an invalid endpoint_url, {redact(endpoint)!r}; give a URL such as 'https://host:9000'"
-        )
+    if endpoint:
+        check_endpoint("s3", endpoint)
+        if not (is_valid_endpoint_url(endpoint) or is_valid_ipv6_endpoint_url(endpoint)):
+            raise StorageOptionsError(
+                f"s3:// has an invalid endpoint_url, {redact(endpoint)!r}; give a URL such as 'https://host:9000'"
+            )
     try:
         AioConfig(**config)
     except Exception as exc:

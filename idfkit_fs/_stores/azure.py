@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from adlfs import AzureBlobFileSystem
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, is_permanent
 from idfkit_fs._util.retry import ATTEMPTS
 
 __all__ = ["BoundedAzureBlobFileSystem"]
@@ -32,4 +34,10 @@ class BoundedAzureBlobFileSystem(AzureBlobFileSystem):
         policy = config.retry_policy
         policy.total_retries = policy.connect_retries = policy.status_retries = ATTEMPTS - 1
         policy.read_retries = 1  # after a silence, which was long enough
+        policy.increment = functools.partial(_increment, policy.increment)
         policy.initial_backoff, policy.increment_base, policy.random_jitter_range = 0, 1.3, 0.5  # 1.3 to 2.9 seconds
+
+
+def _increment(increment: Callable[..., bool], *args: Any, error: Exception | None = None, **kwargs: Any) -> bool:
+    """Whether azure's policy sends a request again: not after an error that does not pass."""
+    return not (error and is_permanent(error)) and increment(*args, error=error, **kwargs)

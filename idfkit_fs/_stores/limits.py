@@ -23,7 +23,7 @@ from fsspec.spec import AbstractFileSystem
 from idfkit_fs._stores.translate import translate
 from idfkit_fs.errors import InterruptedTransferError, UnreachableError
 
-__all__ = ["CONNECT_SECONDS", "SILENCE_SECONDS", "bounded_class", "may_pass", "retried_errors"]
+__all__ = ["CONNECT_SECONDS", "SILENCE_SECONDS", "bounded_class", "is_permanent", "may_pass", "retried_errors"]
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
@@ -52,8 +52,14 @@ def may_pass(exc: Exception) -> bool:
 
     A body that was interrupted is left to the adapter, which repeats it on every store.
     """
-    kind = type(translate(exc, "", conditional=True))
-    return issubclass(kind, UnreachableError) and not issubclass(kind, InterruptedTransferError)
+    known = translate(exc, "", conditional=True)
+    unreachable = isinstance(known, UnreachableError) and not isinstance(known, InterruptedTransferError)
+    return unreachable and not is_permanent(exc)
+
+
+def is_permanent(exc: Exception) -> bool:
+    """Whether a store cannot be reached for a reason that does not pass, such as a host name that does not exist."""
+    return bool(getattr(translate(exc, ""), "permanent", False))
 
 
 def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:

@@ -7,7 +7,9 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +17,26 @@ from typing import IO, Any
 
 if sys.platform != "win32":
     import fcntl
+from idfkit_fs.errors import IdfkitFsError, MachineError
 
-__all__ = ["digest_of", "is_temporary", "locked", "temporary_beside", "write_atomically"]
+__all__ = [
+    "digest_of",
+    "is_temporary",
+    "local_errors",
+    "locked",
+    "room",
+    "temporary_beside",
+    "temporary_errors",
+    "write_atomically",
+]
+
+_OF_DISK = {
+    errno.ENOSPC: "The disk is full",
+    errno.EDQUOT: "The disk quota is used up",
+    errno.EFBIG: "The disk takes no file of this size",
+    errno.EROFS: "The disk is read-only",
+    errno.EIO: "The disk failed",
+}
 
 # What a filesystem without locks answers, such as Lustre mounted without `flock`.
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
@@ -103,3 +123,48 @@ def temporary_beside(target: Path) -> Path:
 def is_temporary(path: str) -> bool:
     """Whether a path is that of such a temporary file."""
     return _TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def room(path: str | Path) -> str:
+    """How much room the disk of a path has, for messages; nothing if that cannot be found."""
+    for directory in (Path(path), *Path(path).parents):
+        try:
+            disk = shutil.disk_usage(directory)
+        except OSError:
+            continue
+        return f"; {directory} has {disk.free / 1e6:.1f} of {disk.total / 1e6:.1f} MB free"
+    return ""
+
+
+@contextlib.contextmanager
+def local_errors(path: str | Path, remedy: str) -> Iterator[None]:
+    """Say of an error of this machine's disk which path it is about, how much room there is, and what to do.
+
+    Args:
+        path: The local file or directory.
+        remedy: What to do beside making room.
+
+    Raises:
+        MachineError: If the disk is full, read-only or failed. Other errors are left as they are.
+    """
+    try:
+        yield
+    except IdfkitFsError:
+        raise
+    except OSError as exc:
+        if exc.errno not in _OF_DISK:
+            raise
+        text = f"{_OF_DISK[exc.errno]}; free space, or {remedy}{room(path)}"
+        raise MachineError(exc.errno, text, str(path)) from exc
+
+
+@contextlib.contextmanager
+def temporary_errors() -> Iterator[None]:
+    """As [local_errors][idfkit_fs._util.files.local_errors], of the directory for temporary files."""
+    try:
+        directory = tempfile.gettempdir()
+    except FileNotFoundError as exc:  # Python found no directory in which it could write a file
+        text = "No directory for temporary files is writable; free space, or set TMPDIR to a directory with room"
+        raise MachineError(errno.ENOSPC, text, os.environ.get("TMPDIR", "/tmp")) from exc  # noqa: S108 - only named
+    with local_errors(directory, "set TMPDIR to a directory with more room"):
+        yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from idfkit_fs._fs.globbing import matching
-from idfkit_fs._util.files import write_atomically
+from idfkit_fs._util.files import local_errors, write_atomically
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, is_url, to_text
 from idfkit_fs.errors import LocationError, NotFoundError, RecordError, RunExistsError, RunNotFoundError
@@ -17,6 +17,8 @@ from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 
 __all__ = ["check_chosen", "chosen_files", "local_directory", "save"]
+
+_ELSEWHERE = "download into a directory of another disk"
 
 
 def local_directory(directory: Location) -> Path:
@@ -96,12 +98,13 @@ def save(
         )
     names = {file.name for file in (*files, *_files_of_same_run(directory, record))}
     for file in files:
-        with run.local_copy(file.name) as local:
+        with run.local_copy(file.name) as local, local_errors(directory, _ELSEWHERE):
             write_atomically(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)
     kept = tuple(file for file in record.files if file.name in names)
     record = record.model_copy(update={"files": kept, "directory": "", "contested": False})
-    write_atomically(directory / RECORD_NAME, lambda target: target.write_bytes(record.to_json()))
+    with local_errors(directory, _ELSEWHERE):
+        write_atomically(directory / RECORD_NAME, lambda target: target.write_bytes(record.to_json()))
 
 
 def _files_of_same_run(directory: Path, record: RunRecord) -> tuple[RecordedFile, ...]:
