@@ -20,7 +20,7 @@ from idfkit_fs.errors import (
     UnsupportedError,
 )
 
-__all__ = ["is_not_found", "refuses_condition", "translate"]
+__all__ = ["is_not_found", "refuses_condition", "service_code", "translate"]
 
 # Class names rather than classes: naming the classes would import every SDK.
 _UNREACHABLE = frozenset(
@@ -184,6 +184,17 @@ def _class_if_conditional(chain: list[BaseException]) -> type[StoreError] | None
 def is_not_found(exc: Exception) -> bool:
     """Whether a store raised this because a file, directory or bucket is missing."""
     return isinstance(translate(exc, ""), NotFoundError)
+
+
+def service_code(exc: BaseException) -> str:
+    """The code by which the store named an error, such as ``"SignatureDoesNotMatch"``, else its HTTP status or "".
+
+    Args:
+        exc: An error of a store, translated or not.
+    """
+    chain = list(_causes(exc, None))
+    told = (*map(_service_code, chain), *(str(status) for cause in chain if (status := _http_status(cause))))
+    return next(filter(None, told), "")
 
 
 def refuses_condition(exc: Exception) -> bool:
