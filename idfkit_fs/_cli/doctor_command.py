@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -36,10 +38,9 @@ def doctor(url: str, options: dict[str, Any], as_json: bool) -> None:
       idfkit-fs doctor s3://my-bucket/study-001 -o endpoint_url=https://minio.example.org:9000
       idfkit-fs doctor gs://my-bucket/study-001 --json
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
     try:
-        report = examine(url, storage_options=options)
+        with _terminable():
+            report = examine(url, storage_options=options)
     except LocationError as exc:
         raise click.UsageError(str(exc)) from exc
     except KeyboardInterrupt as exc:
@@ -50,7 +51,19 @@ def doctor(url: str, options: dict[str, Any], as_json: bool) -> None:
     sys.exit(0 if report.ok else 1)
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
     """Let SIGTERM do what Ctrl-C does: what was written is removed."""
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt(number)
+
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -10,7 +10,7 @@ from typing import Any
 
 from idfkit_fs._cache.options import open_cache
 from idfkit_fs._doctor.machine import check_machine
-from idfkit_fs._doctor.probe import LimitationError, NotCheckedError, Probe
+from idfkit_fs._doctor.probe import SET_CLOCK, LimitationError, NotCheckedError, Probe
 from idfkit_fs._doctor.report import Check, DoctorReport
 from idfkit_fs._doctor.rights import consequence, right_for
 from idfkit_fs._fs.sync import FsspecFileSystem
@@ -51,12 +51,15 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "delete": ("write",),
     "clock": ("bucket",),
 }
-# Codes by which stores refuse a login, whatever it wants; without one of these a refusal is about a right.
-_LOGIN_CODES = re.compile(
+# By what stores refuse a login, whatever it wants; any other refusal is about a right.
+_LOGIN = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|Expired|TokenRefreshRequired|AuthenticationFailed"
-    r"|InvalidAuthenticationInfo|InvalidClientTokenId|AccountProblem|NotSignedUp|AccountIsDisabled|401"
+    r"|AuthorizationFailure|InvalidAuthenticationInfo|InvalidClientTokenId|UnrecognizedClientException|InvalidSecurity"
+    r"|AccountProblem|NotSignedUp|AccountIsDisabled|\b401\b|NoCredentials|authentication failed",
+    re.IGNORECASE,
 )
-_SKEWED = "RequestTimeTooSkewed"
+# And by what they refuse a request of another time; rclone has only these words for it.
+_SKEWED = re.compile("RequestTimeTooSkewed|RequestInTheFuture|difference between the request time|date header too old")
 
 
 def doctor(url: Location, *, storage_options: dict[str, Any] | None = None) -> DoctorReport:
@@ -111,8 +114,12 @@ class _Examination:
         return tuple(self._found.get(name) or self._skipped(name) for name in _NEEDS)
 
     def _skipped(self, name: str) -> Check:
-        missing = next((other for other in _NEEDS[name] if not self._passed(other)), self._silent_since)
-        return Check(name, "skipped", f"because of {missing!r}" if missing else "not reached")
+        missing = [other for other in _ancestors(name) if not self._passed(other)]
+        failed = [other for other in (self._silent_since, "clock", *missing) if self._failed(other)]
+        return Check(name, "skipped", f"because of {(failed or missing)[0]!r}")
+
+    def _failed(self, name: str) -> bool:
+        return name in self._found and self._found[name].status == "failed"
 
     def _passed(self, name: str) -> bool:
         found = self._found.get(name)
@@ -163,15 +170,16 @@ class _Examination:
 
     def _judge(self, exc: StoreError) -> None:
         """Take a refusal of the first request for one of the login, or of the clock, if the store says so."""
-        code = service_code(exc)
-        name = "clock" if code == _SKEWED else "login" if _LOGIN_CODES.search(code) else ""
+        cause, fix = _cause_and_fix(exc)
+        said = f"{service_code(exc)} {cause}"
+        name = "clock" if _SKEWED.search(said) else "login" if _LOGIN.search(said) else ""
         if not name:
             return
-        cause, fix = _cause_and_fix(exc)
-        who = f" ({self._found['login'].detail})" if name == "login" else ""
-        self._add(Check(name, "failed", cause + who, fix))
         if name == "clock":
-            self._add(Check("login", "skipped", "because of 'clock'"))
+            del self._found["login"]  # nobody has looked at it
+            self._add(Check(name, "failed", cause, SET_CLOCK))
+        else:
+            self._add(Check(name, "failed", f"{cause}; it is the {self._found[name].detail}", fix))
 
     def _check(
         self,
@@ -219,6 +227,11 @@ class _Examination:
             fix = fix or "use another URL"
         without = consequence(name)
         return Check(name, "failed", cause, f"{fix}. Without it, {without}" if without else fix)
+
+
+def _ancestors(name: str) -> list[str]:
+    """The checks that one needs, and those that they need, the first one first."""
+    return [ancestor for other in _NEEDS[name] for ancestor in (*_ancestors(other), other)]
 
 
 def _stage(exc: Exception) -> str:

@@ -45,6 +45,8 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
         detail = look()
     except _ProblemError as exc:
         problem = exc.args[0], exc.args[1]
+    except OSError as exc:  # of a directory on the way, such as another user's
+        problem = f"{exc.strerror}: {exc.filename}", "run as a user who may read it"
     seconds = round(time.perf_counter() - started, 3)
     return Check(name, "warning", *problem, seconds) if problem else Check(name, "ok", detail, "", seconds)
 

@@ -27,7 +27,7 @@ from idfkit_fs.errors import (
     UnreachableError,
 )
 
-__all__ = ["LimitationError", "NotCheckedError", "Probe"]
+__all__ = ["SET_CLOCK", "LimitationError", "NotCheckedError", "Probe"]
 
 _MIB = 2**20
 # Each byte, and what a text mode or a decoder would change.
@@ -122,6 +122,9 @@ class Probe:
                 self.root.url(), f"No bucket or container named {key!r}; create it, or check the name"
             ) from exc
         except PermissionDeniedError as exc:
+            # Of a missing bucket, gcsfs shows an empty list.
+            if self.first_error is None and self.package != "gcsfs":
+                return f"{key} exists, as it was listed"
             raise NotCheckedError("this login may not ask for the bucket itself") from exc
         return f"{key} exists"
 
@@ -189,7 +192,7 @@ class Probe:
             minutes, way = abs(skew) / 60, "behind" if skew > 0 else "ahead of"
             raise LimitationError(
                 f"this machine's clock is {minutes:.1f} min {way} the store's; many stores refuse 15 min or more",
-                "set this machine's clock (NTP), or the store's",
+                SET_CLOCK,
             )
         return "equal within a second" if abs(skew) < 1 else f"{abs(skew):.0f} s apart"
 
@@ -330,6 +333,7 @@ class Probe:
         raise NotCheckedError("nothing was written, and there is no file to read")
 
 
+SET_CLOCK = "set this machine's clock, and let NTP keep it; if it is right, the store's is wrong"
 _ONE_WRITER = "let only one client publish a run or add a case at a time, or use another store"
 
 
