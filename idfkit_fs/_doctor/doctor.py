@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from idfkit_fs._cache.options import open_cache
@@ -51,6 +52,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "delete": ("write",),
     "clock": ("bucket",),
 }
+_GCSFS_WAYS = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
 # By what stores refuse a login, whatever it wants; any other refusal is about a right.
 _LOGIN = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|Expired|TokenRefreshRequired|AuthenticationFailed"
@@ -106,20 +108,22 @@ class _Examination:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
-        self._secrets = secrets_of(options) | secrets_of(os.environ)
+        # The path of a file of credentials is no secret, and neither is how gcsfs logs in.
+        around = {name: value for name, value in os.environ.items() if not os.path.exists(value)}
+        self._secrets = (secrets_of(options) | secrets_of(around)) - _GCSFS_WAYS
         self._found: dict[str, Check] = {}
         self._silent_since = ""
+        self._stopped = False
 
     def checks(self) -> tuple[Check, ...]:
         return tuple(self._found.get(name) or self._skipped(name) for name in _NEEDS)
 
     def _skipped(self, name: str) -> Check:
         missing = [other for other in _ancestors(name) if not self._passed(other)]
-        failed = [other for other in (self._silent_since, "clock", *missing) if self._failed(other)]
-        return Check(name, "skipped", f"because of {(failed or missing)[0]!r}")
-
-    def _failed(self, name: str) -> bool:
-        return name in self._found and self._found[name].status == "failed"
+        failed = [other for other, check in self._found.items() if check.status == "failed"]
+        # The first cause, such as a login; else, as for a file that there is none to read, the check before this one.
+        because = next((other for other in (self._silent_since, "clock", *missing) if other in failed), "")
+        return Check(name, "skipped", f"because of {because or [*missing, *failed][0]!r}")
 
     def _passed(self, name: str) -> bool:
         found = self._found.get(name)
@@ -148,7 +152,19 @@ class _Examination:
         return opened[0]
 
     def examine(self, probe: Probe) -> None:
-        """Check a store from the first request to the removal of what was written."""
+        """Check a store from the first request to the removal of a file.
+
+        In another thread, so that an interrupt waits for the request that is under way: a write that went on behind it
+        would leave a file, or parts of one that cost money.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="idfkit-fs-doctor") as pool:
+            try:
+                pool.submit(self._examine, probe).result()
+            except BaseException:
+                self._stopped = True
+                raise
+
+    def _examine(self, probe: Probe) -> None:
         self._check("reachable", probe.reach)
         if probe.first_error is not None:
             self._judge(probe.first_error)
@@ -188,7 +204,7 @@ class _Examination:
         probe: Probe | None = None,
         stage: Callable[[Exception], str] | None = None,
     ) -> None:
-        if self._silent_since or name in self._found or not all(map(self._passed, _NEEDS[name])):
+        if self._stopped or self._silent_since or name in self._found or not all(map(self._passed, _NEEDS[name])):
             return
         started = time.perf_counter()
         try:
@@ -200,6 +216,8 @@ class _Examination:
         except LocationError:
             raise
         except IdfkitFsError as exc:
+            if stage is not None and stage(exc) not in ("package", name):  # the store was asked, and refused
+                self._add(Check(name, "ok", "accepted"))
             check = self._failure(name if stage is None else stage(exc), exc, probe)
             if isinstance(exc, UnreachableError):  # each further request would wait as long
                 self._silent_since = check.name

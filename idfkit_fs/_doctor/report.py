@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,8 +84,13 @@ class DoctorReport:
 
     def _lines(self) -> Iterator[str]:
         yield self.url
-        for check in self.checks:
-            yield from _lines(check)
+        for (status, detail), group in itertools.groupby(self.checks, lambda check: (check.status, check.detail)):
+            first, *others = group
+            if status == "skipped" and others:
+                names = ", ".join(check.name for check in (first, *others))
+                yield from _wrapped(f"{names}: {detail}", f"{status:7}  ", _INDENT)
+            else:
+                yield from itertools.chain.from_iterable(map(_lines, (first, *others)))
         if self.machine:
             yield "this machine"
         for check in self.machine:
@@ -105,15 +111,20 @@ class DoctorReport:
 
 
 def _lines(check: Check) -> Iterator[str]:
-    """A check for a terminal. A word that is longer than a line, such as a URL, stays whole, so that it can be copied."""
+    """A check for a terminal; in a fix, words stay whole, as they may be copied."""
     time = f"{check.seconds:6.2f} s" if check.status != "skipped" else ""
     head = f"{check.status:7}  {check.name:10} {time:8}  "
-    yield from _wrapped(check.detail, head, " " * len(head))
+    yield from _wrapped(check.detail, head, " " * len(head), break_long_words=True)
     if check.fix:
         yield from _wrapped(check.fix, f"{_INDENT}fix: ", f"{_INDENT}     ")
 
 
-def _wrapped(text: str, first: str, following: str) -> list[str]:
+def _wrapped(text: str, first: str, following: str, break_long_words: bool = False) -> list[str]:
     return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=following, break_long_words=False, break_on_hyphens=False
-    ) or [first.rstrip()]
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=following,
+        break_long_words=break_long_words,
+        break_on_hyphens=False,
+    )
