@@ -57,7 +57,7 @@ _GCSFS_WAYS = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
 _LOGIN = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|Expired|TokenRefreshRequired|AuthenticationFailed"
     r"|AuthorizationFailure|InvalidAuthenticationInfo|InvalidClientTokenId|UnrecognizedClientException|InvalidSecurity"
-    r"|AccountProblem|NotSignedUp|AccountIsDisabled|\b401\b|NoCredentials|authentication failed",
+    r"|AccountProblem|NotSignedUp|AccountIsDisabled|\b401\b|NoCredentials|authentication failed|failed to authenticate",
     re.IGNORECASE,
 )
 # And by what they refuse a request of another time; rclone has only these words for it.
