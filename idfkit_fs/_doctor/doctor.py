@@ -92,15 +92,15 @@ def doctor(url: Location, *, storage_options: dict[str, Any] | None = None) -> D
         shown = redact(repair(url), secrets_of(options))
         return DoctorReport(shown, examination.checks(), check_machine(open_cache({})))
     probe = Probe(fs)
+    secrets = secrets_of(fs.storage_options)
     try:
         examination.examine(probe)
     except BaseException as exc:
         for file in probe.clean():
-            exc.add_note(f"The doctor was interrupted, and left behind: {file}")
+            exc.add_note(f"The doctor was interrupted, and left behind: {redact(file, secrets)}")
         raise
-    left = probe.clean()
-    shown = redact(fs.url(), secrets_of(options))
-    return DoctorReport(shown, examination.checks(), check_machine(fs.cache), left)
+    left = tuple(redact(file, secrets) for file in probe.clean())
+    return DoctorReport(redact(fs.url(), secrets), examination.checks(), check_machine(fs.cache), left)
 
 
 class _Examination:

@@ -12,6 +12,7 @@ from typing import Any
 from fsspec.asyn import sync
 from fsspec.spec import AbstractFileSystem
 
+from idfkit_fs._stores.access import translated
 from idfkit_fs._stores.backends import HOSTS, protocols, unstripped
 from idfkit_fs._stores.identity import backend_package
 from idfkit_fs._util.messages import redact
@@ -62,10 +63,11 @@ def describe_login(fs: AbstractFileSystem, given: Collection[str]) -> str:
         given: The names of the options that the caller gave.
 
     Raises:
-        PermissionDeniedError: If the store needs a login, and none was found.
+        PermissionDeniedError: If the store needs a login, and none was found, or it cannot be had.
     """
     describe = _LOGINS.get(backend_package(type(fs)))
-    return _other_login(fs) if describe is None else describe(fs, _by(given))
+    with translated(fs, ""):  # single sign-on may have expired, or a program that gives credentials may fail
+        return _other_login(fs) if describe is None else describe(fs, _by(given))
 
 
 _By = Callable[[str], str]
@@ -170,13 +172,16 @@ def _other_endpoint(fs: AbstractFileSystem) -> str:
         return f"{unstripped(fs, '')}{f' port {port}' if port else ''}, by the URL"
     if "file" in names:
         return "this machine's file system"
-    return "this process's memory" if "memory" in names else f"{names[0]}://, by the URL"
+    return "this process's memory" if "memory" in names else "as in the URL"
 
 
 def _other_login(fs: AbstractFileSystem) -> str:
     names, options = protocols(fs), fs.storage_options
     if "file" in names:
-        return f"user {getpass.getuser() if hasattr(os, 'geteuid') or os.environ.get('USERNAME') else '?'}"
+        try:
+            return f"user {getpass.getuser()}"
+        except (ImportError, KeyError, OSError):  # a container's user may have no name
+            return f"user {os.geteuid()}" if hasattr(os, "geteuid") else "the user of this process"
     if HOSTS.isdisjoint(names):
         return "none is needed" if "memory" in names else "none is known"
     how = next((f", with {name}" for name in ("password", "key_filename", "pkey") if options.get(name)), "")

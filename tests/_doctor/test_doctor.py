@@ -25,7 +25,7 @@ import urllib3
 from click.testing import CliRunner, Result
 from fsspec.registry import _registry
 from support.proxy import FaultProxy
-from support.servers import AZURE_KEY, FILE_PASSWORD, Store, boto_client
+from support.servers import AZURE_KEY, FILE_PASSWORD, FILE_USER, Store, boto_client
 
 import idfkit_fs
 from idfkit_fs import DoctorReport, FsspecFileSystem, doctor
@@ -185,6 +185,23 @@ def test_without_a_login_nobody_is_asked(moto: Store) -> None:
     assert "No AWS credentials were found" in report["login"].detail
     assert "AWS_ACCESS_KEY_ID" in report["login"].fix
     assert report["write"].detail == "because of 'login'"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program is a shell's")
+def test_a_login_that_cannot_be_had_is_a_failure(moto: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[default]\ncredential_process = false\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    report = doctor(fresh(moto), storage_options={"endpoint_url": moto.endpoint})
+    assert report.failed == ("login",), str(report)
+    assert "custom-process" in report["login"].detail
+
+
+def test_a_password_in_the_url_is_never_shown(ftp: Store) -> None:
+    host = ftp.url.partition("://")[2]
+    options = {"port": ftp.storage_options["port"]}
+    report = doctor(f"ftp://{FILE_USER}:{FILE_PASSWORD}@{host}/{uuid.uuid4().hex}", storage_options=options)
+    assert report.ok, str(report)
+    assert FILE_PASSWORD not in shown(report) and f"user {FILE_USER}" in report["login"].detail
 
 
 @pytest.mark.azurite
