@@ -25,6 +25,7 @@ from idfkit_fs.errors import (
     PermissionDeniedError,
     StoreError,
     UnreachableError,
+    UnsupportedError,
 )
 
 __all__ = ["SET_CLOCK", "LimitationError", "NotCheckedError", "Probe"]
@@ -132,12 +133,12 @@ class Probe:
         """List the directory, after something was written if possible."""
         if self.first_error is not None:
             raise self.first_error
-        found = self.fs.glob("", "**/*")
-        if sorted(self._names) != found:
+        found, expected = self.fs.glob("", "**/*"), ["a.bin"] if self._written else []
+        if found != expected:
             raise StoreError.for_url(
                 self.fs.url(),
-                f"The list does not show what was written: {found} instead of {sorted(self._names)}; caches between "
-                "here and the store must be switched off",
+                f"The list does not show what was written: {found} instead of {expected}; caches between here and the "
+                "store must be switched off",
             )
         self._listed = True
         return "complete at once" if found else "an empty list"
@@ -149,9 +150,8 @@ class Probe:
         self._names.append("a.bin")
         try:
             self.fs.write_bytes("a.bin", _DATA)
-        except Exception:
-            if self._remove("a.bin"):  # else the reply may have been lost
-                self._names.remove("a.bin")
+        except (NotFoundError, PermissionDeniedError, UnsupportedError):  # after any other error it may be there
+            self._names.remove("a.bin")
             raise
         self._written = started, datetime.now(UTC).timestamp()
         return f"{len(_DATA)} bytes"
@@ -183,7 +183,9 @@ class Probe:
         key = self.fs.key("a.bin")
         try:
             stamp = self.fs.call(key, lambda store: store.modified(key))
-        except (NotImplementedError, PermissionDeniedError) as exc:
+        except UnreachableError:
+            raise
+        except StoreError as exc:
             raise NotCheckedError("the store does not give the time of a file") from exc
         moment = stamp.replace(tzinfo=stamp.tzinfo or UTC).timestamp()
         before, after = self._written
@@ -274,20 +276,26 @@ class Probe:
 
     def clean(self) -> tuple[str, ...]:
         """Remove whatever is left of the directory; the URLs of what could not be removed."""
-        left: list[str] = []
-        for position, name in enumerate(self._names):
-            try:
-                left += [] if self._remove(name) else [name]
-            except UnreachableError:  # each further attempt would wait as long
-                left += self._names[position:]
-                break
+        left = self._remove_all(self._names)
         if self._listed and not left:
+            late: list[str] = []
             with contextlib.suppress(StoreError):
-                left = [name for name in self.fs.glob("", "**/*") if not self._remove(name)]
+                late = self.fs.glob("", "**/*")
+            left = self._remove_all(late)
         for key in () if left else self._directories:
             with contextlib.suppress(StoreError):
                 self.fs.call(key, functools.partial(_rmdir, key=key))
         return tuple(self.fs.url(name) for name in left)
+
+    def _remove_all(self, names: list[str]) -> list[str]:
+        """Remove files; the names of those that may still be there."""
+        left: list[str] = []
+        for position, name in enumerate(names):
+            try:
+                left += [] if self._remove(name) else [name]
+            except UnreachableError:  # each further attempt would wait as long
+                return left + names[position:]
+        return left
 
     def _remove(self, name: str) -> bool:
         """Remove a file; whether it is gone, as far as this login can know."""
