@@ -14,6 +14,7 @@ import click
 from idfkit.exceptions import EnergyPlusNotFoundError
 
 from idfkit_fs import cache
+from idfkit_fs._cli.doctor_command import doctor
 from idfkit_fs._cli.run_commands import adopt, publish
 from idfkit_fs._cli.shared import (
     FAILED,
@@ -75,6 +76,7 @@ def commands() -> None:
 
 commands.add_command(publish)
 commands.add_command(adopt)
+commands.add_command(doctor)
 
 
 @commands.command()

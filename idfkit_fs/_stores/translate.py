@@ -24,7 +24,7 @@ from idfkit_fs.errors import (
     UnsupportedError,
 )
 
-__all__ = ["has_bare_status", "is_not_found", "refuses_condition", "translate"]
+__all__ = ["has_bare_status", "is_not_found", "refuses_condition", "service_code", "translate"]
 
 # Class names rather than classes: naming the classes would import every SDK.
 _UNREACHABLE = frozenset(
@@ -226,6 +226,17 @@ def is_not_found(exc: Exception) -> bool:
 def has_bare_status(exc: Exception) -> bool:
     """Whether S3 refused a request, and its reply had no body to say why: the status stands for the code."""
     return any(_service_code(cause) in ("400", "403") for cause in _causes(exc, None))
+
+
+def service_code(exc: BaseException) -> str:
+    """The code by which the store named an error, such as ``"SignatureDoesNotMatch"``, else its HTTP status or "".
+
+    Args:
+        exc: An error of a store, translated or not.
+    """
+    chain = list(_causes(exc, None))
+    told = (*map(_service_code, chain), *(str(status) for cause in chain if (status := _http_status(cause))))
+    return next(filter(None, told), "")
 
 
 def refuses_condition(exc: Exception) -> bool:
