@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import ClientTimeout
 from gcsfs.core import GCSFileSystem
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
 from idfkit_fs._util.retry import retry_request
 
 __all__ = ["BoundedGCSFileSystem"]
@@ -37,8 +37,11 @@ class BoundedGCSFileSystem(GCSFileSystem):
             requests_timeout = (session_kwargs or {}).get("timeout", bounds)
         super().__init__(*args, requests_timeout=requests_timeout, session_kwargs=session_kwargs, **kwargs)
 
-    async def _request(self, *args: Any, **kwargs: Any) -> Any:
-        return await retry_request(functools.partial(_REQUEST, self, *args, **kwargs), may_pass)
+    async def _request(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        reply = await retry_request(functools.partial(_REQUEST, self, method, *args, **kwargs), may_pass)
+        if method.upper() == "GET":
+            check_sized(reply[1], str(reply[2].url))
+        return reply
 
     async def _get_file_request(self, *args: Any, **kwargs: Any) -> Any:
         return await retry_request(functools.partial(_GET_FILE, self, *args, **kwargs), may_pass)

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Mapping
 
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._stores.translate import translate
 from idfkit_fs.errors import InterruptedTransferError, UnreachableError
 
-__all__ = ["CONNECT_SECONDS", "SILENCE_SECONDS", "bounded_class", "may_pass", "retried_errors"]
+__all__ = ["CONNECT_SECONDS", "SILENCE_SECONDS", "bounded_class", "check_sized", "may_pass", "retried_errors"]
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
@@ -54,6 +55,23 @@ def may_pass(exc: Exception) -> bool:
     """
     kind = type(translate(exc, "", conditional=True))
     return issubclass(kind, UnreachableError) and not issubclass(kind, InterruptedTransferError)
+
+
+def check_sized(headers: Mapping[str, str], url: str) -> None:
+    """Refuse a reply that ends where its connection ends: nothing tells a whole body from one that was cut.
+
+    S3, Google Cloud Storage and Azure always send a length, or a body in chunks; but something between may not.
+
+    Args:
+        headers: The reply's headers.
+        url: What was read.
+
+    Raises:
+        InterruptedTransferError: If the reply has neither a length nor chunks.
+    """
+    if not {name.lower() for name in headers} & {"content-length", "transfer-encoding"}:
+        text = "The store's reply has no length, so it may be cut; try again, or have proxies pass Content-Length on"
+        raise InterruptedTransferError.for_url(url, text)
 
 
 def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:

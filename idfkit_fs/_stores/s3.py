@@ -13,8 +13,9 @@ from botocore.handlers import add_expect_header
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import S3_RETRYABLE_ERRORS
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
 from idfkit_fs._util.retry import retry_request
+from idfkit_fs.errors import InterruptedTransferError
 
 __all__ = ["QuickS3FileSystem"]
 
@@ -63,7 +64,14 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         request = functools.partial(super()._call_s3, method, *akwarglist, **kwargs)
-        return await (request() if self._botocore_repeats else retry_request(request, may_pass))
+        reply = await (request() if self._botocore_repeats else retry_request(request, may_pass))
+        if method == "get_object":
+            try:
+                check_sized(reply["ResponseMetadata"]["HTTPHeaders"], f"s3://{kwargs['Bucket']}/{kwargs['Key']}")
+            except InterruptedTransferError:
+                reply["Body"].close()
+                raise
+        return reply
 
     async def _get_file(
         self, rpath: str, lpath: str, callback: Callback = DEFAULT_CALLBACK, size: int | None = None, **kwargs: Any
