@@ -83,7 +83,7 @@ def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
     Returns:
         Error classes of this package, for [retry][idfkit_fs._util.retry.retry]: `ConnectionError` where the
         filesystem's class repeats nothing (sftp, ftp, http, unknown classes), interrupted transfers where it repeats
-        requests only, and none for Azure, whose SDK repeats these too.
+        requests only. Azure's SDK repeats interrupted downloads too, but not listings and the replies to writes.
     """
     return _retried_errors(type(fs))  # type: ignore[arg-type]  # mypy finds a metaclass unhashable
 
@@ -91,6 +91,4 @@ def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
 @functools.cache
 def _retried_errors(of: type[AbstractFileSystem]) -> tuple[type[Exception], ...]:
     packages = {cls.__module__.partition(".")[0] for cls in of.__mro__}
-    if "adlfs" in packages:
-        return ()
     return (InterruptedTransferError,) if packages & _REPEATING else (ConnectionError,)

@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from support.storm import Counts, Storm
 from support.variants import HEATING
 
 from idfkit_fs import Case, FsspecFileSystem, RunResult, Study, open_result, publish
+from idfkit_fs._util import retry
 from idfkit_fs.errors import IncompleteRunError, PublishError
 from idfkit_fs.studies.job import Job
 
@@ -176,6 +178,16 @@ _WAYS: dict[str, Any] = {
 
 
 @pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many attempts as ever, and a third of the waits between them: 1.5 seconds outlast a restart."""
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.1)
+    with suppress(ImportError):
+        from azure.storage.blob.aio import ExponentialRetry
+
+        monkeypatch.setattr(ExponentialRetry, "get_backoff_time", lambda _, settings: 0.1 * 2 ** settings["count"])
+
+
+@pytest.fixture
 def in_peace(repeats_runs: Recorded, tmp_path: Path) -> Study:
     """The same study on the local disk."""
     study = Study(tmp_path / "in-peace")
@@ -188,6 +200,7 @@ def in_peace(repeats_runs: Recorded, tmp_path: Path) -> Study:
     return study
 
 
+@pytest.mark.usefixtures("short_waits")
 def test_a_store_on_bad_days(
     store: Store,
     storm: Storm,

@@ -306,9 +306,8 @@ class _Connection:
         if self._server is not None:
             self._server[1].transport.abort()
         await asyncio.sleep(2 * self._proxy.delay)
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\n"
+        head += ("Content-Type: application/xml\r\n" if body else "") + "Connection: close\r\n\r\n"
         writer.write((head + body).encode())
         writer.write_eof()
         while chunk := await reader.read(_CHUNK):
