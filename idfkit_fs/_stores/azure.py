@@ -7,7 +7,7 @@ from typing import Any
 from adlfs import AzureBlobFileSystem
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized
 from idfkit_fs._util.retry import ATTEMPTS
 
 __all__ = ["BoundedAzureBlobFileSystem"]
@@ -34,16 +34,18 @@ class BoundedAzureBlobFileSystem(AzureBlobFileSystem):
         policy.total_retries = policy.connect_retries = policy.status_retries = ATTEMPTS - 1
         policy.read_retries = 1  # after a silence, which was long enough
         policy.initial_backoff, policy.increment_base, policy.random_jitter_range = 0, 1.3, 0.5  # 1.3 to 2.9 seconds
-        _send_through(self.service_client._pipeline._impl_policies, policy, _TooManyRequests())  # noqa: SLF001 - as above
+        _send_through(self.service_client._pipeline._impl_policies, policy, _Replies())  # noqa: SLF001 - as above
 
 
-class _TooManyRequests(AsyncHTTPPolicy[Any, Any]):
-    """Makes a 503 of a 429, which Azure's retry policy takes for an answer that will not change."""
+class _Replies(AsyncHTTPPolicy[Any, Any]):
+    """Makes a 503 of a 429, which Azure's retry policy takes for an answer that will not change; refuses cut bodies."""
 
     async def send(self, request: Any) -> Any:
         reply = await self.next.send(request)
         if reply.http_response.status_code == 429:
             reply.http_response.status_code = 503
+        if request.http_request.method == "GET":
+            check_sized(reply.http_response.headers, request.http_request.url.partition("?")[0])
         return reply
 
 

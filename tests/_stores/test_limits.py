@@ -15,7 +15,7 @@ from typing import Any, Self
 import aiohttp
 import fsspec
 import pytest
-from support.proxy import FaultProxy
+from support.proxy import Ending, FaultProxy
 from support.servers import AZURE_KEY, Store
 
 from idfkit_fs import FsspecFileSystem, Study, open_result
@@ -249,6 +249,21 @@ def test_a_body_that_breaks_is_an_interrupted_transfer(
     proxy.cut_response_after(2000, on="^GET ")
     with pytest.raises(InterruptedTransferError, match="broke during the transfer"):
         fs.fetch("a.csv")
+
+
+@STORES
+def test_a_body_without_a_length_is_not_believed(
+    server: str, request: pytest.FixtureRequest, proxy: FaultProxy, quick: None
+) -> None:
+    """It ends where the connection ends, so nothing tells that it was cut."""
+    fs = through(request.getfixturevalue(server), proxy)
+    for read in (lambda: fs.fetch("a.csv"), lambda: fs.read_ranges("a.csv", [(0, 5000)])[0]):
+        proxy.break_response(count=1, on="^GET ", how=Ending.UNSIZED)
+        assert len(read()) in (10_000, 5000)
+        proxy.break_response(count=None, on="^GET ", how=Ending.UNSIZED)
+        with pytest.raises(InterruptedTransferError):
+            read()
+        proxy.heal()
 
 
 def test_botocore_repeats_alone_if_the_options_say_so(moto: Store, quick: None) -> None:

@@ -14,15 +14,16 @@ from idfkit import IDFDocument
 from idfkit.simulation import EnergyPlusConfig
 from support.variants import HEATING, variant
 
-from idfkit_fs import publish
+from idfkit_fs import Study
 
-__all__ = ["VARIABLE", "Recorded", "recorded_model"]
+__all__ = ["VARIABLE", "Recorded", "Truth", "cell", "recorded_model"]
 
 VARIABLE = "Zone Mean Air Temperature"
-# It finds out which run is asked for by the name of the building.
+# It finds out which run is asked for by the name of the building; any other model is really run.
 _PROGRAM = """#!/bin/sh
 for model; do :; done
 number=$(grep -o 'recorded-[0-9]*' "$model" | head -n 1)
+[ -n "$number" ] || exec "{energyplus}" "$@"
 cp "{home}/$number"/eplus* . && echo 'EnergyPlus Completed Successfully.'
 """
 
@@ -44,17 +45,14 @@ class Truth:
         digests: The SHA-256 of each.
         heating: The cell that differs between the runs.
         series: The temperatures, as they are read from a local copy.
-        site_energy: The same of the summary.
+        summary: The row of a local study.
     """
 
     directory: Path
     digests: dict[str, str]
     heating: float
     series: pd.DataFrame
-
-    def differs_from(self, series: pd.DataFrame) -> bool:
-        """Whether a series is not this run's."""
-        return not series.equals(self.series)
+    summary: pd.Series[Any]
 
 
 class Recorded:
@@ -77,22 +75,24 @@ class Recorded:
         self.installation.mkdir(parents=True)
         os.symlink(energyplus.idd_path, self.installation / "Energy+.idd")
         program = self.installation / "energyplus"
-        program.write_text(_PROGRAM.format(home=home))
+        program.write_text(_PROGRAM.format(home=home, energyplus=energyplus.executable))
         program.chmod(0o755)
-        self.truths = [self._record(number, home, energyplus) for number in range(count)]
+        self.home, self.energyplus = home, energyplus
+        self.truths = [self.truth_of(recorded_model(number), f"recorded-{number}") for number in range(count)]
 
-    def _record(self, number: int, home: Path, energyplus: EnergyPlusConfig) -> Truth:
-        directory = home / f"recorded-{number}"
-        result = idfkit.simulation.simulate(
-            recorded_model(number), self.weather, output_dir=directory, energyplus=energyplus
-        )
+    def truth_of(self, model: IDFDocument, name: str) -> Truth:
+        """Run a model for real, and read what a reader has to find."""
+        directory = self.home / name
+        result = idfkit.simulation.simulate(model, self.weather, output_dir=directory, energyplus=self.energyplus)
         assert result.success, result.errors.summary()
         for path in directory.iterdir():
             if not path.name.startswith("eplus"):
                 path.unlink()
-        local = publish(directory, home / f"local-{number}", sidecars=True)
+        study = Study(self.home / f"local-{name}")
+        study.adopt("case", directory)
+        local = study.result("case")
         digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
-        return Truth(directory, digests, cell(local), local.timeseries(VARIABLE))
+        return Truth(directory, digests, cell(local), local.timeseries(VARIABLE), study.summary().loc["case"])
 
 
 def cell(run: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import threading
 import time
@@ -16,10 +17,11 @@ from typing import Any
 
 from support.proxy import Ending, FaultProxy
 
-from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, PublishError
+from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, NotReportedError, PublishError
 
 __all__ = ["Counts", "Storm", "is_clear"]
 
+_LOG = logging.getLogger("storm")
 _REFUSED = {429: "TooManyRequests", 500: "InternalError", 503: "SlowDown"}
 _UNSIZED = ("break_response", int(Ending.UNSIZED))
 # What becomes of a request, with its share of all requests; the first three are 10 %.
@@ -161,7 +163,7 @@ class Counts:
         try:
             return call(), None
         except Exception as exc:  # noqa: BLE001 - counted
-            print(f"{name}: {type(exc).__name__}: {exc}")
+            _LOG.info("%s: %s: %s", name, type(exc).__name__, exc)
             with self._lock:
                 if is_clear(exc):
                     self.clear_errors += 1
@@ -206,4 +208,4 @@ def is_clear(exc: BaseException) -> bool:
         return False
     if isinstance(exc, PublishError) and not Path(exc.local_dir).is_dir():
         return False
-    return bool(exc.filename) if isinstance(exc, OSError) else "://" in str(exc)
+    return bool(exc.filename) if isinstance(exc, OSError) else "://" in str(exc) or isinstance(exc, NotReportedError)
