@@ -120,11 +120,20 @@ class Soak:
         chance = Random(f"{self.seed} kill")
         with ExitStack() as stack:
             workers = [self.start(stack, number) for number in range(WORKERS)]
-            while not self.over.wait(chance.uniform(2, 12)):
+            while not self.over.is_set():
+                # As many uploads as one to four cases take, however quick this machine is.
+                uploads = chance.randrange(10, 60)
+                self.storm.reset_counters()
+                while not self.over.wait(0.1) and self.uploads() < uploads:
+                    pass
                 number = chance.randrange(WORKERS)
                 _end(workers[number])
                 self.done["kill a worker"] += 1
                 workers[number] = self.start(stack, number)
+
+    def uploads(self) -> int:
+        """How many were begun since the counters were reset."""
+        return sum(line.startswith("PUT") for line in list(self.storm.request_lines))
 
     def start(self, stack: ExitStack, number: int) -> Any:
         home = self.home / f"worker-{number}"
@@ -226,7 +235,7 @@ class Soak:
         self.over.set()
         for thread in threads:
             thread.join()
-        return samples
+        return [*samples, _memory_and_descriptors()]  # the workers' connections to the proxy are closed now
 
     def guarded(self, call: Callable[[], None]) -> None:
         try:
@@ -335,7 +344,6 @@ def main() -> int:
     (memory, opened), (most_memory, most_opened) = (
         tuple(map(max, zip(*part, strict=True))) for part in (samples[:half], samples[half:])
     )
-    grown = most_memory - memory > MAY_GROW_MB or most_opened - opened > MAY_OPEN
     print(f"operations: {dict(soak.done)}")
     print(f"faults: {dict(storm.met)}")
     for name in ("other_errors", "lost", "wrong", "left_over"):

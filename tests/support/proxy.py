@@ -275,6 +275,7 @@ class _Connection:
         self._cut_off: _Last = self.close
         self._broken: int | None = None  # an Ending
         self._inside = False  # a body, whose head has passed
+        self._answering = False  # in the server's place, whose end is then not that of the client's connection
         self._late = 0.0  # seconds for which the next reply is held
 
     async def run(self, host: str, port: int) -> None:
@@ -303,6 +304,7 @@ class _Connection:
     async def _answer(self, status: int, body: str = "") -> None:
         """Answer in the server's place, then read the rest of the request away: closing on unread bytes is a RST."""
         reader, writer = self._client
+        self._answering = True
         if self._server is not None:
             self._server[1].transport.abort()
         await asyncio.sleep(2 * self._proxy.delay)
@@ -337,7 +339,7 @@ class _Connection:
             await sender
             if ending is not None:
                 await ending()
-            elif writer.can_write_eof():
+            elif writer.can_write_eof() and not self._answering:
                 writer.write_eof()
         except OSError:  # reset by a peer, or by a fault of the other direction
             await self.reset()
