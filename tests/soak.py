@@ -350,6 +350,7 @@ def main() -> int:
         for each in getattr(soak.counts, name)[:20]:
             print(f"{name}: {each}")
     (first_memory, first_opened), (last_memory, last_opened) = samples[0], samples[-1]
+    grown = most_memory - memory > MAY_GROW_MB or last_opened - opened > MAY_OPEN
     print(
         f"memory: {first_memory} MB at the start, {last_memory} MB at the end; at most {memory} MB in the first half,"
     )
