@@ -131,6 +131,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run a study on bad days: ``nox -s soak -- MINUTES [--seed N]``; workers and the server are killed meanwhile."""
+    install_wheel(session, "all", *groups("test"))
+    session.run("python", "tests/soak.py", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Run a study of 12 variants, and collect it in another process: ``nox -s demo [-- s3://my-bucket/prefix]``."""
     install_wheel(session, "s3,energyplus,progress,pandas", *groups("demo"))

@@ -15,7 +15,8 @@ from fsspec.spec import AbstractFileSystem
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._fs.writing import put_file
 from idfkit_fs._stores.access import fresh_info
-from idfkit_fs._stores.backends import has_conditional_writes, is_local, is_object_store
+from idfkit_fs._stores.backends import in_memory, is_local, is_object_store, without_layers
+from idfkit_fs._stores.conditional import conditional_object
 from idfkit_fs._stores.identity import backend_package
 from idfkit_fs._stores.translate import refuses_condition
 from idfkit_fs.errors import (
@@ -213,9 +214,9 @@ class Probe:
         _expect(self.fs.create_exclusive(name, b"first"), self.fs.url(name), "it exists before it was created")
         store = self.fs.store
         refused: bool | None
-        if is_local(store):
+        if is_local(store) or in_memory(store):
             refused = not self.fs.create_exclusive(name, b"second")
-        elif not has_conditional_writes(store):
+        elif conditional_object(*without_layers(store, key)) is None:
             raise LimitationError("this backend has no conditional write", _ONE_WRITER)
         else:
             refused = self._is_refused(key)

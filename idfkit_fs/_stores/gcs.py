@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import ClientResponse, ClientTimeout
 from gcsfs.core import GCSFileSystem
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
 from idfkit_fs._util.retry import retry_request
 
 __all__ = ["BoundedGCSFileSystem"]
@@ -39,8 +39,11 @@ class BoundedGCSFileSystem(GCSFileSystem):
         session = {"raise_for_status": _raise_reason, **(session_kwargs or {})}
         super().__init__(*args, requests_timeout=requests_timeout, session_kwargs=session, **kwargs)
 
-    async def _request(self, *args: Any, **kwargs: Any) -> Any:
-        return await retry_request(functools.partial(_REQUEST, self, *args, **kwargs), may_pass)
+    async def _request(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        reply = await retry_request(functools.partial(_REQUEST, self, method, *args, **kwargs), may_pass)
+        if method.upper() == "GET":
+            check_sized(reply[1], str(reply[2].url))
+        return reply
 
     async def _get_file_request(self, *args: Any, **kwargs: Any) -> Any:
         return await retry_request(functools.partial(_GET_FILE, self, *args, **kwargs), may_pass)

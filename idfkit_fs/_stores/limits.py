@@ -17,13 +17,22 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Mapping
 
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._stores.translate import translate
 from idfkit_fs.errors import InterruptedTransferError, UnreachableError
 
-__all__ = ["CONNECT_SECONDS", "SILENCE_SECONDS", "bounded_class", "is_permanent", "may_pass", "retried_errors"]
+__all__ = [
+    "CONNECT_SECONDS",
+    "SILENCE_SECONDS",
+    "bounded_class",
+    "check_sized",
+    "is_permanent",
+    "may_pass",
+    "retried_errors",
+]
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
@@ -62,6 +71,23 @@ def is_permanent(exc: Exception) -> bool:
     return bool(getattr(translate(exc, ""), "permanent", False))
 
 
+def check_sized(headers: Mapping[str, str], url: str) -> None:
+    """Refuse a reply that ends where its connection ends: nothing tells a whole body from one that was cut.
+
+    S3, Google Cloud Storage and Azure always send a length, or a body in chunks; but something between may not.
+
+    Args:
+        headers: The reply's headers.
+        url: What was read.
+
+    Raises:
+        InterruptedTransferError: If the reply has neither a length nor chunks.
+    """
+    if not {name.lower() for name in headers} & {"content-length", "transfer-encoding"}:
+        text = "The store's reply has no length, so it may be cut; try again, or have proxies pass Content-Length on"
+        raise InterruptedTransferError.for_url(url, text)
+
+
 def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
     """The errors after which the adapter repeats a whole call, as nothing below it has done so.
 
@@ -71,7 +97,7 @@ def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
     Returns:
         Error classes of this package, for [retry][idfkit_fs._util.retry.retry]: `ConnectionError` where the
         filesystem's class repeats nothing (sftp, ftp, http, unknown classes), interrupted transfers where it repeats
-        requests only, and none for Azure, whose SDK repeats these too.
+        requests only. Azure's SDK repeats interrupted downloads too, but not listings and the replies to writes.
     """
     return _retried_errors(type(fs))  # type: ignore[arg-type]  # mypy finds a metaclass unhashable
 
@@ -79,6 +105,4 @@ def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
 @functools.cache
 def _retried_errors(of: type[AbstractFileSystem]) -> tuple[type[Exception], ...]:
     packages = {cls.__module__.partition(".")[0] for cls in of.__mro__}
-    if "adlfs" in packages:
-        return ()
     return (InterruptedTransferError,) if packages & _REPEATING else (ConnectionError,)

@@ -13,9 +13,10 @@ from botocore.handlers import add_expect_header
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import S3_RETRYABLE_ERRORS
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
 from idfkit_fs._stores.translate import has_bare_status
 from idfkit_fs._util.retry import retry_request
+from idfkit_fs.errors import InterruptedTransferError
 
 __all__ = ["QuickS3FileSystem"]
 
@@ -82,11 +83,15 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
             akwarglist = (self._for_copies, *akwarglist)
         request = functools.partial(super()._call_s3, method, *akwarglist, **kwargs)
         try:
-            return await (request() if self._botocore_repeats else retry_request(request, may_pass))
+            reply = await (request() if self._botocore_repeats else retry_request(request, may_pass))
         except OSError as exc:
             if method not in _WITH_BODY or not has_bare_status(exc):
                 raise
             refused = exc
+        else:
+            if method == "get_object":
+                _check_body(reply, kwargs)
+            return reply
         raise await self._reason_of(method, akwarglist, kwargs, refused)
 
     async def _reason_of(self, method: str, given: Any, named: dict[str, Any], refused: OSError) -> OSError:
@@ -182,3 +187,11 @@ def _for_copies(given: Mapping[str, Any]) -> dict[str, Any]:
     if not _METADATA.isdisjoint(given):
         added["MetadataDirective"] = "REPLACE"
     return {name: value for name, value in added.items() if name not in given}
+
+
+def _check_body(reply: dict[str, Any], asked: dict[str, Any]) -> None:
+    try:
+        check_sized(reply["ResponseMetadata"]["HTTPHeaders"], f"s3://{asked['Bucket']}/{asked['Key']}")
+    except InterruptedTransferError:
+        reply["Body"].close()
+        raise
