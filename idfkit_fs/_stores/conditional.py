@@ -190,7 +190,12 @@ class _AzureObject:
                 metadata = {"is_directory": "false"}
                 return await blob.upload_blob(data, overwrite=not missing, metadata=metadata, **_if_match(match))
 
-        return str(sync(self._fs.loop, write)["etag"])
+        try:
+            return str(sync(self._fs.loop, write)["etag"])
+        except Exception as exc:
+            if missing and getattr(exc, "error_code", None) == "BlobAlreadyExists":  # with 409, and not 412
+                raise FileExistsError("the object exists") from exc
+            raise
 
     def remove(self, *, match: str | None = None) -> None:
         async def remove() -> None:
