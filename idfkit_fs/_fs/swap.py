@@ -121,11 +121,11 @@ def _remove_there(there: ConditionalObject, fs: AbstractFileSystem, key: str, ta
 
 @contextlib.contextmanager
 def _unchanged(fs: AbstractFileSystem, key: str, tag: str | None) -> Iterator[AbstractFileSystem]:
-    """Compare a file, and keep others out on a local disk and in memory while it is changed by what this gives."""
-    if is_local(fs):
-        if tag is None:  # created in one step
-            yield fs
-            return
+    """Compare a file, and keep others out on a local disk and in memory while it is changed by what this gives.
+
+    Whether a file is missing, for None, is left to `create_file`.
+    """
+    if is_local(fs) and tag is not None:
         try:
             with locked(Path(key)) as data:
                 if _tag_of(data) != tag:
@@ -140,10 +140,12 @@ def _unchanged(fs: AbstractFileSystem, key: str, tag: str | None) -> Iterator[Ab
         plain = MemoryFileSystem(skip_instance_cache=True)
         plain.store, plain.pseudo_dirs = fs.store, fs.pseudo_dirs
         with _memory_locks.setdefault(os.getpid(), threading.Lock()):
-            _check(plain, key, tag)
+            if tag is not None:
+                _check(plain, key, tag)
             yield plain
     else:
-        _check(fs, key, tag)
+        if tag is not None:
+            _check(fs, key, tag)
         yield fs
 
 
