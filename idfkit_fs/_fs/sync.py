@@ -694,6 +694,15 @@ class FsspecFileSystem:
             ConnectionError: If the store does not answer; the file may have been written.
             PermissionError: If the store refuses access. A file that is missing can be written by a login that may
                 neither read nor list.
+
+        Examples:
+            >>> fs = FsspecFileSystem.from_url("memory://study-003")
+            >>> first = fs.swap("run.json", b"claimed by A", None)
+            >>> second = fs.swap("run.json", b"the record of A", first)
+            >>> fs.swap("run.json", b"the record of B", first) is None
+            True
+            >>> fs.remove_tagged("run.json", first), fs.remove_tagged("run.json", second)
+            (False, True)
         """
         key = self._root.to_file_key(path)
         try:
