@@ -30,6 +30,7 @@ LOWEST = [
         "_fs/test_contract_s3.py",
         "_fs/test_create_exclusive.py",
         "_fs/test_plain_idfkit.py",
+        "_fs/test_swap.py",
         "_outputs",
         "runs",
         "studies",

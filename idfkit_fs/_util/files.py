@@ -66,14 +66,17 @@ def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[bytes]:
     """Keep out everybody else who locks the same file, in any thread, process or machine that shares the disk.
 
     The lock is on the file itself, so that no file of its own is left behind: whoever has replaced or removed the file
     held the lock of what was there before. Where the filesystem has no locks, nobody is kept out.
 
     Args:
-        path: A file that exists.
+        path: A small file that exists.
+
+    Yields:
+        What the file holds, read through the lock: on an SMB share no other open file could read it now.
 
     Raises:
         FileNotFoundError: If it is missing.
@@ -86,7 +89,7 @@ def locked(path: Path) -> Iterator[None]:
             f".idfkit-fs-{uuid.uuid5(uuid.NAMESPACE_URL, path.name).hex}.tmp"  # a temporary file, which is not listed
         )
         with FileLock(path.with_name(name)):  # removed with its release
-            yield
+            yield path.read_bytes()
         return
     while True:
         with _open_to_lock(path) as file:
@@ -100,7 +103,7 @@ def locked(path: Path) -> Iterator[None]:
                 with path.open("rb") as now:
                     is_current = os.path.samestat(os.fstat(file.fileno()), os.fstat(now.fileno()))
                 if is_current:
-                    yield
+                    yield file.read()
                     return
             finally:
                 with contextlib.suppress(OSError):
