@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["digest_of", "is_temporary", "temporary_beside", "write_atomically"]
+__all__ = ["digest_of", "is_temporary", "read_start", "temporary_beside", "write_atomically"]
 
 _TEMPORARY = re.compile(r"\.idfkit-fs-[0-9a-f]{32}\.tmp")
 
@@ -19,6 +19,12 @@ def digest_of(local: Path) -> tuple[int, str]:
     """Size in bytes and SHA-256 of a local file."""
     with local.open("rb") as file:
         return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_start(local: Path, count: int) -> bytes:
+    """The first bytes of a local file."""
+    with local.open("rb") as file:
+        return file.read(count)
 
 
 def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:

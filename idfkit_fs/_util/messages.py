@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["did_you_mean", "redact", "secrets_of"]
+__all__ = ["did_you_mean", "printable", "redact", "secrets_of"]
 
 _SECRET_OPTION = re.compile(
     r"secret|token|passw|passphrase|\bpwd|auth|credential|sas|account_key|api_?key|connection_string|private"
@@ -28,6 +28,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_lower_case = {other.lower(): other for other in known}
     near = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1)
     return f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""A text that a terminal shows as it is: what could move the cursor, or turn or hide text, is escaped.
+
+    Args:
+        text: Any text, such as a name from somebody else's bucket.
+        keep: Characters to leave as they are, such as the end of a line.
+
+    Returns:
+        The text, with an escape as Python writes it in place of each character that is not printable.
+
+    Examples:
+        >>> print(printable("case\x1b[2J\u202e"))
+        case\x1b[2J\u202e
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else ascii(each)[1:-1] for each in text)
 
 
 def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:

@@ -16,7 +16,7 @@ from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import DamagedRunError, RunNotFoundError
 from idfkit_fs.runs.existing import Existing
-from idfkit_fs.runs.record import RunRecord
+from idfkit_fs.runs.record import RunRecord, problem_of_names
 from idfkit_fs.runs.result import RunResult, read_record
 from idfkit_fs.runs.selection import Selection
 from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, written_sidecars
@@ -40,6 +40,11 @@ class Contents:
     record: RunRecord
     files: Sequence[SourceFile]
     check: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        problem = problem_of_names(file.name for file in self.files)
+        if problem is not None:
+            raise ValueError(f"The run cannot be published: {problem}; rename the file, or leave it out with exclude")
 
 
 @contextlib.contextmanager

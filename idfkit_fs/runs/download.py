@@ -107,7 +107,7 @@ def _files_of_same_run(directory: Path, record: RunRecord) -> tuple[RecordedFile
     """The files of a run that a directory has by its record there; one of another run would be mixed with it."""
     path = directory / RECORD_NAME
     try:
-        existing = RunRecord.from_json(path.read_bytes(), str(path))
+        existing = RunRecord.from_json(read_start(path, READ_AT_MOST), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except RecordError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from idfkit_fs._util.files import read_start
 from idfkit_fs._util.urls import to_text
+from idfkit_fs._util.versioned_json import READ_AT_MOST
 from idfkit_fs.runs.record import RunRecord
 
 __all__ = ["DRAFT_NAME", "REPLACED_NAME", "note_replaced", "read_draft", "write_draft"]
@@ -35,7 +37,7 @@ def read_draft(directory: Path) -> RunRecord | None:
         RecordError: If the draft is damaged, or of a newer format.
     """
     draft = directory / DRAFT_NAME
-    return RunRecord.from_json(draft.read_bytes(), to_text(draft)) if draft.exists() else None
+    return RunRecord.from_json(read_start(draft, READ_AT_MOST), to_text(draft)) if draft.exists() else None
 
 
 def note_replaced(directory: Path, names: set[str]) -> set[str]:

@@ -26,6 +26,7 @@ from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
+from idfkit_fs._util.versioned_json import READ_AT_MOST
 from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.existing import find_existing, find_outputs
@@ -417,7 +418,7 @@ def read_record(fs: FsspecFileSystem) -> RunRecord | None:
         StoreError: If the store failed, refused access, or did not answer.
     """
     try:
-        data = fs.fetch(RECORD_NAME)
+        data = fs.fetch_start(RECORD_NAME, READ_AT_MOST)
     except BucketNotFoundError:
         raise
     except FileNotFoundError:

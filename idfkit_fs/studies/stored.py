@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
+from idfkit_fs._util.versioned_json import READ_AT_MOST
 from idfkit_fs.errors import BucketNotFoundError, CaseNotFoundError, RecordError, StudyNotFoundError
 from idfkit_fs.studies.job import Job, Outcome, StudyFile
 from idfkit_fs.studies.layout import STUDY, Ended, job_path, outcome_path
@@ -21,7 +22,7 @@ def read_study(fs: FsspecFileSystem) -> StudyFile:
         RecordError: If the description is damaged, or of a newer format.
     """
     try:
-        data = fs.read_bytes(STUDY)
+        data = fs.fetch_start(STUDY, READ_AT_MOST)
     except BucketNotFoundError:
         raise
     except FileNotFoundError as exc:
@@ -38,7 +39,7 @@ def read_job(fs: FsspecFileSystem, case: str) -> Job:
     """
     path = job_path(case)
     try:
-        data = fs.read_bytes(path)
+        data = fs.fetch_start(path, READ_AT_MOST)
     except FileNotFoundError as exc:
         raise CaseNotFoundError.for_url(fs.url(), f"The study has no case {case!r}") from exc
     url = redact(fs.url(path))
@@ -64,7 +65,7 @@ def read_outcome(fs: FsspecFileSystem, case: str, state: Ended, keys: Collection
     key = next(iter(keys)) if len(keys) == 1 else read_job(fs, case).key
     path = outcome_path(state, case, key)
     url = redact(fs.url(path))
-    outcome = Outcome.from_json(fs.read_bytes(path), url)
+    outcome = Outcome.from_json(fs.fetch_start(path, READ_AT_MOST), url)
     if (outcome.case, outcome.state) != (case, state):
         raise RecordError(f"{url} is the outcome of another case, {outcome.case!r}")
     return outcome
