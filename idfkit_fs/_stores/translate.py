@@ -6,7 +6,7 @@ import errno
 import re
 from collections.abc import Iterator, Mapping
 
-from idfkit_fs._util.messages import redact
+from idfkit_fs._util.messages import printable, redact
 from idfkit_fs.errors import (
     BucketNotFoundError,
     ExistsError,
@@ -213,7 +213,7 @@ def _bucket_is_missing(chain: list[BaseException]) -> bool:
 def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, secrets: frozenset[str]) -> str:
     first = chain[0]
     said = redact(str(getattr(first, "strerror", None) or first), secrets).strip().splitlines()
-    detail = f"{type(first).__name__}: {said[0][:300]}" if said else type(first).__name__
+    detail = f"{type(first).__name__}: {printable(said[0][:300])}" if said else type(first).__name__
     if kind is BucketNotFoundError:
         return f"No bucket or container named {bucket!r}: create it, or check the name"
     if kind is ExistsError:

@@ -6,10 +6,11 @@ Honest files stay far below; what a bound refuses would take all memory, or neve
 from __future__ import annotations
 
 __all__ = [
-    "COLUMNS",
     "DECODED_BYTES",
     "DECODED_RATIO",
     "FOOTER_BYTES",
+    "FOOTER_PER_STRUCTURE",
+    "FOOTER_UNCHECKED",
     "JSON_BYTES",
     "JSON_DEPTH",
     "JSON_DIGITS",
@@ -17,10 +18,13 @@ __all__ = [
     "NAME_BYTES",
     "PATH_BYTES",
     "ROWS",
-    "SQL_PER_BYTE",
+    "SQL_BYTES_PER_ROW",
     "SQL_STEPS",
+    "SQL_STEPS_PER_BYTE",
     "SQL_TEXT",
-    "TEXT_PER_BYTE",
+    "SQL_TEXT_PER_BYTE",
+    "SQL_VALUE",
+    "TABULAR_BYTES",
 ]
 
 _MIB = 2**20
@@ -39,16 +43,23 @@ NAME_BYTES, PATH_BYTES = 255, 1024
 
 FOOTER_BYTES = 16 * _MIB
 """The footer of a sidecar, which has some 700 bytes for each series."""
-COLUMNS = 100_000
-"""Columns, times row groups, of a sidecar."""
+FOOTER_UNCHECKED, FOOTER_PER_STRUCTURE = _MIB, 32
+"""A larger footer is looked through before pyarrow parses it, which takes 700 bytes for a structure of 3. Ours have 75
+bytes for each; fewer than these are refused."""
 ROWS = 64 * 8784 * 60
 """Rows of a sidecar: the steps of 64 years of one minute, EnergyPlus's shortest step."""
-DECODED_BYTES, DECODED_RATIO = 256 * _MIB, 4096
+DECODED_BYTES, DECODED_RATIO = 64 * _MIB, 4096
 """What one read of a sidecar may decode to: so much, and so many bytes for each byte of the file. Zeros of a year of
 minutes are stored in a 3,500th."""
+TABULAR_BYTES = 64 * _MIB
+"""The sidecar of tabular reports, which is read whole; that of a large model has 0.1 MB."""
 
-SQL_STEPS, SQL_PER_BYTE = 200_000_000, 128
-"""Steps of SQLite's machine for one query: so many, some two seconds, and so many for each byte of the file. A pass
-over all values takes two for each byte."""
-SQL_TEXT, TEXT_PER_BYTE = 64 * _MIB, 16
-"""Bytes of text of one query, which names its tables and reports in each row."""
+SQL_STEPS, SQL_STEPS_PER_BYTE = 100_000_000, 16
+"""Steps of SQLite's machine for one query: so many, which take a second or two, and so many for each byte of the file.
+A pass over all values takes one for each byte."""
+SQL_TEXT, SQL_TEXT_PER_BYTE = 64 * _MIB, 16
+"""Bytes of text that one query gives, which may repeat the names of its reports in each row."""
+SQL_VALUE = 16 * _MIB
+"""Bytes of one value, and of one row."""
+SQL_BYTES_PER_ROW = 4
+"""A row of values takes more."""

@@ -46,7 +46,10 @@ def problem_of_path(path: str) -> str | None:
         (":" if ":" in path else None, "it contains {!r}, which means a stream on Windows"),
         (next((part for part in parts if part[-1:] in (" ", ".")), None), "{!r} ends with a dot or a space"),
         (next(filter(is_device, parts), None), "Windows reserves {!r} for a device"),
-        (next((part for part in parts if len(part.encode()) > NAME_BYTES), None), f"a name is longer than {NAME_BYTES}"),
+        (
+            next((part for part in parts if len(part.encode()) > NAME_BYTES), None),
+            f"a name is longer than {NAME_BYTES}",
+        ),
         (path if len(path.encode()) > PATH_BYTES else None, f"it is longer than {PATH_BYTES} bytes"),
     )
     return next((text.format(found) for found, text in checks if found is not None), None)

@@ -13,6 +13,7 @@ from typing import Any
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._outputs.sidecars import SIDECARS
+from idfkit_fs._util.messages import printable
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import DamagedRunError, RunNotFoundError
 from idfkit_fs.runs.existing import Existing
@@ -113,7 +114,9 @@ def contents_of_existing(
     names = selection.choose(candidates)
     left_out = sorted({*everything}.difference(names))
     if left_out:
-        logger.info("Not published, for they are no outputs of this run, or not chosen: %s", ", ".join(left_out))
+        logger.info(
+            "Not published, for they are no outputs of this run, or not chosen: %s", printable(", ".join(left_out))
+        )
     files = [existing.file(name) for name in names]
     parallel_map(lambda file: file.version, files)
 

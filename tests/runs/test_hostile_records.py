@@ -132,8 +132,31 @@ def test_wrong_types_are_refused_in_a_short_message(fields: dict[str, Any]) -> N
 
 REFUSED = [
     *("run.json", "RUN.json", "_study/study.json", "_Study/ok/a.json", "_study", ".idfkit-fs-unpublished.json"),
-    *("sub/.idfkit-fs-0.tmp", "CON", "nul.txt", "a/COM1.csv", "lpt9", "aux .txt", "com¹", "CONIN$", "a:b", "eplus.sql:x"),
-    *("a.", "a ", "sub./x", "sub /x", "a\x1b[2Jb", "a\nb", "a\x7f", "a\x9b1m", "a\u202egpj.exe", "a\u2066b", "a\u200bb"),
+    *(
+        "sub/.idfkit-fs-0.tmp",
+        "CON",
+        "nul.txt",
+        "a/COM1.csv",
+        "lpt9",
+        "aux .txt",
+        "com¹",
+        "CONIN$",
+        "a:b",
+        "eplus.sql:x",
+    ),
+    *(
+        "a.",
+        "a ",
+        "sub./x",
+        "sub /x",
+        "a\x1b[2Jb",
+        "a\nb",
+        "a\x7f",
+        "a\x9b1m",
+        "a\u202egpj.exe",
+        "a\u2066b",
+        "a\u200bb",
+    ),
     *("a\ud800b", "/a", "..", "a/../b", "a\\b", "a//b", "a/", "x" * 256, "é" * 128, "/".join(["x" * 200] * 6)),
 ]
 
@@ -156,7 +179,9 @@ def test_a_job_with_such_a_name_is_refused(where: str) -> None:
         Job.from_json(json.dumps(fields).encode(), "x")
 
 
-@pytest.mark.parametrize("names", [("y", "y/x"), ("y/x", "y"), ("a/b/c/d", "A/B"), ("a", "a"), ("a", "A"), ("é", "e\u0301")])
+@pytest.mark.parametrize(
+    "names", [("y", "y/x"), ("y/x", "y"), ("a/b/c/d", "A/B"), ("a", "a"), ("a", "A"), ("é", "e\u0301")]
+)
 @pytest.mark.parametrize("field", ["files", "inputs"])
 def test_files_that_take_each_others_place_are_refused(names: tuple[str, str], field: str) -> None:
     listed = [{"name": name, "size": 1, "sha256": SHA} for name in names]
