@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["Fetch", "Range", "footer_sha256", "read_columns", "read_footer", "read_whole"]
+__all__ = ["Fetch", "Range", "arrow_schema", "footer_sha256", "read_columns", "read_footer", "read_whole"]
 
 Range = tuple[int, int]
 """The first byte, and the byte after the last."""
@@ -61,7 +62,7 @@ def footer_sha256(local: Path) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def read_footer(size: int, fetch: Fetch, sha256: str) -> tuple[pq.FileMetaData, pa.Schema]:
+def read_footer(size: int, fetch: Fetch, sha256: str) -> pq.FileMetaData:
     """Read the footer of a file: in one request, or in two if it is longer than expected.
 
     Args:
@@ -70,7 +71,7 @@ def read_footer(size: int, fetch: Fetch, sha256: str) -> tuple[pq.FileMetaData, 
         sha256: The hash that [footer_sha256][idfkit_fs._outputs.parquet.footer_sha256] gave for the file.
 
     Returns:
-        The metadata, and the types of the columns.
+        Schema and metadata.
 
     Raises:
         SidecarError: If the footer has another hash, or is invalid.
@@ -85,11 +86,19 @@ def read_footer(size: int, fetch: Fetch, sha256: str) -> tuple[pq.FileMetaData, 
     footer = tail[-length:]
     if hashlib.sha256(footer).hexdigest() != sha256:
         raise SidecarError("its footer differs from the run's record")
+    return _parsed(footer)
+
+
+def arrow_schema(footer: pq.FileMetaData) -> pa.Schema:
+    """The columns as Arrow reads them.
+
+    Raises:
+        SidecarError: If the footer describes no such columns.
+    """
     import pyarrow as pa
 
-    parsed = _parsed(footer)
     try:
-        return parsed, parsed.schema.to_arrow_schema()
+        return footer.schema.to_arrow_schema()
     except (pa.ArrowException, OSError, ValueError) as exc:
         raise SidecarError(str(exc)) from exc
 
@@ -235,6 +244,9 @@ def _check_chunks(chunks: Sequence[_Chunk], size: int, parts: Mapping[Range, byt
         SidecarError: If they do not.
     """
     decoded, starts = 0, sorted(parts)
+    ordered = sorted(chunks, key=lambda chunk: chunk.start)
+    if any(before.stop > after.start for before, after in itertools.pairwise(ordered)):
+        raise SidecarError("two columns of it share their bytes")
     for chunk in chunks:
         first, stop = starts[bisect.bisect_right(starts, (chunk.start, size)) - 1]
         if not first <= chunk.start <= chunk.stop <= stop:

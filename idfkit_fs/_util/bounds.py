@@ -48,14 +48,14 @@ FOOTER_UNCHECKED, FOOTER_PER_STRUCTURE = _MIB, 32
 bytes for each; fewer than these are refused."""
 ROWS = 64 * 8784 * 60
 """Rows of a sidecar: the steps of 64 years of one minute, EnergyPlus's shortest step."""
-DECODED_BYTES, DECODED_RATIO = 64 * _MIB, 4096
-"""What one read of a sidecar may decode to: so much, and so many bytes for each byte of the file. Zeros of a year of
-minutes are stored in a 3,500th."""
+DECODED_BYTES, DECODED_RATIO = 256 * _MIB, 256
+"""What one read of a sidecar may decode to: so much, and so many bytes for each byte of the file. Results of a year are
+stored in a third to a twentieth; more than that are constants."""
 TABULAR_BYTES = 64 * _MIB
 """The sidecar of tabular reports, which is read whole; that of a large model has 0.1 MB."""
 
-SQL_STEPS, SQL_STEPS_PER_BYTE = 100_000_000, 16
-"""Steps of SQLite's machine for one query: so many, which take a second or two, and so many for each byte of the file.
+SQL_STEPS, SQL_STEPS_PER_BYTE = 10_000_000, 8
+"""Steps of SQLite's machine for one query: so many, which take 0.2 s, and so many for each byte of the file.
 A pass over all values takes one for each byte."""
 SQL_TEXT, SQL_TEXT_PER_BYTE = 64 * _MIB, 16
 """Bytes of text that one query gives, which may repeat the names of its reports in each row."""

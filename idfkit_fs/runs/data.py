@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from idfkit_fs._outputs.database import NO_DATABASE, Database, no_tables
-from idfkit_fs._outputs.parquet import read_columns, read_footer, read_whole
+from idfkit_fs._outputs.parquet import arrow_schema, read_columns, read_footer, read_whole
 from idfkit_fs._outputs.series import FREQUENCIES, Environment, Names, Series, as_names, choose, parse_frequency
 from idfkit_fs._outputs.sidecars import (
     ENVIRONMENT,
@@ -218,8 +218,9 @@ class _Sidecars:
             file, sha256 = self._file(name), self._footers.get(name, "")
             with fetching_ranges(self._files, self._run, file, [sha256]) as fetch:
                 try:
-                    footer, schema = read_footer(file.size, fetch, sha256)
-                    series = series_of(schema, name.partition("-")[2].removesuffix(".parquet"))
+                    footer = read_footer(file.size, fetch, sha256)
+                    frequency = name.partition("-")[2].removesuffix(".parquet")
+                    series = [] if name == TABULAR else series_of(arrow_schema(footer), frequency)
                 except SidecarError as exc:
                     raise SidecarError(f"{name} cannot be used: {exc}") from exc
                 contents = self._checked(name, Contents.of(footer.metadata))
