@@ -79,9 +79,9 @@ def read_footer(size: int, fetch: Fetch, sha256: str) -> pq.FileMetaData:
     start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
     tail = fetch([(start, size)])[0]
     length = _footer_length(tail)
-    if length > min(size, FOOTER_BYTES):
-        raise SidecarError(f"its footer of {length:,} bytes is longer than the file, or than {FOOTER_BYTES:,} bytes")
-    if len(tail) < length:
+    if FOOTER_BYTES < length <= size:
+        raise SidecarError(f"its footer of {length:,} bytes is longer than {FOOTER_BYTES:,}")
+    if len(tail) < length <= size:
         tail = fetch([(size - length, start)])[0] + tail
     footer = tail[-length:]
     if hashlib.sha256(footer).hexdigest() != sha256:

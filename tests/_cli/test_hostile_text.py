@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from idfkit_fs import Study, open_result
@@ -33,12 +33,14 @@ EVIL = [
     "\u202egpj.exe\u2066x\u2069\u200f\ufeff",
 ]
 texts = st.text() | st.sampled_from(EVIL)
+quick = settings(max_examples=15, deadline=None)
 
 
 def is_harmless(text: str) -> bool:
     return all(unicodedata.category(each) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or each == "\n" for each in text)
 
 
+@quick
 @given(texts)
 def test_printable_text_obeys_nothing_and_shows_what_it_was(text: str) -> None:
     shown = printable(text)
@@ -46,12 +48,14 @@ def test_printable_text_obeys_nothing_and_shows_what_it_was(text: str) -> None:
     assert printable(shown) == shown
 
 
+@quick
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b\x1b"]), texts | st.integers() | st.none()), max_size=4))
 def test_a_table_has_a_line_for_each_row(rows: list[dict[str, Any]]) -> None:
     shown = as_text(["a", "b\x1b"], rows)
     assert is_harmless(shown) and len(shown.split("\n")) == len(rows) + 1
 
 
+@quick
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "=b"]), texts | st.integers() | st.floats()), max_size=4))
 @example([{"a": "=cmd|' /C calc'!A0"}, {"a": "+1+1"}, {"a": "-1+1"}, {"a": "@SUM(1)"}, {"a": "\t=1"}, {"a": "\r=1"}])
 @example([{"a": "  =1"}, {"a": "\uff1d1"}, {"a": '"=1'}, {"a": "-"}, {"a": "="}])
@@ -151,6 +155,7 @@ HIDING = [
 
 
 @pytest.mark.parametrize("text", HIDING)
+@quick
 @given(secret=SECRETS, before=st.sampled_from(["", "(", "error: ", "'", "\n"]))
 def test_no_secret_survives_in_urls_queries_and_headers(text: str, secret: str, before: str) -> None:
     written = before + text.format(secret, quoted=quote(secret, safe=""))

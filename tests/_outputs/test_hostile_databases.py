@@ -80,9 +80,8 @@ def test_a_shape_that_energyplus_does_not_write_is_refused(run: Callable[..., Ru
 
 
 def test_an_endless_query_ends(local_run: SimulationResult) -> None:
-    with closing(connect(local_run.run_dir / "eplus.sql")) as database:
-        with pytest.raises(sqlite3.DatabaseError) as caught:
-            database.execute(f"{ENDLESS} SELECT max(x) FROM c").fetchall()
+    with closing(connect(local_run.run_dir / "eplus.sql")) as database, pytest.raises(sqlite3.DatabaseError) as caught:
+        database.execute(f"{ENDLESS} SELECT max(x) FROM c").fetchall()
     assert why_not(caught.value) == "a query takes too long for a file of this size"
 
 
@@ -138,3 +137,14 @@ def test_an_endless_database_is_not_published(local_run: SimulationResult, tmp_p
         database.executescript(f"DROP TABLE Simulations; CREATE VIEW Simulations AS {ENDLESS} SELECT {columns} FROM c")
     with pytest.raises(UnfinishedRunError, match="interrupted|takes too long"):
         publish(local_run.run_dir, tmp_path / "published")
+
+
+def test_a_database_is_not_written_to(local_run: SimulationResult) -> None:
+    path = local_run.run_dir / "eplus.sql"
+    (local_run.run_dir / "eplus.sql-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(1000))
+    before = digest_of(path)
+    with closing(connect(path)) as database:
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            database.execute("DELETE FROM Time")
+        assert database.execute("SELECT count(*) FROM Time").fetchone() > (0,)
+    assert digest_of(path) == before and (local_run.run_dir / "eplus.sql-journal").exists()

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idfkit_fs import RunResult, open_result
@@ -380,12 +380,14 @@ def test_a_large_file_of_cells_is_not_even_read(tmp_path: Path) -> None:
         open_result(tmp_path).tabular()
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 2**32 - 1))
 def test_any_bytes_are_a_table_or_an_error(data: bytes, length: int) -> None:
     with pytest.raises(SidecarError):
         read_whole(b"PAR1" + data + length.to_bytes(4, "little") + b"PAR1")
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_thrift_or_a_value_error(data: bytes) -> None:
     reader = Reader(data)

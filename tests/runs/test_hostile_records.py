@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.places import Place
 from support.proxy import FaultProxy
@@ -194,6 +194,7 @@ def test_files_beside_and_in_a_directory_are_fine() -> None:
     assert record(files=files(*names)).files == files(*names)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=30))
 def test_a_name_that_passes_stays_in_its_directory(name: str) -> None:
     if problem_of_path(name) is None:
@@ -202,6 +203,7 @@ def test_a_name_that_passes_stays_in_its_directory(name: str) -> None:
         assert not any(ord(character) < 32 or 0x7F <= ord(character) < 0xA0 for character in name)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.text("aAb/", min_size=1, max_size=5), max_size=5))
 def test_paths_that_pass_make_as_many_files(paths: list[str]) -> None:
     good = [path for path in paths if problem_of_path(path) is None]
@@ -211,6 +213,7 @@ def test_paths_that_pass_make_as_many_files(paths: list[str]) -> None:
         assert not any(one != other and one.startswith(f"{other}/") for one in folded for other in folded)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=20))
 def test_whatever_is_parsed_can_be_written_again(value: object) -> None:
     data = json.dumps({"a": value}).encode()
