@@ -16,7 +16,7 @@ LINES = [
 ]
 
 
-def tests_of(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
@@ -30,4 +30,4 @@ def test_each_promise_has_tests_that_exist(line: str) -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line)
     assert named, f"no test shows this: {line}"
     for path, name in named:
-        assert (ROOT / path).is_file() and name in tests_of(ROOT / path), f"{path}::{name} does not exist"
+        assert (ROOT / path).is_file() and name in names_in(ROOT / path), f"{path}::{name} does not exist"

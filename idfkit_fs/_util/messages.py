@@ -36,7 +36,7 @@ _HEADER_NAMES = (
     r"|x-(?:amz|goog)-(?:security-token|copy-source-server-side-encryption-customer-key|encryption-key"
     r"|server-side-encryption-customer-key)|x-ms-encryption-key|x-(?:auth|api|vault)-(?:token|key)|api-key"
 )
-_HEADER = re.compile(rf"(\b(?:{_HEADER_NAMES})(?:['\"]\s*[:,]\s*b?['\"]|\s*:\s*))(?!\*\*\*)[^\r\n'\"]+", re.IGNORECASE)
+_HEADER = re.compile(rf"(\b(?:{_HEADER_NAMES})(?:['\"]\s*[:,]\s*b?['\"]|\s*:\s*+))(?!\*\*\*)[^\r\n'\"]+", re.IGNORECASE)
 _SCHEME = re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/-]{8,}=*", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+")
 
