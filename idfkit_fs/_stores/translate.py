@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from idfkit_fs._stores.reasons import REASONS, Reason, certificate_remedy
 from idfkit_fs._stores.rights import MissingRight, missing_right
 from idfkit_fs._util.files import room
-from idfkit_fs._util.messages import redact
+from idfkit_fs._util.messages import printable, redact
 from idfkit_fs.errors import (
     BucketNotFoundError,
     ExistsError,
@@ -264,7 +264,7 @@ def _detail(exc: BaseException, secrets: frozenset[str]) -> str:
     lines = redact(text, secrets).strip().splitlines()
     parts = [_service_code(exc) or type(exc).__name__, *(line[:300] for line in lines[:1])]
     facts = "".join(f"; {name} {redact(str(said[name]), secrets)[:100]}" for name in _FACTS if name in said)
-    return ": ".join(parts) + facts
+    return printable(": ".join(parts) + facts)
 
 
 def _explain_reason(reason: Reason, exc: BaseException, url: str, bucket: str, secrets: frozenset[str]) -> str:

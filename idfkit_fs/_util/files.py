@@ -24,6 +24,7 @@ __all__ = [
     "is_temporary",
     "local_errors",
     "locked",
+    "read_start",
     "room",
     "temporary_beside",
     "temporary_errors",
@@ -47,6 +48,12 @@ def digest_of(local: Path) -> tuple[int, str]:
     """Size in bytes and SHA-256 of a local file."""
     with local.open("rb") as file:
         return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_start(local: Path, count: int) -> bytes:
+    """The first bytes of a local file."""
+    with local.open("rb") as file:
+        return file.read(count)
 
 
 def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
