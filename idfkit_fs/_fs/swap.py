@@ -21,11 +21,14 @@ from idfkit_fs._stores.access import forget_listing, read_file
 from idfkit_fs._stores.backends import in_memory, is_archive, is_local, without_layers
 from idfkit_fs._stores.conditional import ConditionalObject, conditional_object, is_changed, is_missing_file
 from idfkit_fs._stores.translate import refuses_condition, translate
+from idfkit_fs._util.bounds import JSON_BYTES
 from idfkit_fs._util.files import locked
 from idfkit_fs.errors import PermissionDeniedError
 
 __all__ = ["read_tagged", "remove_tagged", "swap_file"]
 
+# Anybody may have put a huge file where a small one belongs.
+_AT_MOST = JSON_BYTES + 1
 # One a process: a forked child must not wait for what a thread of its parent held.
 _memory_locks: dict[int, threading.Lock] = {}
 
@@ -36,8 +39,8 @@ def read_tagged(fs: AbstractFileSystem, key: str) -> tuple[bytes, str] | None:
     there = conditional_object(fs, key)
     try:
         if there is not None:
-            return there.read()
-        data = read_file(fs, key)
+            return there.read(_AT_MOST)
+        data = read_file(fs, key, _AT_MOST)
     except Exception as exc:  # each SDK has its own classes
         if is_missing_file(exc):
             return None

@@ -682,7 +682,8 @@ class FsspecFileSystem:
         """Read a small file from the store itself, with a tag that tells this version of it from every other.
 
         Returns:
-            The bytes and the tag, for [swap][idfkit_fs.FsspecFileSystem.swap]; None if the file is missing.
+            The bytes, of a large file the first ones, and the tag, for [swap][idfkit_fs.FsspecFileSystem.swap]; None if
+            the file is missing.
 
         Raises:
             PermissionError: If the store refuses access; S3 does so for a missing file to a login that may not list.

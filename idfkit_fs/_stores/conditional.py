@@ -28,8 +28,8 @@ class ConditionalObject(Protocol):
         """Whether the store surely keeps or refuses a condition, and never ignores it."""
         ...
 
-    def read(self) -> tuple[bytes, str]:
-        """The bytes and their version, of one reply."""
+    def read(self, count: int) -> tuple[bytes, str]:
+        """The first bytes and their version, of one reply; nothing beyond is kept."""
         ...
 
     def write(self, data: bytes, *, match: str | None = None, missing: bool = False) -> str:
@@ -85,10 +85,18 @@ class _S3Object:
         client = sync(self._fs.loop, self._fs.set_session)
         return _is_known(client.meta.endpoint_url)
 
-    def read(self) -> tuple[bytes, str]:
+    def read(self, count: int) -> tuple[bytes, str]:
         reply = self._call("get_object")
+
+        async def read() -> bytes:
+            parts, missing = [], count
+            while missing and (part := await reply["Body"].read(missing)):
+                parts.append(part)
+                missing -= len(part)
+            return b"".join(parts)
+
         try:
-            return sync(self._fs.loop, reply["Body"].read), reply["ETag"]
+            return sync(self._fs.loop, read), reply["ETag"]
         finally:
             reply["Body"].close()
 
@@ -121,13 +129,20 @@ class _GcsObject:
     def keeps_conditions(self) -> bool:
         return _is_known(self._location)
 
-    def read(self) -> tuple[bytes, str]:
+    def read(self, count: int) -> tuple[bytes, str]:
+        url = self._fs.url(self._key)
         try:
-            headers, data = self._fs.call("GET", self._fs.url(self._key))
+            headers, data = self._fs.call("GET", url, headers={"Range": f"bytes=0-{count - 1}"})
         except FileNotFoundError:
             self._check_bucket()
             raise
-        return data, headers["X-Goog-Generation"]
+        except Exception as exc:
+            if self._fs.info(self._key)["size"]:
+                raise
+            headers, data = self._fs.call("GET", url)  # an empty file has no range
+            if data:
+                raise FileExistsError("the file changed while it was read") from exc
+        return data[:count], headers["X-Goog-Generation"]
 
     def _check_bucket(self) -> None:
         """Raise if the bucket is missing, and not only the object: gcsfs drops the text that says which."""
@@ -174,11 +189,16 @@ class _AzureObject:
     def keeps_conditions(self) -> bool:
         return True
 
-    def read(self) -> tuple[bytes, str]:
+    def read(self, count: int) -> tuple[bytes, str]:
         async def read() -> tuple[bytes, str]:
             async with self._fs.service_client.get_blob_client(**self._named) as blob:
-                stream = await blob.download_blob()
-                return await stream.readall(), stream.properties.etag
+                stream = await blob.download_blob()  # a range of an empty file would be refused
+                data = b""
+                async for part in stream.chunks():
+                    data += part
+                    if len(data) >= count:
+                        break
+                return data[:count], stream.properties.etag
 
         data, version = sync(self._fs.loop, read)
         return data, version
