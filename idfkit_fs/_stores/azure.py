@@ -7,6 +7,7 @@ from typing import Any
 from adlfs import AzureBlobFileSystem
 
 from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS
+from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import ATTEMPTS
 
 __all__ = ["BoundedAzureBlobFileSystem"]
@@ -33,3 +34,10 @@ class BoundedAzureBlobFileSystem(AzureBlobFileSystem):
         policy.total_retries = policy.connect_retries = policy.status_retries = ATTEMPTS - 1
         policy.read_retries = 1  # after a silence, which was long enough
         policy.initial_backoff, policy.increment_base, policy.random_jitter_range = 0, 1.3, 0.5  # 1.3 to 2.9 seconds
+        transport = self.service_client._pipeline._transport  # noqa: SLF001 - of the blobs' clients too
+        send = transport.send
+
+        async def send_unless_stopped(*args: Any, **kwargs: Any) -> Any:
+            return await unless_stopped(send(*args, **kwargs))
+
+        transport.send = send_unless_stopped

@@ -11,6 +11,7 @@ from aiohttp import ClientTimeout
 from gcsfs.core import GCSFileSystem
 
 from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import retry_request
 
 __all__ = ["BoundedGCSFileSystem"]
@@ -37,11 +38,13 @@ class BoundedGCSFileSystem(GCSFileSystem):
             requests_timeout = (session_kwargs or {}).get("timeout", bounds)
         super().__init__(*args, requests_timeout=requests_timeout, session_kwargs=session_kwargs, **kwargs)
 
-    async def _request(self, *args: Any, **kwargs: Any) -> Any:
-        return await retry_request(functools.partial(_REQUEST, self, *args, **kwargs), may_pass)
+    async def _request(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        request = functools.partial(_REQUEST, self, method, *args, **kwargs)
+        # gcsfs deletes the session of an upload that fails.
+        return await unless_stopped(retry_request(request, may_pass), needed=method == "DELETE")
 
     async def _get_file_request(self, *args: Any, **kwargs: Any) -> Any:
-        return await retry_request(functools.partial(_GET_FILE, self, *args, **kwargs), may_pass)
+        return await unless_stopped(retry_request(functools.partial(_GET_FILE, self, *args, **kwargs), may_pass))
 
     async def _get_file_concurrent(self, *args: Any, **kwargs: Any) -> Any:
         return await _GET_FILE_IN_PARTS(self, *args, **kwargs)

@@ -14,6 +14,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import S3_RETRYABLE_ERRORS
 
 from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import retry_request
 
 __all__ = ["QuickS3FileSystem"]
@@ -23,6 +24,8 @@ _RANGE = 8 * _MIB
 _PARALLEL = 8
 _PIECE = _MIB // 4
 _PROGRESS = _MIB // 16  # bytes
+# s3fs aborts an upload in parts that fails, if it knows its id by then.
+_NEEDED = frozenset({"create_multipart_upload", "abort_multipart_upload"})
 
 
 class QuickS3FileSystem(s3fs.S3FileSystem):
@@ -63,7 +66,11 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         request = functools.partial(super()._call_s3, method, *akwarglist, **kwargs)
-        return await (request() if self._botocore_repeats else retry_request(request, may_pass))
+        call = request() if self._botocore_repeats else retry_request(request, may_pass)
+        return await unless_stopped(call, needed=method in _NEEDED)
+
+    async def _cat_file(self, *args: Any, **kwargs: Any) -> Any:
+        return await unless_stopped(super()._cat_file(*args, **kwargs))
 
     async def _get_file(
         self, rpath: str, lpath: str, callback: Callback = DEFAULT_CALLBACK, size: int | None = None, **kwargs: Any
@@ -73,8 +80,11 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
         Each piece is written as it arrives, so that no range is held in memory.
         """
         if not size:
-            await super()._get_file(rpath, lpath, callback=callback, **kwargs)
+            await unless_stopped(super()._get_file(rpath, lpath, callback=callback, **kwargs))
             return
+        await unless_stopped(self._get_ranges(rpath, lpath, callback, size))
+
+    async def _get_ranges(self, rpath: str, lpath: str, callback: Callback, size: int) -> None:
         callback.set_size(size)
         versions: set[str] = set()
         parallel = asyncio.Semaphore(_PARALLEL)

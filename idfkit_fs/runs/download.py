@@ -10,11 +10,13 @@ from typing import Any
 
 from idfkit_fs._fs.globbing import matching
 from idfkit_fs._util.files import write_atomically
+from idfkit_fs._util.interrupts import current_stop
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, is_url, to_text
 from idfkit_fs.errors import LocationError, NotFoundError, RecordError, RunExistsError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
+from idfkit_fs.runs.transfer import raise_if_stopped
 
 __all__ = ["check_chosen", "chosen_files", "local_directory", "save"]
 
@@ -96,6 +98,7 @@ def save(
         )
     names = {file.name for file in (*files, *_files_of_same_run(directory, record))}
     for file in files:
+        raise_if_stopped(current_stop())
         with run.local_copy(file.name) as local:
             write_atomically(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)

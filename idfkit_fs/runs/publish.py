@@ -18,6 +18,7 @@ from idfkit.simulation import SimulationResult
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
+from idfkit_fs._util.interrupts import current_stop, run_stoppable
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.progress import require_tqdm
@@ -109,6 +110,11 @@ def publish(
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars, outside_study=True)
+    return run_stoppable(lambda: _publish(run, publication, output_prefix))
+
+
+def _publish(run: SimulationResult | Location, publication: Publication, output_prefix: str | None) -> RunResult:
+    fs = publication.fs
     if not isinstance(run, SimulationResult):
         directory = _at(run, fs).local_root
         draft = None if directory is None else read_draft(Path(directory))
@@ -300,7 +306,7 @@ class Publication:
             LocationError: If the URL is inside of *directory*.
             PublishError: If publishing failed for any other reason, or *stop* was set.
         """
-        stop = stop or threading.Event()
+        stop = stop or current_stop()
         _check_apart(directory, self.fs)
         with publish_errors(directory, self.fs.url()):
             existing = existing or self.find_existing(record.id)
@@ -331,7 +337,7 @@ class Publication:
         if isinstance(run, RunResult):
             return self._recorded_anew(run, facts) if self.fs.is_same_place(run.files) else self.copy(run, **facts)
         directory = Path(run.fs.local_root) if run.fs.reads_in_place and run.fs.local_root else None
-        stop = threading.Event()
+        stop = current_stop()
         if directory is not None and self.include is not None and not self.fs.is_same_place(run.fs):
             _check_apart(directory, self.fs)
         with contextlib.nullcontext() if directory is None else publish_errors(directory, self.fs.url()):
@@ -370,7 +376,7 @@ class Publication:
         if existing.record is not None and existing.record.id == facts["id"]:
             return result_of(self.fs, existing.record)
         contents = contents_of_run(source, self.fs, self._selection, **facts)
-        return self._replace(existing, contents, existing.file_names, threading.Event())
+        return self._replace(existing, contents, existing.file_names, current_stop())
 
     def _replace(
         self, existing: ExistingRun, contents: Contents, replaced: set[str], stop: threading.Event
