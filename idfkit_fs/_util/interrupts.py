@@ -234,15 +234,11 @@ def _terminations() -> Iterator[None]:
         return
     names = ("SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    numbers = [number for number in numbers if signal.getsignal(number) in (signal.SIG_DFL, _terminate)]
     received: list[int] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        raise _Terminated(number)
-
+    _receiving[os.getpid()] = received
     for number in numbers:
-        signal.signal(number, stop)
+        signal.signal(number, _terminate)
     try:
         yield
     finally:
@@ -250,3 +246,16 @@ def _terminations() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
         if received:
             os.kill(os.getpid(), received[0])
+
+
+_receiving: dict[int, list[int]] = {}
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    received = _receiving.get(os.getpid())
+    if received is None:  # a forked child has inherited this handler
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
+    received.append(number)
+    raise _Terminated(number)

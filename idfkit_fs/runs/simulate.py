@@ -109,6 +109,9 @@ def simulate(
     Before EnergyPlus starts, the URL is checked: whether it can be reached, and whether a run exists there. A run that
     EnergyPlus ends with an error is published too, with ``success=False``.
 
+    An interrupt (Ctrl-C) ends EnergyPlus first. If it meets the upload, a note of the ``KeyboardInterrupt`` names the
+    local directory that keeps the run, as a ``PublishError`` does.
+
     Args:
         model: The model: an idfkit document; or a local path, a URL or a ``UPath`` of an IDF, epJSON or macro file
             (``.imf``).
@@ -177,8 +180,8 @@ async def async_simulate(
     EnergyPlus runs in a local temporary directory. Before it starts, the URL is checked: whether it can be reached, and
     whether a run exists there. A run that EnergyPlus ends with an error is published too, with ``success=False``.
 
-    Cancelling the task stops EnergyPlus, or the upload before its next file. No record is written then, except if it
-    was being written already.
+    Cancelling the task, however often, ends EnergyPlus, or the upload, before the task ends. No record is written then,
+    except if it was being written already.
 
     Args:
         model: The model: an idfkit document; or a local path, a URL or a ``UPath`` of an IDF, epJSON or macro file

@@ -113,7 +113,7 @@ def long_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def large_run(local_run: SimulationResult) -> Path:
     """A run with a file that is uploaded in parts."""
     directory = Path(local_run.run_dir)
-    with (directory / "eplus.eso").open("ab") as file:
+    with (directory / "eplus.bnd").open("ab") as file:
         file.truncate(40 * MIB)
     return directory
 
@@ -162,7 +162,7 @@ def living_in(directory: Path) -> list[str]:
 
 def said(child: subprocess.Popen[str]) -> str:
     assert child.stdout is not None
-    return child.stdout.readline()
+    return child.stdout.readline() or pytest.fail(f"ended too early: {child.communicate()}")
 
 
 def uploads(store: Store) -> list[Any]:
@@ -228,7 +228,8 @@ async def test_nothing_runs_in_a_directory_that_is_removed(
     remove = shutil.rmtree
 
     def watch(directory: Any, *args: Any, **kwargs: Any) -> None:
-        removed.append(living_in(Path(directory).resolve()))
+        if "idfkit-fs-run-" in str(directory):
+            removed.append(living_in(Path(directory).resolve()))
         remove(directory, *args, **kwargs)
 
     monkeypatch.setattr(shutil, "rmtree", watch)
@@ -344,7 +345,7 @@ def test_an_interrupt_ends_uploads_to_other_stores(
         assert said(child) == "asked\n"
         assert not [line for line in proxy.request_lines if not re.match("GET|HEAD", line)]
         child.communicate("")
-    assert not [key for key in store.raw.keys("") if key.endswith((".eso", "run.json"))]
+    assert not [key for key in store.raw.keys("") if key.endswith((".bnd", "run.json"))]
 
 
 def test_a_command_that_is_stopped_aborts_its_upload(moto: Store, temporary: Path, large_run: Path) -> None:
@@ -385,7 +386,7 @@ def test_an_interrupt_ends_a_download(moto: Store, s3_place: Place, temporary: P
     with watched(moto) as proxy:
         options = moto.through(proxy.endpoint).storage_options
         with program(temporary, s3_place.url, options, "download", str(target)) as child:
-            proxy.when(r"^GET .*/eplus\.eso", lambda: child.send_signal(signal.SIGINT))
+            proxy.when(r"^GET .*/eplus\.bnd", lambda: child.send_signal(signal.SIGINT))
             assert said(child) == "[]\n"
             proxy.reset_counters()
             proxy.rate = None
@@ -393,7 +394,7 @@ def test_an_interrupt_ends_a_download(moto: Store, s3_place: Place, temporary: P
             assert not [line for line in proxy.request_lines if "eplus" in line]
             child.communicate("")
         with command(temporary, "get", s3_place.url, "--to", target, options=options) as child:
-            proxy.when(r"^GET .*/eplus\.eso", child.terminate)
+            proxy.when(r"^GET .*/eplus\.bnd", child.terminate)
             _, errors = child.communicate()
         assert (child.returncode, errors.partition(";")[0]) == (143, "Stopped by SIGTERM")
     assert not [path for path in target.rglob("*") if path.name.endswith(".tmp")]
