@@ -29,7 +29,7 @@ T = TypeVar("T")
 # The system may deliver a signal to another thread, which does not wake this one.
 _POLL_SECONDS = 0.2
 # For a request that takes back what was begun in a store, such as a multipart upload, whose parts cost money.
-_GRACE_SECONDS = 3.0
+_GRACE_SECONDS = 10.0
 
 
 class Stop(threading.Event):
@@ -40,10 +40,12 @@ class Stop(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
+        self.times = 0
         self._cancels: set[Callable[[], Any]] = set()
 
     def set(self) -> None:
-        """Stop the calls."""
+        """Stop the calls; a second time, also those that take back what was begun in a store."""
+        self.times += 1
         super().set()
         for cancel in [*self._cancels]:
             cancel()
@@ -82,7 +84,7 @@ async def unless_stopped(request: Coroutine[Any, Any, T], *, needed: bool = Fals
 
     Args:
         request: The request.
-        needed: Whether it takes back what was begun in the store: then it still has a few seconds.
+        needed: Whether it takes back what was begun in the store: then it still has some seconds, until a second stop.
 
     Returns:
         What the request returns.
@@ -96,7 +98,8 @@ async def unless_stopped(request: Coroutine[Any, Any, T], *, needed: bool = Fals
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(request)
 
     def cancel() -> None:
-        loop.call_soon_threadsafe(lambda: loop.call_later(_GRACE_SECONDS if needed else 0, task.cancel))
+        seconds = _GRACE_SECONDS if needed and stop.times == 1 else 0
+        loop.call_soon_threadsafe(lambda: loop.call_later(seconds, task.cancel))
 
     with stop.cancelling(cancel):
         try:

@@ -82,7 +82,7 @@ class Watched(FaultProxy):
         super()._count(**seen)
         if self._due is not None and re.search(self._due[0], seen.get("line") or ""):
             act, self._due = self._due[1], None
-            self.rate = MIB  # so that the file is not there before the signal is
+            self.rate = 32 * MIB  # so that the file is not there before the signal is
             act()
 
 
