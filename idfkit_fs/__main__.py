@@ -12,7 +12,7 @@ def main() -> None:
     try:
         from idfkit_fs._cli.commands import commands
     except ModuleNotFoundError as exc:
-        if exc.name not in ("click", "psutil"):
+        if exc.name != "click":
             raise
         sys.exit("The idfkit-fs command needs the extra 'cli': pip install 'idfkit-fs[cli]'")
     commands(prog_name="idfkit-fs")

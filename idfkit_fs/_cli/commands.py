@@ -158,7 +158,7 @@ def run(
         raise click.UsageError(str(exc)) from exc
     states: set[State] = {"failed"} if failed else set()
     states |= {"pending"} if pending or not failed else set()
-    with stoppable():
+    with stoppable("the cases that were running are still pending"):
         study = open_study(url, options)
         chosen = list(cases) or None
         if share is not None:
@@ -318,18 +318,21 @@ def get(
       idfkit-fs get s3://my-bucket/study-001 --all --include '*.sql' --to results
       idfkit-fs get s3://my-bucket/a-run --to results
     """
-    run = None if cases or every else run_at(url, options)
-    if run is not None:
-        echo_lines([run.download(directory / last_name(url), include=include, overwrite=overwrite, progress=progress)])
-        return
-    study = open_study(url, options)
-    if bool(cases) == every:
-        study.status()  # raises if there is no study either
-        raise click.UsageError("Name the cases, or give --all")
-    if every:
-        found = study.status()
-        cases = (*found.ok, *found.failed)
-    echo_lines(study.download(cases, directory, include=include, overwrite=overwrite, progress=progress))
+    with stoppable("the files that were downloaded are whole; run the command again to get the others"):
+        run = None if cases or every else run_at(url, options)
+        if run is not None:
+            echo_lines(
+                [run.download(directory / last_name(url), include=include, overwrite=overwrite, progress=progress)]
+            )
+            return
+        study = open_study(url, options)
+        if bool(cases) == every:
+            study.status()  # raises if there is no study either
+            raise click.UsageError("Name the cases, or give --all")
+        if every:
+            found = study.status()
+            cases = (*found.ok, *found.failed)
+        echo_lines(study.download(cases, directory, include=include, overwrite=overwrite, progress=progress))
 
 
 @commands.command()

@@ -21,6 +21,7 @@ from idfkit_fs._cli.shared import (
     storage_options,
     url_argument,
 )
+from idfkit_fs._cli.stopping import stoppable
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import is_url, last_name
 from idfkit_fs.errors import IncompleteRunError
@@ -72,15 +73,16 @@ def publish(
       idfkit-fs publish s3://my-bucket/run-of-idfkit s3://my-bucket/run-of-idfkit
     """
     try:
-        result = idfkit_fs.publish(
-            run,
-            url,
-            storage_options=options,
-            output_prefix=output_prefix,
-            include=include or None,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        with stoppable("the run was not published to the end; run the command again"):
+            result = idfkit_fs.publish(
+                run,
+                url,
+                storage_options=options,
+                output_prefix=output_prefix,
+                include=include or None,
+                overwrite=overwrite,
+                progress=progress,
+            )
     except ValueError as exc:  # patterns that match nothing
         raise click.ClickException(one_line(exc)) from exc
     files = len(result.record.files) if result.record else 0
@@ -121,7 +123,8 @@ def adopt(
     study = open_study(url, options)
     adoptions = [Adoption(_name_of(run), run, output_prefix=output_prefix) for run in runs]
     try:
-        report = study.adopt_many(adoptions, overwrite=overwrite, progress=progress)
+        with stoppable("the cases that are not adopted yet are pending, or missing; run the command again"):
+            report = study.adopt_many(adoptions, overwrite=overwrite, progress=progress)
     except ValueError as exc:
         if len({adoption.name for adoption in adoptions}) < len(adoptions):
             raise click.ClickException(f"{exc}; with Study.adopt_many(), cases can have other names") from exc

@@ -24,12 +24,15 @@ _GRACE_SECONDS = 4.0
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(left: str) -> Iterator[None]:
     """Let SIGTERM, SIGINT and SIGHUP end the block, which must be the last thing that the process does.
 
     After a signal, the processes that this process started are killed, the temporary files are removed, and the process
     exits with 128 plus the signal's number: within 5 seconds, even if something hangs. Without a signal, temporary
     files that are left stay: they are runs that could not be published, and an error names them.
+
+    Args:
+        left: What a signal leaves, to be said at the end.
     """
     received: list[int] = []
     over = threading.Event()
@@ -72,7 +75,7 @@ def stoppable() -> Iterator[None]:
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 name = signal.Signals(received[0]).name
-                print(f"Stopped by {name}; the cases that were running are still pending", file=sys.stderr)
+                print(f"Stopped by {name}; {left}", file=sys.stderr)
             os._exit(128 + received[0])  # whatever was raised, and without messages of interrupted threads
         over.set()
         tempfile.tempdir = before
@@ -81,10 +84,10 @@ def stoppable() -> Iterator[None]:
 
 
 def _signals() -> list[int]:
-    """The signals that end a program; SIGHUP only if it is not ignored, as it is under nohup."""
-    hang_up = getattr(signal, "SIGHUP", None)
-    lost = [hang_up] if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN else []
-    return [signal.SIGTERM, signal.SIGINT, *lost]
+    """The signals that end a program, unless they are ignored, as under nohup, or in the background of a script."""
+    names = ("SIGTERM", "SIGINT", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _kill_children() -> list[psutil.Process]:

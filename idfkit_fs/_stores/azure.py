@@ -10,6 +10,7 @@ from adlfs import AzureBlobFileSystem
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 
 from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, is_permanent
+from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import ATTEMPTS
 
 __all__ = ["BoundedAzureBlobFileSystem"]
@@ -38,6 +39,13 @@ class BoundedAzureBlobFileSystem(AzureBlobFileSystem):
         policy.increment = functools.partial(_increment, policy.increment)
         policy.initial_backoff, policy.increment_base, policy.random_jitter_range = 0, 1.3, 0.5  # 1.3 to 2.9 seconds
         _send_through(self.service_client._pipeline._impl_policies, policy, _Replies())  # noqa: SLF001 - as above
+        transport = self.service_client._pipeline._transport  # noqa: SLF001 - of the blobs' clients too
+        send = transport.send
+
+        async def send_unless_stopped(*args: Any, **kwargs: Any) -> Any:
+            return await unless_stopped(send(*args, **kwargs))
+
+        transport.send = send_unless_stopped
 
 
 def _increment(increment: Callable[..., bool], *args: Any, error: Exception | None = None, **kwargs: Any) -> bool:

@@ -12,6 +12,7 @@ from aiohttp import ClientResponse, ClientTimeout
 from gcsfs.core import GCSFileSystem
 
 from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
+from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import retry_request
 
 __all__ = ["BoundedGCSFileSystem"]
@@ -40,13 +41,15 @@ class BoundedGCSFileSystem(GCSFileSystem):
         super().__init__(*args, requests_timeout=requests_timeout, session_kwargs=session, **kwargs)
 
     async def _request(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        reply = await retry_request(functools.partial(_REQUEST, self, method, *args, **kwargs), may_pass)
+        request = functools.partial(_REQUEST, self, method, *args, **kwargs)
+        # gcsfs deletes the session of an upload that fails.
+        reply = await unless_stopped(retry_request(request, may_pass), needed=method == "DELETE")
         if method.upper() == "GET":
             check_sized(reply[1], str(reply[2].url))
         return reply
 
     async def _get_file_request(self, *args: Any, **kwargs: Any) -> Any:
-        return await retry_request(functools.partial(_GET_FILE, self, *args, **kwargs), may_pass)
+        return await unless_stopped(retry_request(functools.partial(_GET_FILE, self, *args, **kwargs), may_pass))
 
     async def _get_file_concurrent(self, *args: Any, **kwargs: Any) -> Any:
         return await _GET_FILE_IN_PARTS(self, *args, **kwargs)

@@ -9,6 +9,7 @@ from aiohttp import ClientTimeout
 from fsspec.implementations.http import HTTPFileSystem
 
 from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS
+from idfkit_fs._util.interrupts import unless_stopped
 
 __all__ = ["BoundedHTTPFileSystem"]
 
@@ -23,3 +24,9 @@ class BoundedHTTPFileSystem(HTTPFileSystem):
         """Take fsspec's arguments; a timeout among them stays as it is."""
         bounds = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         super().__init__(*args, client_kwargs={"timeout": bounds, **(client_kwargs or {})}, **kwargs)
+
+    async def _cat_file(self, *args: Any, **kwargs: Any) -> Any:
+        return await unless_stopped(super()._cat_file(*args, **kwargs))
+
+    async def _get_file(self, *args: Any, **kwargs: Any) -> Any:
+        return await unless_stopped(super()._get_file(*args, **kwargs))

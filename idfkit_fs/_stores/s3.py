@@ -15,6 +15,7 @@ from s3fs.core import S3_RETRYABLE_ERRORS
 
 from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
 from idfkit_fs._stores.translate import has_bare_status
+from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import retry_request
 from idfkit_fs.errors import InterruptedTransferError
 
@@ -37,6 +38,8 @@ _WITH_BODY: dict[str, tuple[str, dict[str, Any]]] = {
     "head_object": ("get_object", {"Range": "bytes=0-0"}),
     "head_bucket": ("list_objects_v2", {"MaxKeys": 1}),
 }
+# s3fs aborts an upload in parts that fails, if it knows its id by then.
+_NEEDED = frozenset({"create_multipart_upload", "abort_multipart_upload"})
 
 
 class QuickS3FileSystem(s3fs.S3FileSystem):
@@ -83,7 +86,8 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
             akwarglist = (self._for_copies, *akwarglist)
         request = functools.partial(super()._call_s3, method, *akwarglist, **kwargs)
         try:
-            reply = await (request() if self._botocore_repeats else retry_request(request, may_pass))
+            call = request() if self._botocore_repeats else retry_request(request, may_pass)
+            reply = await unless_stopped(call, needed=method in _NEEDED)
         except OSError as exc:
             if method not in _WITH_BODY or not has_bare_status(exc):
                 raise
@@ -107,6 +111,9 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
             reply["Body"].close()
         return refused
 
+    async def _cat_file(self, *args: Any, **kwargs: Any) -> Any:
+        return await unless_stopped(super()._cat_file(*args, **kwargs))
+
     async def _get_file(
         self, rpath: str, lpath: str, callback: Callback = DEFAULT_CALLBACK, size: int | None = None, **kwargs: Any
     ) -> None:
@@ -115,8 +122,11 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
         Each piece is written as it arrives, so that no range is held in memory.
         """
         if not size:
-            await super()._get_file(rpath, lpath, callback=callback, **kwargs)
+            await unless_stopped(super()._get_file(rpath, lpath, callback=callback, **kwargs))
             return
+        await unless_stopped(self._get_ranges(rpath, lpath, callback, size))
+
+    async def _get_ranges(self, rpath: str, lpath: str, callback: Callback, size: int) -> None:
         callback.set_size(size)
         versions: set[str] = set()
         parallel = asyncio.Semaphore(_PARALLEL)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from idfkit_fs._util.interrupts import current_stop, stopped_by
+
 __all__ = ["THREADS", "parallel_map"]
 
 S = TypeVar("S")
@@ -36,6 +38,7 @@ def parallel_map(
     """
     futures: list[Future[T]] = []
     waiting: set[Future[T]] = set()
+    stop = current_stop()
 
     def collect(finished: set[Future[T]]) -> None:
         for future in finished:
@@ -45,7 +48,7 @@ def parallel_map(
     with ThreadPoolExecutor(threads, thread_name_prefix="idfkit-fs") as pool:
         try:
             for item in items:
-                futures.append(pool.submit(function, item))
+                futures.append(pool.submit(stopped_by(stop, function, item)))
                 waiting.add(futures[-1])
                 if len(waiting) >= 2 * threads:  # items that wait in the queue take memory
                     finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -53,7 +56,9 @@ def parallel_map(
             while waiting:
                 finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 collect(finished)
-        except BaseException:
+        except BaseException as exc:
+            if not isinstance(exc, Exception):  # an interrupt: nobody waits for what is under way
+                stop.set()
             pool.shutdown(cancel_futures=True)
             raise
     return [future.result() for future in futures]

@@ -11,12 +11,14 @@ from typing import Any
 
 from idfkit_fs._fs.globbing import matching
 from idfkit_fs._util.files import digest_of, local_errors, read_start, write_atomically
+from idfkit_fs._util.interrupts import current_stop
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, is_url, to_text
 from idfkit_fs._util.versioned_json import READ_AT_MOST
 from idfkit_fs.errors import ExistsError, LocationError, NotFoundError, RecordError, RunExistsError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
+from idfkit_fs.runs.transfer import raise_if_stopped
 
 __all__ = ["check_chosen", "chosen_files", "local_directory", "save"]
 
@@ -113,6 +115,7 @@ def save(
     missing = [file for file in files if overwrite or not _exists(directory / file.name, file)]
     done(sum(file.size for file in files) - sum(file.size for file in missing))
     for file in missing:
+        raise_if_stopped(current_stop())
         with run.local_copy(file.name) as local, local_errors(directory, _ELSEWHERE):
             write_atomically(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)

@@ -18,6 +18,7 @@ from idfkit.simulation import SimulationResult
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
+from idfkit_fs._util.interrupts import current_stop, sheltered, run_stoppable
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.progress import require_tqdm
@@ -110,6 +111,11 @@ def publish(
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars, outside_study=True)
+    return run_stoppable(lambda: _publish(run, publication, output_prefix))
+
+
+def _publish(run: SimulationResult | Location, publication: Publication, output_prefix: str | None) -> RunResult:
+    fs = publication.fs
     if not isinstance(run, SimulationResult):
         directory = _at(run, fs).local_root
         draft = None if directory is None else read_draft(Path(directory))
@@ -307,7 +313,7 @@ class Publication:
             LocationError: If the URL is inside of *directory*.
             PublishError: If publishing failed for any other reason, or *stop* was set.
         """
-        stop = stop or threading.Event()
+        stop = stop or current_stop()
         _check_apart(directory, self.fs)
         with publish_errors(directory, self.fs.url()):
             existing = existing or self.find_existing(record.id)
@@ -337,7 +343,7 @@ class Publication:
         if isinstance(run, RunResult):
             return self._record_anew(run, facts) if self.fs.is_same_place(run.home) else self.copy(run, **facts)
         directory = Path(run.fs.local_root) if run.fs.reads_in_place and run.fs.local_root else None
-        stop = threading.Event()
+        stop = current_stop()
         if directory is not None and self.include is not None and not self.fs.is_same_place(run.fs):
             _check_apart(directory, self.fs)
         with contextlib.nullcontext() if directory is None else publish_errors(directory, self.fs.url()):
@@ -388,7 +394,7 @@ class Publication:
         if existing.record is not None and existing.record.id == facts["id"]:
             return result_of(self.fs, existing.record)
         contents = contents_of_run(source, self.fs, self._selection, **facts)
-        return self._publish(existing, contents, threading.Event())
+        return self._publish(existing, contents, current_stop())
 
     def _publish(
         self, register: Register, contents: Contents, stop: threading.Event, *, in_place: bool = False
@@ -405,7 +411,8 @@ class Publication:
                     self.guard.check()  # after the record was read: it may be the run of a newer job
                     self.guard.retire(record)
             claim = register.claimed_by(run_id, contents.record.job, names, in_place=in_place)
-            tag = self.fs.swap(RECORD_NAME, claim.to_json(), register.tag)
+            with sheltered():  # a claim that is being written could not be taken back
+                tag = self.fs.swap(RECORD_NAME, claim.to_json(), register.tag)
             if tag is not None:
                 published = self._fill(claim, tag, contents, stop)
                 if published is not None:
@@ -432,10 +439,11 @@ class Publication:
                 leftovers = set()
         except BaseException as exc:
             if not isinstance(exc, ConnectionError):  # else the store would not answer either
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(Exception), sheltered():
                     drop_claim(self.fs, claim, tag)
             raise
-        others = self._commit(claim, tag, record)
+        with sheltered():
+            others = self._commit(claim, tag, record)
         if others is None:
             remove_files(self.fs, claim.own_files)
             if self.guard is None:

@@ -24,6 +24,7 @@ from idfkit_fs._outputs.ending import Ending
 from idfkit_fs._outputs.naming import stems_in
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
 from idfkit_fs._outputs.sqlite_file import connect, problem_of_shape, why_not
+from idfkit_fs._util.interrupts import run_stoppable
 from idfkit_fs._util.messages import printable, redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
@@ -244,7 +245,7 @@ class RunResult(SimulationResult):
         check_chosen(self.url, include, len(self.record.files if self.record else ()), len(files))
         total = sum(file.size for file in files)
         with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as done:
-            save(self.files, self.record, files, target, done, overwrite=overwrite)
+            run_stoppable(lambda: save(self.files, self.record, files, target, done, overwrite=overwrite))
         return target
 
     @property

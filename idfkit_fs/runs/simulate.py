@@ -8,7 +8,7 @@ import inspect
 import math
 import shutil
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import idfkit.simulation
+import psutil
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, SimulationError
 from idfkit.simulation import (
@@ -32,6 +33,7 @@ from idfkit.versions import version_string
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_local_ending
 from idfkit_fs._util.files import temporary_errors
+from idfkit_fs._util.interrupts import current_stop, in_thread, run_coroutine, settled
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import PublishError
@@ -84,6 +86,8 @@ class SimulationOptions(JobOptions, total=False):
     on_progress: Callable[[SimulationProgress], Any] | Literal["tqdm"] | None
 
 
+_POLL_SECONDS = 0.05
+
 SHAPING = ("expand_objects", "annual", "design_day", "output_prefix", "output_suffix", "readvars", "extra_args")
 """The keywords that change what EnergyPlus writes; the record keeps them as its flags."""
 
@@ -106,6 +110,9 @@ def simulate(
 
     Before EnergyPlus starts, the URL is checked: whether it can be reached, and whether a run exists there. A run that
     EnergyPlus ends with an error is published too, with ``success=False``.
+
+    An interrupt (Ctrl-C) ends EnergyPlus first. If it meets the upload, a note of the ``KeyboardInterrupt`` names the
+    local directory that keeps the run, as a ``PublishError`` does.
 
     Args:
         model: The model: an idfkit document; or a local path, a URL or a ``UPath`` of an IDF, epJSON or macro file
@@ -153,8 +160,7 @@ def simulate(
     """
     fs = _output_filesystem(output_dir, storage_options, options)
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars, outside_study=True)
-    run, document = _prepare(publication, model, weather, external_files, options)
-    return run.publish(run.energyplus(document))
+    return run_coroutine(_simulate(publication, model, weather, external_files, options, keep_finished=True))
 
 
 async def async_simulate(
@@ -176,8 +182,8 @@ async def async_simulate(
     EnergyPlus runs in a local temporary directory. Before it starts, the URL is checked: whether it can be reached, and
     whether a run exists there. A run that EnergyPlus ends with an error is published too, with ``success=False``.
 
-    Cancelling the task stops EnergyPlus, or the upload before its next file. No record is written then, except if it
-    was being written already.
+    Cancelling the task, however often, ends EnergyPlus, or the upload, before the task ends. No record is written then,
+    except if it was being written already.
 
     Args:
         model: The model: an idfkit document; or a local path, a URL or a ``UPath`` of an IDF, epJSON or macro file
@@ -227,7 +233,21 @@ async def async_simulate(
     """
     fs = _output_filesystem(output_dir, storage_options, options)
     publication = Publication(fs, include, exclude, overwrite, progress, sidecars, outside_study=True)
-    run, document = await asyncio.to_thread(_prepare, publication, model, weather, external_files, options)
+    return await _simulate(publication, model, weather, external_files, options)
+
+
+async def _simulate(
+    publication: Publication,
+    model: IDFDocument | Location,
+    weather: Location | None,
+    external_files: ExternalFiles,
+    options: SimulationOptions,
+    *,
+    keep_finished: bool = False,
+) -> RunResult:
+    facts, document = await in_thread(_prepare, publication, model, weather, external_files, options)
+    # It creates its directory here and not in the thread, whose result is lost when the task is cancelled.
+    run = LocalRun(publication, *facts, keep_finished=keep_finished)
     return await run.async_publish(await run.async_energyplus(document))
 
 
@@ -237,7 +257,7 @@ def _prepare(
     weather: Location | None,
     external_files: ExternalFiles,
     options: SimulationOptions,
-) -> tuple[LocalRun, IDFDocument]:
+) -> tuple[tuple[Path | None, dict[str, Any], dict[str, Any], Mapping[str, Path]], IDFDocument]:
     """Check everything that can be refused before EnergyPlus starts, and fetch the inputs."""
     if external_files not in get_args(ExternalFiles):
         raise ValueError(f"external_files can be 'copy' and 'leave', not {external_files!r}")
@@ -272,8 +292,7 @@ def _prepare(
         "inputs": tuple(inputs),
     }
     keywords = {**options, "energyplus": energyplus, "cache": cache}
-    to_run = model.to_run(energyplus, keywords)  # before the directory is made: it can be refused
-    return LocalRun(publication, local_weather, keywords, facts, files), to_run
+    return (local_weather, keywords, facts, files), model.to_run(energyplus, keywords)
 
 
 def _temporary_directory() -> Path:
@@ -291,6 +310,7 @@ class LocalRun:
         options: Keywords for idfkit, with ``energyplus`` among them.
         facts: Fields of the record that a result does not have, with the inputs among them.
         files: The local file for each input's path in the directory.
+        keep_finished: Whether to keep the directory if the task is cancelled when EnergyPlus has ended.
         directory: The directory.
     """
 
@@ -299,31 +319,11 @@ class LocalRun:
     options: dict[str, Any]
     facts: dict[str, Any]
     files: Mapping[str, Path] = field(default_factory=dict)
+    keep_finished: bool = False
     directory: Path = field(default_factory=_temporary_directory)
 
-    def energyplus(self, model: IDFDocument) -> SimulationResult:
-        """Run EnergyPlus.
-
-        Args:
-            model: The model.
-
-        Returns:
-            idfkit's result, in the local directory.
-
-        Raises:
-            ModelError: If a file that the model reads has changed since it was hashed.
-            SimulationError: If idfkit raises it, such as for a time-out.
-        """
-        try:
-            self.lay_inputs()
-            with self.progress() as on_progress:
-                return idfkit.simulation.simulate(model, self.weather, **self.keywords(on_progress))
-        except BaseException as exc:
-            self.abandon(exc)
-            raise
-
     async def async_energyplus(self, model: IDFDocument) -> SimulationResult:
-        """Run EnergyPlus without blocking the event loop; cancelling the task stops EnergyPlus.
+        """Run EnergyPlus without blocking the event loop; cancelling the task ends EnergyPlus.
 
         Args:
             model: The model.
@@ -336,19 +336,28 @@ class LocalRun:
             SimulationError: If idfkit raises it, such as for a time-out.
         """
         try:
-            await asyncio.to_thread(self.lay_inputs)
+            await in_thread(self.lay_inputs)
             with self.progress() as on_progress:
-                # A cancelled task stops EnergyPlus only if idfkit reads what EnergyPlus prints, for a callback.
-                keywords = self.keywords(on_progress or (lambda _event: None))
-                return await idfkit.simulation.async_simulate(model, self.weather, **keywords)
+                call = idfkit.simulation.async_simulate(model, self.weather, **self.keywords(on_progress))
+                return await settled(asyncio.create_task(call), self._end)
         except BaseException as exc:
-            self.abandon(exc)
+            await self.abandon(exc)
             raise
+
+    async def _end(self) -> None:
+        """End EnergyPlus, whichever step idfkit is at; a preprocessor of ground temperatures ends by itself.
+
+        idfkit's task is not cancelled: a second time, that would break its wait for EnergyPlus.
+        """
+        await asyncio.to_thread(self._end_processes)
+        await asyncio.sleep(_POLL_SECONDS)
 
     async def async_publish(
         self, result: SimulationResult, existing: Register | None = None, ending: Ending | None = None
     ) -> RunResult:
-        """Publish the run in a thread; cancelling the task stops before the next file.
+        """Publish the run in a thread; cancelling the task stops the upload.
+
+        The directory is removed then too, unless *keep_finished* is True.
 
         Args:
             result: What EnergyPlus left.
@@ -359,18 +368,10 @@ class LocalRun:
             The published result.
 
         Raises:
+            RunExistsError: If another run exists at the URL and may not be replaced.
             PublishError: If publishing failed.
         """
-        stop = threading.Event()
-        publishing = asyncio.create_task(asyncio.to_thread(self.publish, result, stop, existing, ending))
-        try:
-            return await asyncio.shield(publishing)
-        except asyncio.CancelledError:
-            # Wait, so that no upload is still running when the caller goes on.
-            stop.set()
-            await asyncio.wait([publishing])
-            publishing.exception()
-            raise
+        return await in_thread(self.publish, result, existing, ending)
 
     def lay_inputs(self) -> None:
         """Lay the files that the model reads into the directory."""
@@ -390,7 +391,7 @@ class LocalRun:
         with tqdm_progress(desc=f"Simulating {last_name(self.publication.fs.url())}") as callback:
             yield lambda event: callback(_with_percent(event))
 
-    def abandon(self, exc: BaseException) -> None:
+    async def abandon(self, exc: BaseException) -> None:
         """Remove the directory, unless EnergyPlus has written an error file that explains the error.
 
         Args:
@@ -399,7 +400,35 @@ class LocalRun:
         if isinstance(exc, SimulationError) and any(self.directory.glob("*.err")):
             exc.add_note(f"What EnergyPlus wrote before this error is kept in {self.directory}")
         else:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            await in_thread(self.remove)
+
+    def remove(self) -> None:
+        """Remove the directory, in which nothing may run any more."""
+        self._end_processes()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _end_processes(self) -> None:
+        """End EnergyPlus and what it started, which may have lost its parent; not a shell that looks at the outputs."""
+        directory, programs = self.directory.resolve(), self.options["energyplus"].install_dir.resolve()
+
+        def is_ours(process: psutil.Process) -> bool:
+            try:
+                # One that has ended, but whose parent has not asked how, has no working directory.
+                return Path(process.cwd()).is_relative_to(directory) and (
+                    process in started or Path(process.exe()).is_relative_to(programs)
+                )
+            except (psutil.Error, OSError):  # it has just ended, or is another user's
+                return False
+
+        while True:
+            started = psutil.Process().children(recursive=True)
+            running = [process for process in psutil.process_iter() if is_ours(process)]
+            if not running:
+                return
+            for process in running:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            time.sleep(_POLL_SECONDS)
 
     def ending(self, result: SimulationResult) -> Ending:
         """Find out how the run ended.
@@ -443,17 +472,12 @@ class LocalRun:
         return result, Ending(False, False, result.stderr, None, None)
 
     def publish(
-        self,
-        result: SimulationResult,
-        stop: threading.Event | None = None,
-        existing: Register | None = None,
-        ending: Ending | None = None,
+        self, result: SimulationResult, existing: Register | None = None, ending: Ending | None = None
     ) -> RunResult:
         """Publish the run, then remove the directory; if that fails, the directory is kept for ``publish()``.
 
         Args:
             result: What EnergyPlus left.
-            stop: Set it from another thread to stop before the next file; the directory is removed then.
             existing: As in [Publication.send][idfkit_fs.runs.publish.Publication.send].
             ending: How the run ended; None to read it.
 
@@ -464,6 +488,7 @@ class LocalRun:
             RunExistsError: If another run exists at the URL and may not be replaced.
             PublishError: If publishing failed.
         """
+        stop = current_stop()
         try:
             if Path(result.run_dir).resolve() != self.directory.resolve():
                 # Found in idfkit's SimulationCache, whose entries must not be changed.
@@ -473,10 +498,10 @@ class LocalRun:
                 write_draft(self.directory, record)
             published = self.publication.send(self.directory, record, stop, existing)
         except BaseException as exc:
-            if stop is not None and stop.is_set():
+            if stop.is_set() and not self.keep_finished:
                 shutil.rmtree(self.directory, ignore_errors=True)
-            elif not isinstance(exc, PublishError):
-                exc.add_note(f"The run is kept in {self.directory}")
+            elif stop.is_set() or not isinstance(exc, PublishError):
+                exc.add_note(f"The run is kept in {self.directory}; idfkit_fs.publish() publishes it to the end")
             raise
         shutil.rmtree(self.directory, ignore_errors=True)
         published.migration_report = result.migration_report

@@ -15,6 +15,7 @@ from fsspec.callbacks import Callback
 from idfkit_fs._cache.store import Version
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.files import digest_of
+from idfkit_fs._util.interrupts import current_stop, stopped_by
 from idfkit_fs._util.progress import byte_progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import DamagedRunError
@@ -214,7 +215,7 @@ def transfer(
                 errors.append(exc)
                 return None
 
-        small = [pool.submit(send, file) for file in files if not file.is_large]
+        small = [pool.submit(stopped_by(current_stop(), send, file)) for file in files if not file.is_large]
         large = [send(file) for file in files if file.is_large]
     if errors:
         raise errors[0]

@@ -14,9 +14,9 @@ from typing import Any
 
 from idfkit.exceptions import EnergyPlusNotFoundError
 
+from idfkit_fs._util.interrupts import run_coroutine
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
-from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Group, Planned, Source
 from idfkit_fs.studies.report import CaseRun, RunReport, incomplete
 from idfkit_fs.studies.worker import async_run_case, run_case

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import os
-import shutil
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ from idfkit.versions import version_string
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_counts
 from idfkit_fs._outputs.naming import output_name
+from idfkit_fs._util.interrupts import current_stop, in_thread, run_coroutine, stopped_by
 from idfkit_fs._util.urls import Location
 from idfkit_fs.errors import (
     CaseExistsError,
@@ -42,7 +41,6 @@ from idfkit_fs.runs.result import RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
 from idfkit_fs.studies.job import Job, Metric, Outcome, Summary
 from idfkit_fs.studies.layout import INPUTS, Ended, EndedRun, check_case, outcome_path
-from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Source
 from idfkit_fs.studies.report import CaseRun
 from idfkit_fs.studies.stored import read_job, read_study, retire, state_of
@@ -117,17 +115,17 @@ async def async_run_case(
     """
     check_case(case)
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-    task = await asyncio.to_thread(_look_up, fs, case, retry_failed)
+    task = await in_thread(_look_up, fs, case, retry_failed)
     finished = task.finished
     if finished and (finished.success or not retry_failed):
         with contextlib.suppress(FileNotFoundError, DamagedRunError):  # a damaged run is run again
-            await asyncio.to_thread(check_files, result_of(task.run_fs, finished))
-            state = await asyncio.to_thread(task.complete_outcome, finished)
+            await in_thread(check_files, result_of(task.run_fs, finished))
+            state = await in_thread(task.complete_outcome, finished)
             if state is not None:
                 return CaseRun(case, state, "found")
-    await asyncio.to_thread(task.check_free)
+    await in_thread(task.check_free)
     if source is not None:
-        reused = await asyncio.to_thread(task.copy, source)
+        reused = await in_thread(task.copy, source)
         if reused:
             return CaseRun(case, reused, "reused")
     return CaseRun(case, await _simulate(task, gate or contextlib.nullcontext()), "simulated")
@@ -368,9 +366,10 @@ def _look_up(fs: FsspecFileSystem, case: str, retry_failed: bool = False) -> _Ta
     """Request study, job and record at the same time."""
     publication = Publication(fs.joinpath(case), include=None, exclude=(), overwrite=True, progress=False)
     with ThreadPoolExecutor(3) as pool:
-        study = pool.submit(read_study, fs)
-        job = pool.submit(read_job, fs, case)
-        existing = pool.submit(publication.find_existing)
+        stop = current_stop()
+        study = pool.submit(stopped_by(stop, read_study, fs))
+        job = pool.submit(stopped_by(stop, read_job, fs, case))
+        existing = pool.submit(stopped_by(stop, publication.find_existing))
     metrics = study.result().metrics + job.result().metrics
     return _Task(fs, job.result(), metrics, existing.result(), retry_failed)
 
@@ -378,7 +377,7 @@ def _look_up(fs: FsspecFileSystem, case: str, retry_failed: bool = False) -> _Ta
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
     job = task.job
     assert job.model is not None  # noqa: S101 - checked before
-    inputs = await asyncio.to_thread(_fetch, task)
+    inputs = await in_thread(_fetch, task)
     facts = {
         "id": uuid.uuid4().hex,
         "inputs": tuple(file.model_copy(update={"name": path}) for path, file in sorted(job.files.items())),
@@ -402,20 +401,20 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
                     raise
                 result, given_up = run.given_up(exc, time.monotonic() - start)
     try:
-        ending = await asyncio.to_thread(run.ending, result) if given_up is None else given_up
+        ending = await in_thread(run.ending, result) if given_up is None else given_up
         if ending.cut:
             # Nothing is kept: outputs that a full disk has cut must not go on filling it.
-            shutil.rmtree(run.directory, ignore_errors=True)
+            await in_thread(run.remove)
             raise SimulationError(f"{ending.message} (the case stays pending)", exit_code=result.exit_code)
-        summary = await asyncio.to_thread(task.summarise_local, result, ending)
+        summary = await in_thread(task.summarise_local, result, ending)
     except BaseException as exc:
-        run.abandon(exc)
+        await run.abandon(exc)
         raise
     published = await run.async_publish(result, task.existing, ending)
     record = published.record
     if record is None or record.id == facts["id"]:
-        return await asyncio.to_thread(task.write_outcome, record, summary)
-    state = await asyncio.to_thread(task.complete_outcome, record)  # another worker was quicker
+        return await in_thread(task.write_outcome, record, summary)
+    state = await in_thread(task.complete_outcome, record)  # another worker was quicker
     if state is None:
         raise CaseExistsError.for_url(task.fs.url(), f"Case {job.case!r} was replaced or removed while it ran")
     return state
