@@ -18,7 +18,7 @@ from idfkit.simulation import SimulationResult
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
-from idfkit_fs._util.interrupts import current_stop, sheltered, run_stoppable
+from idfkit_fs._util.interrupts import current_stop, run_stoppable, sheltered
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.progress import require_tqdm
