@@ -147,7 +147,7 @@ class Seed:
         self.actors = [kind(index) for index, kind in enumerate(chance.sample(kinds, count))]
         for _ in range(chance.choice((0, 0, 1, 1, 1, 2))):
             kind: Kind = chance.choice(("kill", "kill", "kill", "cancel", "lose", "break", "refuse"))
-            step = chance.choice((chance.randrange(15), chance.randrange(40), chance.randrange(70)))
+            step = chance.choice((chance.randrange(12), chance.randrange(25), chance.randrange(50)))
             self.faults.append(Fault(chance.randrange(count), step, kind))
 
     def local_run(self) -> Path:
@@ -388,7 +388,7 @@ class Seed:
 
 
 class Explorer:
-    """Runs seeds, one after the other.
+    """Runs seeds, one after the other, while it is entered.
 
     Args:
         recorded: What was recorded of EnergyPlus.
@@ -398,6 +398,28 @@ class Explorer:
     def __init__(self, recorded: Path, home: Path) -> None:
         self._files = recorded
         self._home = home
+        self._seed: Seed
+        self._ids: random.Random
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Explorer:
+        with contextlib.ExitStack() as stack:
+            instead = (
+                (idfkit.simulation, "async_simulate", self._simulate),
+                (idfkit_fs._fs.sync, "open_cache", self._cache),
+                (idfkit_fs.runs.publish, "can_write", lambda: False),
+                (tempfile, "mkdtemp", self._mkdtemp),
+                (tempfile, "tempdir", str(self._home)),
+                (uuid, "uuid4", lambda: uuid.UUID(int=self._ids.getrandbits(128), version=4)),
+            )
+            for module, name, value in instead:
+                stack.enter_context(mock.patch.object(module, name, value))
+            stack.enter_context(gated())
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stack.close()
 
     def explore(self, number: int) -> tuple[Seed, BaseException | None]:
         """Run one seed.
@@ -407,15 +429,14 @@ class Explorer:
         """
         home = self._home / f"seed-{number}"
         home.mkdir()
-        seed = Seed(number, home, Recorded(self._files))
-        ids = random.Random(number)
+        self._ids = random.Random(number)
+        self._seed = seed = Seed(number, home, Recorded(self._files))
         try:
-            with self._instead(seed, ids):
-                with seed.as_client("preparing"):
-                    seed.prepare()
-                seed.scheduler = Scheduler(seed.actors, seed.chance, seed.faults)
-                seed.scheduler.run()
-                seed.check()
+            with seed.as_client("preparing"):
+                seed.prepare()
+            seed.scheduler = Scheduler(seed.actors, seed.chance, seed.faults)
+            seed.scheduler.run()
+            seed.check()
         except Exception as exc:  # noqa: BLE001 - reported with the schedule
             return seed, exc
         finally:
@@ -424,39 +445,25 @@ class Explorer:
             shutil.rmtree(home, ignore_errors=True)
         return seed, None
 
-    @contextlib.contextmanager
-    def _instead(self, seed: Seed, ids: random.Random) -> Iterator[None]:
-        """Real outputs in EnergyPlus's place, ids that the seed decides, and a cache for each actor."""
+    async def _simulate(self, model: Any, _weather: Any, *, output_dir: Path, **_options: Any) -> Any:
+        await asyncio.to_thread(at_gate, "energyplus", "", lambda: None)
+        return self._seed.recorded.run(model, output_dir)
 
-        async def simulate(model: Any, _weather: Any, *, output_dir: Path, **_options: Any) -> Any:
-            await asyncio.to_thread(at_gate, "energyplus", "", lambda: None)
-            return seed.recorded.run(model, output_dir)
+    def _cache(self, options: Any) -> Any:
+        """A cache for each actor, as on a machine of its own."""
+        actor = current_actor()
+        mine = {} if actor is None else {"cache_storage": str(self._seed.home / f"cache-{actor.data['index']}")}
+        return open_cache({**mine, **options})
 
-        def cache(options: Any) -> Any:
-            actor = current_actor()
-            mine = {} if actor is None else {"cache_storage": str(seed.home / f"cache-{actor.data['index']}")}
-            return open_cache({**mine, **options})
+    def _mkdtemp(self, suffix: str | None = None, prefix: str | None = None, dir: str | None = None) -> str:
+        path = _MKDTEMP(suffix, prefix, dir or str(self._seed.home))
+        actor = current_actor()
+        if actor is not None:
+            self._seed.made.append((actor, Path(path)))
+        return path
 
-        mkdtemp = tempfile.mkdtemp
 
-        def make_directory(*args: Any, **kwargs: Any) -> str:
-            path = mkdtemp(*args, **kwargs)
-            actor = current_actor()
-            if actor is not None:
-                seed.made.append((actor, Path(path)))
-            return path
-
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(mock.patch.object(idfkit.simulation, "async_simulate", simulate))
-            stack.enter_context(mock.patch.object(idfkit_fs._fs.sync, "open_cache", cache))
-            stack.enter_context(mock.patch.object(idfkit_fs.runs.publish, "can_write", lambda: False))
-            stack.enter_context(mock.patch.object(tempfile, "mkdtemp", make_directory))
-            stack.enter_context(mock.patch.object(tempfile, "tempdir", str(seed.home)))
-            stack.enter_context(
-                mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128), version=4))
-            )
-            stack.enter_context(gated())
-            yield
+_MKDTEMP = tempfile.mkdtemp
 
 
 def _model(name: str) -> IDFDocument:
@@ -477,8 +484,11 @@ def _explore_some(numbers: range, recorded: Path, verbose: bool) -> tuple[Counte
     logging.disable(logging.CRITICAL)
     kinds: Counter[str] = Counter()
     texts: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="interleavings-") as home:
-        explorer = Explorer(recorded, Path(home))
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="interleavings-", dir=memory) as home,
+        Explorer(recorded, Path(home)) as explorer,
+    ):
         for number in numbers:
             seed, error = explorer.explore(number)
             kinds["steps"] += len(seed.scheduler.steps) if seed.scheduler else 0

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import errno
 import functools
+import importlib.metadata
 import random
 import selectors
 import sys
@@ -115,7 +116,6 @@ class Actor:
     waiting: list[_Waiting] = field(default_factory=list)
     task: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
     scheduler: Scheduler | None = None
-    interrupted: bool = False
 
     @property
     def killed(self) -> bool:
@@ -164,7 +164,7 @@ class Scheduler:
         elif self._style == "priority":
             # Of few changes between the actors, each at any moment: most faults need no more than two or three.
             chance.shuffle(self._order)
-            self._changes = {chance.randrange(120) for _ in range(chance.randint(1, 4))}
+            self._changes = {chance.randrange(60) for _ in range(chance.randint(1, 5))}
         self._last: Actor | None = None
 
     def run(self) -> None:
@@ -482,6 +482,8 @@ def gated() -> Iterator[None]:
         id(ThreadPoolExecutor): _Pool,
         id(parallel.parallel_map): _map,
         id(loops.run_coroutine): _run_coroutine,
+        # Each record asks for it, and importlib.metadata reads and parses a file each time.
+        id(importlib.metadata.version): functools.cache(importlib.metadata.version),
     }
     with contextlib.ExitStack() as stack:
         for name, module in list(sys.modules.items()):
