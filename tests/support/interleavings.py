@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import logging
 import multiprocessing
 import os
 import random
@@ -22,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from unittest import mock
 
 if __name__ == "__main__":
@@ -30,7 +31,7 @@ if __name__ == "__main__":
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONHASHSEED": "0"})
     tests = Path(__file__).resolve().parent.parent
-    sys.path[:0] = [str(tests), str(tests.parent / "examples")]
+    sys.path[:1] = [str(tests), str(tests.parent / "examples")]
 
 import idfkit.simulation
 from fsspec.implementations.memory import MemoryFileSystem
@@ -42,7 +43,7 @@ from support.scheduler import Actor, Fault, Kind, Scheduler, at_gate, current_ac
 import idfkit_fs.studies.study
 from idfkit_fs import FsspecFileSystem, Study, open_result, publish, run_case
 from idfkit_fs._cache.options import open_cache
-from idfkit_fs.errors import IncompleteRunError, PublishError, RunNotFoundError
+from idfkit_fs.errors import IncompleteRunError, RunNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.job import Outcome
@@ -260,7 +261,9 @@ class Seed:
     def _check_records(self) -> None:
         """I2: whatever calls itself a run has the files of one run."""
         prefix = f"/seed-{self.number}/"
-        for key in [key for key in MemoryFileSystem.store if key.startswith(prefix) and key.endswith(f"/{RECORD_NAME}")]:
+        for key in [
+            key for key in MemoryFileSystem.store if key.startswith(prefix) and key.endswith(f"/{RECORD_NAME}")
+        ]:
             url = f"memory:/{key.removesuffix(f'/{RECORD_NAME}')}"
             try:
                 result = open_result(url)
@@ -402,7 +405,7 @@ class Explorer:
         self._ids: random.Random
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Explorer:
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             instead = (
                 (idfkit.simulation, "async_simulate", self._simulate),
@@ -478,9 +481,22 @@ def _model(name: str) -> IDFDocument:
 MODELS = {"good": _model("One zone"), "other": _model("Another zone"), "bad": _model("Failing model")}
 
 
-def _explore_some(numbers: range, recorded: Path, verbose: bool) -> tuple[Counter[str], list[str]]:
-    import logging
+@contextlib.contextmanager
+def without_conditions() -> Iterator[None]:
+    """Have every conditional write succeed, as on a store that ignores conditions: the invariants must notice."""
 
+    def write(fs: FsspecFileSystem, path: str, data: bytes, *_tag: Any) -> Any:
+        fs.write_bytes(path, data)
+        return hashlib.sha256(data).hexdigest()
+
+    with (
+        mock.patch.object(FsspecFileSystem, "create_exclusive", write),
+        mock.patch.object(FsspecFileSystem, "swap", write),
+    ):
+        yield
+
+
+def _explore_some(numbers: range, recorded: Path, verbose: bool, unconditional: bool) -> tuple[Counter[str], list[str]]:
     logging.disable(logging.CRITICAL)
     kinds: Counter[str] = Counter()
     texts: list[str] = []
@@ -488,6 +504,7 @@ def _explore_some(numbers: range, recorded: Path, verbose: bool) -> tuple[Counte
     with (
         tempfile.TemporaryDirectory(prefix="interleavings-", dir=memory) as home,
         Explorer(recorded, Path(home)) as explorer,
+        without_conditions() if unconditional else contextlib.nullcontext(),
     ):
         for number in numbers:
             seed, error = explorer.explore(number)
@@ -497,7 +514,8 @@ def _explore_some(numbers: range, recorded: Path, verbose: bool) -> tuple[Counte
             else:
                 kinds[error.invariant if isinstance(error, Broken) else f"error {type(error).__name__}"] += 1
                 shown = "".join(traceback.format_exception(error)) if not isinstance(error, Broken) else str(error)
-                texts.append(f"{seed}\n{shown}")
+                again = f"To replay: python tests/support/interleavings.py {number}{' --unconditional' * unconditional}"
+                texts.append(f"{seed}\n{shown}\n{again}")
             if verbose:
                 print(seed)
     return kinds, texts
@@ -510,6 +528,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--recorded", type=Path)
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--unconditional", action="store_true", help="pretend that the store ignores conditions")
     parser.add_argument("--show", type=int, default=3)
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -521,14 +540,16 @@ def main() -> None:
         numbers = range(arguments.first, arguments.first + arguments.count)
         parts = [numbers[index :: arguments.processes] for index in range(arguments.processes)]
         if len(parts) == 1:
-            found = [_explore_some(parts[0], recorded, arguments.verbose)]
+            found = [_explore_some(parts[0], recorded, arguments.verbose, arguments.unconditional)]
         else:
             with multiprocessing.get_context("spawn").Pool(len(parts)) as pool:
-                found = pool.starmap(_explore_some, [(part, recorded, False) for part in parts])
+                found = pool.starmap(
+                    _explore_some, [(part, recorded, False, arguments.unconditional) for part in parts]
+                )
         kinds: Counter[str] = sum((one for one, _ in found), Counter())
         texts = [text for _, some in found for text in some]
         for text in sorted(texts, key=lambda text: text.count("\n"))[: arguments.show]:
-            print(text)
+            print(text, end="\n\n")
         print(f"{arguments.count} seeds in {time.monotonic() - begun:.1f} s: {dict(kinds)}")
         sys.exit(bool(texts))
 
