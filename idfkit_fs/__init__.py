@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from idfkit_fs.studies.report import CaseRun, RunReport
     from idfkit_fs.studies.status import StudyStatus
     from idfkit_fs.studies.study import Study
+    from idfkit_fs.studies.verify import Finding, Verification
     from idfkit_fs.studies.worker import run_case
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Case",
     "CaseRun",
     "ExternalFiles",
+    "Finding",
     "FsspecFileSystem",
     "IdfkitFsError",
     "JobOptions",
@@ -53,6 +55,7 @@ __all__ = [
     "Study",
     "StudyStatus",
     "Summary",
+    "Verification",
     "__version__",
     "async_simulate",
     "open_result",
@@ -72,6 +75,7 @@ _MODULES = {
     "Case": "studies.prepare",
     "CaseRun": "studies.report",
     "ExternalFiles": "runs.simulate",
+    "Finding": "studies.verify",
     "FsspecFileSystem": "_fs.sync",
     "IdfkitFsError": "errors",
     "JobOptions": "runs.simulate",
@@ -90,6 +94,7 @@ _MODULES = {
     "Study": "studies.study",
     "StudyStatus": "studies.status",
     "Summary": "studies.job",
+    "Verification": "studies.verify",
     "async_simulate": "runs.simulate",
     "open_result": "runs.result",
     "publish": "runs.publish",

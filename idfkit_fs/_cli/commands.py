@@ -350,6 +350,38 @@ def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], pro
     click.echo(f"Removed {named}.")
 
 
+@commands.command()
+@url_argument
+@click.argument("cases", metavar="[CASE]...", nargs=-1)
+@click.option("--deep", is_flag=True, help="Read every file, and compare its hash with the run's record.")
+@click.option("--repair", is_flag=True, help="Repair what is wrong; no worker may be running.")
+@storage_options
+@json_option
+@progress_option
+def verify(
+    url: str,
+    cases: tuple[str, ...],
+    deep: bool,
+    repair: bool,
+    options: dict[str, Any],
+    as_json: bool,
+    progress: bool,
+) -> None:
+    """Check that each case of a study is what its state says, and repair those that are not.
+
+    The exit code is 0 if nothing is wrong, or all was repaired, and 1 otherwise.
+
+    \b
+    Examples:
+      idfkit-fs verify s3://my-bucket/study-001
+      idfkit-fs verify s3://my-bucket/study-001 --deep --repair
+    """
+    found = open_study(url, options).verify(cases or None, deep=deep, repair=repair, progress=progress)
+    findings = [finding._asdict() for finding in found.findings]
+    echo_json({"checked": found.checked, "findings": findings}) if as_json else click.echo(str(found))
+    sys.exit(0 if found.ok else 1)
+
+
 @commands.group(name="cache")
 def cache_commands() -> None:
     """Show or clean the local cache of results.

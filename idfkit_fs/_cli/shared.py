@@ -13,7 +13,8 @@ from pydantic import ByteSize
 
 from idfkit_fs._util.messages import redact
 from idfkit_fs.errors import IdfkitFsError
-from idfkit_fs.runs.result import RunResult, read_record, result_of
+from idfkit_fs.runs.register import read_record
+from idfkit_fs.runs.result import RunResult, result_of
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.study import Study

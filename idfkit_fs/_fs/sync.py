@@ -603,6 +603,17 @@ class FsspecFileSystem:
             return []
         return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory")
 
+    def list_sizes(self, path: StrPath = "") -> dict[str, int | None]:
+        """The sizes of the files that lie directly in a directory, by name; empty if it is missing."""
+        key = self._root.to_key(path)
+        try:
+            entries = self.call(key, functools.partial(_ls, directory=key))
+        except BucketNotFoundError:
+            raise
+        except NotFoundError:
+            return {}
+        return {entry["name"].rpartition("/")[2]: entry.get("size") for entry in entries if entry["type"] == "file"}
+
     def read_ranges(self, path: StrPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read ranges of a file from the store, each from its first byte to before its last."""
         key = self._root.to_file_key(path)

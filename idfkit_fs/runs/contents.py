@@ -17,7 +17,8 @@ from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import DamagedRunError, RunNotFoundError
 from idfkit_fs.runs.existing import Existing
 from idfkit_fs.runs.record import RunRecord
-from idfkit_fs.runs.result import RunResult, read_record
+from idfkit_fs.runs.register import read_record
+from idfkit_fs.runs.result import RunResult
 from idfkit_fs.runs.selection import Selection
 from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, written_sidecars
 from idfkit_fs.runs.transfer import LocalFile, PublishedFile, SourceFile, UnrecordedFile
@@ -175,7 +176,7 @@ def contents_of_run(source: RunResult, target: FsspecFileSystem, selection: Sele
     same_store = files.is_same_store(target)
 
     def check() -> None:
-        now = read_record(files)
+        now = read_record(source.home)
         if now is None or now.id != record.id:
             text = "Another run was published over this one while it was copied; open the result again"
             raise DamagedRunError.for_url(source.url, text)

@@ -99,7 +99,8 @@ def save(
         with run.local_copy(file.name) as local:
             write_atomically(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)
-    record = record.model_copy(update={"files": tuple(file for file in record.files if file.name in names)})
+    kept = tuple(file for file in record.files if file.name in names)
+    record = record.model_copy(update={"files": kept, "directory": "", "contested": False})
     write_atomically(directory / RECORD_NAME, lambda target: target.write_bytes(record.to_json()))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 from idfkit.simulation import SimulationResult
 
@@ -27,20 +27,20 @@ from idfkit_fs.errors import (
     ExistsError,
     LocationError,
     PublishError,
-    RecordError,
     RunExistsError,
     RunNotFoundError,
     UnfinishedRunError,
 )
 from idfkit_fs.runs.contents import Contents, contents_of_directory, contents_of_existing, contents_of_run
-from idfkit_fs.runs.draft import note_replaced, read_draft
+from idfkit_fs.runs.draft import read_draft
 from idfkit_fs.runs.existing import Existing, find_existing
-from idfkit_fs.runs.record import RECORD_NAME, RunRecord
-from idfkit_fs.runs.result import STUDY_FILE, RunResult, read_record, result_of, what_exists
+from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
+from idfkit_fs.runs.register import Claim, Register, drop_claim, read_record, read_register, remove_files
+from idfkit_fs.runs.result import STUDY_FILE, RunResult, result_of, what_exists
 from idfkit_fs.runs.selection import Selection, check_patterns
-from idfkit_fs.runs.transfer import raise_if_stopped, transfer
+from idfkit_fs.runs.transfer import UnrecordedFile, raise_if_stopped, transfer
 
-__all__ = ["ExistingRun", "Publication", "publish", "publish_errors", "read_run"]
+__all__ = ["Guard", "Publication", "publish", "publish_errors", "read_run"]
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def publish(
     found = read_run(run, fs, output_prefix)
     if isinstance(found, Existing):
         return publication.take_in(found)
-    if found.record is None or fs.is_same_place(found.files):
+    if found.record is None or fs.is_same_place(found.home):
         return found
     directory = found.files.local_root
     return publication.send(Path(directory), found.record) if directory else publication.copy(found, id=found.record.id)
@@ -182,21 +182,17 @@ def _filesystem_of(result: SimulationResult) -> FsspecFileSystem:
     raise TypeError("publish() cannot read the filesystem of this result; pass the URL of the run instead")
 
 
-class ExistingRun(NamedTuple):
-    """What exists at the URL where a run is to be published.
+class Guard(Protocol):
+    """What is to be respected by a publication into a study."""
 
-    Attributes:
-        has_record: Whether a record exists.
-        record: The record; None if none exists, or if it is damaged and may be replaced.
-    """
+    def will_do(self, record: RunRecord) -> bool:
+        """Whether the run that another publisher has finished meanwhile is as good as the one to publish."""
 
-    has_record: bool
-    record: RunRecord | None
+    def retire(self, record: RunRecord) -> None:
+        """Called before a complete run is replaced."""
 
-    @property
-    def file_names(self) -> set[str]:
-        """The files that the record lists."""
-        return {entry.name for entry in self.record.files} if self.record else set()
+    def check(self) -> None:
+        """Raise an error if the run is not wanted any more; called after the URL was claimed."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +207,7 @@ class Publication:
         progress: Whether to show a bar.
         sidecars: Whether to write sidecars; None to write them if that is possible.
         outside_study: Whether to refuse to write into a study, which alone knows what its cases ran.
+        guard: What the study wants that the run is published into.
 
     Raises:
         TypeError: If *include* or *exclude* is a single string.
@@ -225,6 +222,7 @@ class Publication:
     progress: bool
     sidecars: bool | None = None
     outside_study: bool = False
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         check_patterns(self.include, self.exclude)
@@ -238,7 +236,7 @@ class Publication:
     def _selection(self) -> Selection:
         return Selection(self.include, self.exclude, can_write() if self.sidecars is None else self.sidecars)
 
-    def find_existing(self, run_id: str = "") -> ExistingRun:
+    def find_existing(self, run_id: str = "") -> Register:
         """Look for a run that exists at the URL.
 
         Args:
@@ -255,19 +253,22 @@ class Publication:
         if self.outside_study and self.fs.exists(STUDY_FILE):
             text = "A study exists here; publish the run at another URL, or make a case of it with Study.adopt()"
             raise ExistsError.for_url(self.fs.url(), text)
-        try:
-            record = read_record(self.fs)
-        except RecordError as exc:
-            if self.overwrite:
-                return ExistingRun(True, None)
-            text = f"A run already exists, but its record cannot be used ({exc}); pass overwrite=True to replace it"
-            raise RunExistsError.for_url(self.fs.url(), text) from exc
-        if record is not None and record.id != run_id and not self.overwrite:
+        register = read_register(self.fs)
+        record = register.record
+        if register.damaged is not None and not self.overwrite:
+            text = (
+                f"A run already exists, but its record cannot be used ({register.damaged}); pass overwrite=True to "
+                "replace it"
+            )
+            raise RunExistsError.for_url(self.fs.url(), text) from register.damaged
+        if record is None or record.id == run_id:
+            return register
+        if not self.overwrite:
             raise RunExistsError.for_url(self.fs.url())
-        if self.outside_study and record is not None and record.id != run_id and self._is_of_study(record):
+        if self.outside_study and self._is_of_study(record):
             text = "A study made this run, and has its summary; replace it with Study.adopt() or add(), overwrite=True"
             raise RunExistsError.for_url(self.fs.url(), text)
-        return ExistingRun(record is not None, record)
+        return register
 
     def _is_of_study(self, record: RunRecord) -> bool:
         """Whether the run at the URL is that of a case, and no copy of one elsewhere."""
@@ -279,7 +280,7 @@ class Publication:
         directory: Path,
         record: RunRecord,
         stop: threading.Event | None = None,
-        existing: ExistingRun | None = None,
+        existing: Register | None = None,
     ) -> RunResult:
         """Publish a run from a local directory.
 
@@ -308,8 +309,7 @@ class Publication:
                 return result_of(self.fs, existing.record)
             selection, url = self._selection, self.fs.url()
             with contents_of_directory(directory, record, selection, url, self.progress, stop) as contents:
-                replaced = note_replaced(directory, existing.file_names)
-                return self._replace(existing, contents, replaced, stop)
+                return self._publish(existing, contents, stop)
 
     def take_in(self, run: RunResult | Existing, **facts: Any) -> RunResult:
         """Publish a run that exists already; in place if it is at this URL.
@@ -329,24 +329,36 @@ class Publication:
             StoreError: If the store failed, refused access, or did not answer.
         """
         if isinstance(run, RunResult):
-            return self._recorded_anew(run, facts) if self.fs.is_same_place(run.files) else self.copy(run, **facts)
+            return self._record_anew(run, facts) if self.fs.is_same_place(run.home) else self.copy(run, **facts)
         directory = Path(run.fs.local_root) if run.fs.reads_in_place and run.fs.local_root else None
         stop = threading.Event()
         if directory is not None and self.include is not None and not self.fs.is_same_place(run.fs):
             _check_apart(directory, self.fs)
         with contextlib.nullcontext() if directory is None else publish_errors(directory, self.fs.url()):
             existing = self.find_existing()
+            in_place = self.fs.is_same_place(run.fs)
+            if in_place and existing.claim is not None and not self.overwrite:
+                text = (
+                    "Another publisher is writing this run, or was killed before it had finished; publish it again "
+                    "there, or, if nobody writes to it, pass overwrite=True to record it as it is"
+                )
+                raise RunExistsError.for_url(self.fs.url(), text)
             with contents_of_existing(run, self._selection, self.fs, self.progress, stop) as contents:
                 contents = replace(contents, record=contents.record.model_copy(update=facts))
-                return self._replace(existing, contents, existing.file_names, stop)
+                return self._publish(existing, contents, stop, in_place=in_place)
 
-    def _recorded_anew(self, run: RunResult, facts: dict[str, Any]) -> RunResult:
+    def _record_anew(self, run: RunResult, facts: dict[str, Any]) -> RunResult:
+        """Change the record of the run that is at this URL already."""
         assert run.record is not None  # noqa: S101 - for the type checker
         record = run.record.model_copy(update=facts)
-        self.fs.write_bytes(RECORD_NAME, record.to_json())
+        register = read_register(self.fs)
+        same = register.record is not None and register.record.id == run.record.id
+        if not same or self.fs.swap(RECORD_NAME, record.to_json(), register.tag) is None:
+            text = "Another run was published over this one meanwhile; open the result again"
+            raise DamagedRunError.for_url(self.fs.url(), text)
         return result_of(self.fs, record)
 
-    def copy(self, source: RunResult, existing: ExistingRun | None = None, **facts: Any) -> RunResult:
+    def copy(self, source: RunResult, existing: Register | None = None, **facts: Any) -> RunResult:
         """Publish a copy of a run, made by the store itself if both are in the same one.
 
         Args:
@@ -370,33 +382,80 @@ class Publication:
         if existing.record is not None and existing.record.id == facts["id"]:
             return result_of(self.fs, existing.record)
         contents = contents_of_run(source, self.fs, self._selection, **facts)
-        return self._replace(existing, contents, existing.file_names, threading.Event())
+        return self._publish(existing, contents, threading.Event())
 
-    def _replace(
-        self, existing: ExistingRun, contents: Contents, replaced: set[str], stop: threading.Event
+    def _publish(
+        self, register: Register, contents: Contents, stop: threading.Event, *, in_place: bool = False
     ) -> RunResult:
-        """Remove an old record, transfer the files, write the record, remove leftovers."""
-        if existing.has_record:
-            self.fs.remove_if_exists([RECORD_NAME])
-        record = self._transfer_and_record(contents, stop)
-        _remove_leftovers(self.fs, replaced - {entry.name for entry in record.files})
-        return result_of(self.fs, record)
-
-    def _transfer_and_record(self, contents: Contents, stop: threading.Event) -> RunRecord:
-        """Transfer the files, then write the record on condition that none exists.
-
-        If one exists by then, somebody else published at the same time, and the files may be a mixture. Who has
-        written a record writes nothing more, so everything is sent again until nobody else is left.
-        """
+        """Claim the URL, transfer the files, write the record, remove leftovers; again while others are quicker."""
+        run_id = contents.record.id
+        names = {file.name for file in contents.files if not (in_place and isinstance(file, UnrecordedFile))}
         while True:
-            files = transfer(contents.files, self.fs, stop, self.progress)
+            record = register.record
+            if record is not None:
+                if record.id == run_id or (self.guard and self.guard.will_do(record)):
+                    return result_of(self.fs, record)
+                if self.guard:
+                    self.guard.retire(record)
+            claim = register.claimed_by(run_id, contents.record.job, names, in_place=in_place)
+            tag = self.fs.swap(RECORD_NAME, claim.to_json(), register.tag)
+            if tag is not None:
+                published = self._fill(claim, tag, contents, stop)
+                if published is not None:
+                    return result_of(self.fs, published)
+            register = self.find_existing(run_id)
+
+    def _fill(self, claim: Claim, tag: str, contents: Contents, stop: threading.Event) -> RunRecord | None:
+        """Transfer the files, and turn the claim into the record; None if another publisher has finished before."""
+        try:
+            if self.guard:
+                self.guard.check()
+            target = self.fs.joinpath(claim.directory) if claim.directory else self.fs
+            files = transfer(contents.files, target, stop, self.progress)
             contents.check()
             raise_if_stopped(stop)
-            record = contents.record.model_copy(update={"files": files})
-            if self.fs.create_exclusive(RECORD_NAME, record.to_json()):
-                return record
-            logger.warning("Replacing another run that was published at the same time: %s", redact(self.fs.url()))
-            self.fs.remove_if_exists([RECORD_NAME])
+            record = _completed(contents.record, claim, files)
+            leftovers = {*claim.files} - record.paths
+            if not claim.contested:  # later, they could be files of the next run
+                remove_files(self.fs, leftovers)
+                leftovers = set()
+        except BaseException as exc:
+            if not isinstance(exc, ConnectionError):  # else the store would not answer either
+                with contextlib.suppress(Exception):
+                    drop_claim(self.fs, claim, tag)
+            raise
+        others = self._commit(claim, tag, record)
+        if others is None:
+            logger.warning("Another run was published at the same time, and is kept: %s", redact(self.fs.url()))
+            remove_files(self.fs, claim.own_files)
+            return None
+        _remove_leftovers(self.fs, leftovers | others)
+        return record
+
+    def _commit(self, claim: Claim, tag: str, record: RunRecord) -> set[str] | None:
+        """Write the record instead of the claim.
+
+        Returns:
+            The files of publishers that were slower; None if another one has finished before.
+        """
+        others: set[str] = set()
+        while self.fs.swap(RECORD_NAME, record.to_json(), tag) is None:
+            register = read_register(self.fs)
+            if register.record is not None and register.record.id == record.id:
+                return set()  # by another process, from the same directory
+            other = register.claim
+            if other is None or register.tag is None or other.generation != claim.generation:
+                return None
+            # Another publisher has taken over. It knows that, and writes elsewhere; the first that finishes wins.
+            others |= other.own_files
+            tag = register.tag
+        return others - record.paths
+
+
+def _completed(record: RunRecord, claim: Claim, files: tuple[RecordedFile, ...]) -> RunRecord:
+    """The record of a run whose files are all there."""
+    where = {"directory": claim.directory, "contested": claim.contested, "generation": claim.generation + 1}
+    return record.model_copy(update={"files": files, **where})
 
 
 def _check_apart(directory: Path, fs: FsspecFileSystem) -> None:

@@ -13,7 +13,7 @@ from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import is_url
 from idfkit_fs._util.versioned_json import VersionedJson
 
-__all__ = ["INPUT_FILES", "RECORD_NAME", "RecordedFile", "RunPath", "RunRecord", "Sha256"]
+__all__ = ["INPUT_FILES", "RECORD_NAME", "RecordedFile", "RunDirectory", "RunId", "RunPath", "RunRecord", "Sha256"]
 
 RECORD_NAME = "run.json"
 INPUT_FILES = "input-files"
@@ -40,6 +40,9 @@ _BoundedText = Annotated[str, BeforeValidator(_bounded)]
 RunPath = Annotated[str, AfterValidator(_safe_name)]
 """The path of a file within a run, with forward slashes."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+RunDirectory = Annotated[str, Field(pattern=r"^(_run-[0-9a-f]{12})?$")]
+"""The directory of a run's files below its URL: empty, unless another publisher may still be writing there."""
 
 
 class RecordedFile(BaseModel):
@@ -83,13 +86,17 @@ class RunRecord(VersionedJson):
         finished: When the simulation ended (UTC); None if it is unknown.
         started_local: When a run that was taken in began, to the minute, by the clock of the machine that ran it, whose
             time zone EnergyPlus does not write; None if it is unknown, and for runs whose end is known.
+        directory: The directory of the files below the run's URL: empty, unless another publisher was killed while it
+            wrote to the URL, or may still be writing there.
+        contested: Whether another publisher may still be writing into the run's own directory.
+        generation: How many records have been written at the URL, with this one.
         files: The run's files, without the record itself.
     """
 
     kind: ClassVar[str] = "the record of a run"
 
     format: str = "idfkit-fs run"
-    id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    id: RunId = Field(default_factory=lambda: uuid.uuid4().hex)
     success: bool
     exit_code: int | None
     runtime_seconds: float | None = Field(ge=0, allow_inf_nan=False)
@@ -108,7 +115,19 @@ class RunRecord(VersionedJson):
     flags: dict[str, Any] = Field(default_factory=dict)
     finished: datetime | None = None
     started_local: NaiveDatetime | None = None
+    directory: RunDirectory = ""
+    contested: bool = False
+    generation: int = Field(default=0, ge=0)
     files: tuple[RecordedFile, ...] = ()
+
+    def path(self, name: str) -> str:
+        """The path of a file from the run's URL on."""
+        return f"{self.directory}/{name}" if self.directory else name
+
+    @property
+    def paths(self) -> set[str]:
+        """The paths of all files from the run's URL on."""
+        return {self.path(entry.name) for entry in self.files}
 
     def file(self, name: str) -> RecordedFile | None:
         """The entry of a file by its name within the run, or None."""

@@ -26,11 +26,12 @@ from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
-from idfkit_fs.errors import BucketNotFoundError, RunNotFoundError
+from idfkit_fs.errors import RunNotFoundError
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
+from idfkit_fs.runs.register import read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from idfkit_fs._outputs.series import Names
     from idfkit_fs.runs.data import RunData
 
-__all__ = ["STUDY_FILE", "RunResult", "open_result", "read_record", "result_of", "what_exists"]
+__all__ = ["STUDY_FILE", "RunResult", "open_result", "result_of", "what_exists"]
 
 STUDY_FILE = "_study/study.json"  # studies are built on runs, so their own constant cannot be imported here
 _SUBDIRECTORIES = 32
@@ -55,16 +56,18 @@ class RunResult(SimulationResult):
     Attributes:
         record: The run's record; None if the run was opened without one.
         message: Why the run is no success, in EnergyPlus's own words if it has any; None for a successful run.
+        home: A filesystem with the run's URL as its root.
     """
 
     record: RunRecord | None = None
     message: str | None = None
+    home: FsspecFileSystem = field(kw_only=True)
     _cached_data: RunData | None = field(default=None, init=False)
 
     @property
     def url(self) -> str:
         """The run's URL."""
-        return self.files.url()
+        return self.home.url()
 
     @property
     def files(self) -> RunFileSystem:
@@ -78,7 +81,7 @@ class RunResult(SimulationResult):
 
     def __reduce__(self) -> Any:
         ending = None if self.record else Ending(self.success, False, self.message, None, None)
-        return result_of, (self.files, self.record, ending, self.output_prefix)
+        return result_of, (self.home, self.record, ending, self.output_prefix)
 
     def _find_output_file(self, suffix: str) -> Path | None:
         if self.record is None:
@@ -402,29 +405,6 @@ def open_result(
     return result_of(fs, None, existing.ending, existing.outputs.prefix)
 
 
-def read_record(fs: FsspecFileSystem) -> RunRecord | None:
-    """Read the record of the run at a filesystem's root.
-
-    Args:
-        fs: The filesystem.
-
-    Returns:
-        The record that the store has now, never a local copy; None if it has none.
-
-    Raises:
-        RecordError: If the record is damaged, unsafe, or of a newer format.
-        BucketNotFoundError: If the bucket does not exist.
-        StoreError: If the store failed, refused access, or did not answer.
-    """
-    try:
-        data = fs.fetch(RECORD_NAME)
-    except BucketNotFoundError:
-        raise
-    except FileNotFoundError:
-        return None
-    return RunRecord.from_json(data, redact(fs.url(RECORD_NAME)))
-
-
 def _cached_record(fs: FsspecFileSystem) -> Version | None:
     """Under which key the cache keeps the record of the run at a filesystem's root; None if it keeps none."""
     store = None if fs.reads_in_place else fs.identity
@@ -494,7 +474,7 @@ def result_of(
     """Make the result of a run whose record was read already.
 
     Args:
-        fs: A filesystem with the run as its root.
+        fs: A filesystem with the run's URL as its root.
         record: The record; None for a run without one.
         ending: How a run without a record ended.
         output_prefix: Prefix of the output files of a run without a record.
@@ -502,7 +482,8 @@ def result_of(
     Returns:
         The result.
     """
-    files = RunFileSystem.of(fs, None if record is None else record.files)
+    directory = "" if record is None else record.directory
+    files = RunFileSystem.of(fs.joinpath(directory) if directory else fs, None if record is None else record.files)
     seconds = None if record is None else record.runtime_seconds
     return RunResult(
         run_dir=Path(files.local_root or files.url()),
@@ -515,4 +496,5 @@ def result_of(
         fs=files,
         record=record,
         message=record.message if record else ending and ending.message,
+        home=fs,
     )

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from idfkit_fs._fs.globbing import matching
-from idfkit_fs.runs.draft import DRAFT_NAME, REPLACED_NAME
+from idfkit_fs.runs.draft import DRAFT_NAME
 from idfkit_fs.runs.record import INPUT_FILES, RECORD_NAME
 
 __all__ = ["Selection", "check_patterns"]
 
-_BOOKKEEPING = frozenset({RECORD_NAME, DRAFT_NAME, REPLACED_NAME, "_cache_meta.json"})
+_BOOKKEEPING = frozenset({RECORD_NAME, DRAFT_NAME, "_cache_meta.json"})
 _INPUTS = ("*.epw", "*.stat", "*.idd", "Energy+.ini", "in.epJSON", "in.idf", "model.idf")
 
 

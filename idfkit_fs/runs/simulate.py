@@ -38,8 +38,9 @@ from idfkit_fs.runs.draft import write_draft
 from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
 from idfkit_fs.runs.locate import check_weather, local_input
 from idfkit_fs.runs.model import check_version, load_model, write_model
-from idfkit_fs.runs.publish import ExistingRun, Publication, publish_errors
+from idfkit_fs.runs.publish import Publication, publish_errors
 from idfkit_fs.runs.record import RunRecord
+from idfkit_fs.runs.register import Register
 from idfkit_fs.runs.result import RunResult
 
 __all__ = [
@@ -339,7 +340,7 @@ class LocalRun:
             raise
 
     async def async_publish(
-        self, result: SimulationResult, existing: ExistingRun | None = None, ending: Ending | None = None
+        self, result: SimulationResult, existing: Register | None = None, ending: Ending | None = None
     ) -> RunResult:
         """Publish the run in a thread; cancelling the task stops before the next file.
 
@@ -439,7 +440,7 @@ class LocalRun:
         self,
         result: SimulationResult,
         stop: threading.Event | None = None,
-        existing: ExistingRun | None = None,
+        existing: Register | None = None,
         ending: Ending | None = None,
     ) -> RunResult:
         """Publish the run, then remove the directory; if that fails, the directory is kept for ``publish()``.

@@ -134,9 +134,9 @@ def _adopt(writer: StudyWriter, adoption: Adoption, run: RunResult | Existing, o
     """The job goes first, so that the name is taken; then the run, with its record last; then the outcome."""
     fs, case = writer.fs, adoption.name
     target = fs.joinpath(case)
-    source = run.fs if isinstance(run, Existing) else run.files
+    source, home = (run.fs, run.fs) if isinstance(run, Existing) else (run.files, run.home)
     job = adoption.job(_fingerprint(run))
-    writer.add_job(job, overwrite, keeps_run=target.is_same_place(source))
+    writer.add_job(job, overwrite, keeps_run=target.is_same_place(home))
     state = finish_case(fs, case)
     if state is not None:
         return CaseRun(case, state, "found")
@@ -150,7 +150,7 @@ def _beside(published: RunResult, source: FsspecFileSystem) -> RunResult | None:
     if not source.reads_in_place or published.record is None:
         return None
     files = tuple(entry for entry in published.record.files if entry.name not in SIDECARS)
-    return result_of(source, published.record.model_copy(update={"files": files, "sql_sha256": None}))
+    return result_of(source, published.record.model_copy(update={"files": files, "sql_sha256": None, "directory": ""}))
 
 
 def _finish(fs: FsspecFileSystem, case: str, files: RunResult | None) -> Ended:

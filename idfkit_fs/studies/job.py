@@ -27,7 +27,7 @@ from idfkit_fs._util.versioned_json import VersionedJson
 from idfkit_fs.runs.record import INPUT_FILES, RecordedFile, RunPath, RunRecord, Sha256
 from idfkit_fs.runs.selection import check_patterns
 from idfkit_fs.runs.simulate import SHAPING, ExternalFiles, JobOptions
-from idfkit_fs.studies.layout import Ended, check_case, outcome_path
+from idfkit_fs.studies.layout import Ended, EndedRun, check_case, outcome_path
 from idfkit_fs.studies.parameters import json_value, parse_parameters
 
 __all__ = [
@@ -300,9 +300,9 @@ class Job(VersionedJson):
         """Whether two jobs are the same, apart from the release that wrote them."""
         return self.model_copy(update={"idfkit_fs_version": other.idfkit_fs_version}) == other
 
-    def outcome_path(self, state: Ended) -> str:
-        """The path of this job's outcome."""
-        return outcome_path(state, self.case, self.key)
+    def outcome_path(self, record: RunRecord) -> str:
+        """The path of the outcome of a run of this job."""
+        return outcome_path("ok" if record.success else "failed", self.case, EndedRun.of(self.key, record.id))
 
 
 class Outcome(VersionedJson):

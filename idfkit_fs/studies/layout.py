@@ -4,21 +4,22 @@
 _study/study.json                       what holds for the whole study
 _study/inputs/<sha256>.<ext>            models, weather files and every other file that a model reads, each stored once
 _study/jobs/<case>.json                 what a case runs, or which run was adopted
-_study/ok/<case>.<key>.json             the outcome of a successful case, with its summary; can be rebuilt from the run
-_study/failed/<case>.<key>.json         the outcome of a case that EnergyPlus ended with an error
+_study/ok/<case>.<key>.<run>.json       the outcome of a successful case, with its summary; can be rebuilt from the run
+_study/failed/<case>.<key>.<run>.json   the outcome of a case that EnergyPlus ended with an error
 <case>/...                              the run, with its run.json
 ```
 
-``<key>`` is the beginning of the job's hash. A listing therefore shows which cases have ended, and with which job,
-without reading one object.
+``<key>`` is the beginning of the job's hash, and ``<run>`` that of the run's id. A listing therefore shows which cases
+have ended, and with which job, without reading one object. An outcome is created once, and never written over. An empty
+one is void: its run was replaced or removed, and a worker that comes late cannot create it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, Self
 
 from idfkit_fs.errors import LocationError
 
@@ -27,6 +28,7 @@ __all__ = [
     "JOBS",
     "STUDY",
     "Ended",
+    "EndedRun",
     "State",
     "check_case",
     "job_path",
@@ -45,8 +47,11 @@ STUDY = f"{_HOME}/study.json"
 JOBS = f"{_HOME}/jobs"
 INPUTS = f"{_HOME}/inputs"
 _KEY_LENGTH = 16
+_RUN_LENGTH = 12
 _LONGEST = 200
-_OUTCOME = re.compile(rf"(?P<case>.+)\.(?P<key>[0-9a-f]{{{_KEY_LENGTH}}})\.json", re.DOTALL)
+_OUTCOME = re.compile(
+    rf"(?P<case>.+)\.(?P<key>[0-9a-f]{{{_KEY_LENGTH}}})\.(?P<run>[0-9a-f]{{{_RUN_LENGTH}}})\.json", re.DOTALL
+)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _FORBIDDEN = '/\\<>:"|?*'
 
@@ -97,9 +102,26 @@ def job_path(case: str) -> str:
     return f"{JOBS}/{case}.json"
 
 
-def outcome_path(state: Ended, case: str, key: str) -> str:
-    """The path of a case's outcome; *key* is the job's hash."""
-    return f"{outcomes_directory(state)}/{case}.{short_key(key)}.json"
+class EndedRun(NamedTuple):
+    """Which run of which job ended, as the name of its outcome says.
+
+    Attributes:
+        key: The beginning of the job's hash.
+        run: The beginning of the run's id.
+    """
+
+    key: str
+    run: str
+
+    @classmethod
+    def of(cls, key: str, run_id: str) -> Self:
+        """The ending of a run by the whole hash and id."""
+        return cls(short_key(key), run_id[:_RUN_LENGTH])
+
+
+def outcome_path(state: Ended, case: str, ending: EndedRun) -> str:
+    """The path of a case's outcome."""
+    return f"{outcomes_directory(state)}/{case}.{ending.key}.{ending.run}.json"
 
 
 def short_key(key: str) -> str:
@@ -118,11 +140,11 @@ def parse_jobs(paths: Iterable[str]) -> list[str]:
     return [name for name in names if _problem_of(name) is None]
 
 
-def parse_outcomes(paths: Iterable[str]) -> dict[str, set[str]]:
-    """The beginnings of the keys in a listing of outcomes, by case."""
-    found: dict[str, set[str]] = {}
-    for path in paths:
-        match = _OUTCOME.fullmatch(path.rpartition("/")[2])
-        if match:
-            found.setdefault(match["case"], set()).add(match["key"])
+def parse_outcomes(sizes: Mapping[str, int | None]) -> dict[str, set[EndedRun]]:
+    """The runs in a listing of outcomes, with the size of each, by case; void ones are left out."""
+    found: dict[str, set[EndedRun]] = {}
+    for name, size in sizes.items():
+        match = _OUTCOME.fullmatch(name)
+        if match and size != 0:
+            found.setdefault(match["case"], set()).add(EndedRun(match["key"], match["run"]))
     return found

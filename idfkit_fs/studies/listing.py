@@ -15,6 +15,7 @@ from idfkit_fs.studies.job import Metric
 from idfkit_fs.studies.layout import (
     JOBS,
     Ended,
+    EndedRun,
     State,
     outcome_path,
     outcomes_directory,
@@ -34,13 +35,13 @@ class Listing:
     Attributes:
         url: The study's URL, for messages.
         cases: The names of the cases, sorted.
-        ended: For each state, the cases that ended in it, with the beginnings of their jobs' hashes.
+        ended: For each state, the cases that ended in it, with their runs.
         metrics: The metrics of the study.
     """
 
     url: str
     cases: tuple[str, ...]
-    ended: dict[Ended, dict[str, set[str]]]
+    ended: dict[Ended, dict[str, set[EndedRun]]]
     metrics: tuple[Metric, ...] = ()
 
     def states(self) -> dict[str, State]:
@@ -58,7 +59,7 @@ class Listing:
 
     def outcomes_of(self, case: str) -> list[str]:
         """The paths of the outcomes of a case; several if the case was replaced while it ran."""
-        return [outcome_path(state, case, key) for state in get_args(Ended) for key in self.ended[state].get(case, ())]
+        return [outcome_path(state, case, run) for state in get_args(Ended) for run in self.ended[state].get(case, ())]
 
     def check(self, cases: str | Iterable[str]) -> list[str]:
         """Check that the study has all of some cases.
@@ -90,7 +91,7 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
     with ThreadPoolExecutor(4) as pool:
         study = pool.submit(read_study, fs)
         jobs = pool.submit(fs.glob, JOBS, "*")
-        ended = {state: pool.submit(fs.glob, outcomes_directory(state), "*") for state in get_args(Ended)}
+        ended = {state: pool.submit(fs.list_sizes, outcomes_directory(state)) for state in get_args(Ended)}
     try:
         metrics = study.result().metrics
     except StudyNotFoundError:
@@ -101,6 +102,6 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
     return Listing(
         fs.url(),
         tuple(sorted(parse_jobs(jobs.result()))),
-        {state: parse_outcomes(paths.result()) for state, paths in ended.items()},
+        {state: parse_outcomes(sizes.result()) for state, sizes in ended.items()},
         metrics,
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
-from idfkit_fs.errors import BucketNotFoundError, CaseNotFoundError, RecordError, StudyNotFoundError
+from idfkit_fs.errors import BucketNotFoundError, CaseNotFoundError, NotFoundError, RecordError, StudyNotFoundError
+from idfkit_fs.runs.record import RunRecord
+from idfkit_fs.runs.register import Claim, read_record
 from idfkit_fs.studies.job import Job, Outcome, StudyFile
-from idfkit_fs.studies.layout import STUDY, Ended, job_path, outcome_path
+from idfkit_fs.studies.layout import STUDY, Ended, EndedRun, job_path, outcome_path
 
-__all__ = ["read_job", "read_outcome", "read_study"]
+__all__ = ["read_job", "read_outcome", "read_study", "retire", "state_of"]
 
 
 def read_study(fs: FsspecFileSystem) -> StudyFile:
@@ -48,23 +51,59 @@ def read_job(fs: FsspecFileSystem, case: str) -> Job:
     return job
 
 
-def read_outcome(fs: FsspecFileSystem, case: str, state: Ended, keys: Collection[str]) -> Outcome:
+def read_outcome(fs: FsspecFileSystem, case: str, state: Ended, runs: Collection[EndedRun]) -> Outcome:
     """Read the outcome of a case.
 
     Args:
         fs: The study.
         case: The case's name.
         state: The state in which the case ended.
-        keys: The keys of its outcomes; several if the case was replaced while it ran, and then the job decides.
+        runs: The runs that have an outcome; of several, while the case is being replaced, the record decides.
 
     Raises:
         FileNotFoundError: If there is no such outcome.
         RecordError: If the outcome is damaged, of a newer format, or of another case.
     """
-    key = next(iter(keys)) if len(keys) == 1 else read_job(fs, case).key
-    path = outcome_path(state, case, key)
+    run = next(iter(runs))
+    if len(runs) > 1:
+        record = read_record(fs.joinpath(case))
+        run = run if record is None or record.job is None else EndedRun.of(record.job, record.id)
+    path = outcome_path(state, case, run)
     url = redact(fs.url(path))
-    outcome = Outcome.from_json(fs.read_bytes(path), url)
+    data = fs.read_bytes(path)
+    if not data:  # it became void since it was listed
+        raise NotFoundError.for_url(url)
+    outcome = Outcome.from_json(data, url)
     if (outcome.case, outcome.state) != (case, state):
         raise RecordError(f"{url} is the outcome of another case, {outcome.case!r}")
     return outcome
+
+
+def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> list[str]:
+    """Make the outcome of a run void, before the run is replaced or removed.
+
+    Without it, a worker that is slow could still create the outcome, and the case would count as done.
+
+    Args:
+        fs: The study.
+        case: The case's name.
+        run: The run; or the claim of a publisher, whose run may end in either state.
+
+    Returns:
+        The paths of the outcomes that existed. Their workers have finished, so they can be removed when the run is gone.
+    """
+    if run.job is None:  # no case of a study
+        return []
+    existed = []
+    states = get_args(Ended) if isinstance(run, Claim) else (state_of(run),)
+    for state in states:
+        path = outcome_path(state, case, EndedRun.of(run.job, run.id))
+        if not fs.create_exclusive(path, b""):
+            fs.write_bytes(path, b"")
+            existed.append(path)
+    return existed
+
+
+def state_of(record: RunRecord) -> Ended:
+    """The state of a case that has this run."""
+    return "ok" if record.success else "failed"

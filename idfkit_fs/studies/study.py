@@ -37,6 +37,7 @@ from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
 from idfkit_fs.studies.status import StudyStatus
 from idfkit_fs.studies.stored import read_job
+from idfkit_fs.studies.verify import Verification, verify_cases
 from idfkit_fs.studies.writer import StudyWriter
 
 if TYPE_CHECKING:
@@ -744,13 +745,51 @@ class Study:
             parallel_map(lambda item: save(*item, meter), wanted)
         return [directory for *_, directory in wanted]
 
+    def verify(
+        self,
+        cases: Iterable[str] | None = None,
+        *,
+        deep: bool = False,
+        repair: bool = False,
+        progress: bool = False,
+    ) -> Verification:
+        """Check that each case is what its state says: that its run exists, is whole, and is that of its job.
+
+        Killed workers leave nothing that `run` does not mend by itself. This finds what others did to the bucket, and
+        what killed workers left behind.
+
+        Args:
+            cases: Names of cases; None for all.
+            deep: Whether to read every file, and compare its hash with the run's record; else only the sizes are
+                compared.
+            repair: Whether to repair what is wrong, while no worker runs: a case with a damaged run becomes pending, an
+                outcome is written anew, and what killed workers left is removed. A damaged run that was adopted stays
+                as it is.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            What is wrong, and what was done about it; ``print`` shows it.
+
+        Raises:
+            CaseNotFoundError: If the study has no case of a name in *cases*.
+            StudyNotFoundError: If there is no study.
+            StoreError: If the store failed, refused access, or did not answer.
+
+        Examples:
+            >>> print(study.verify(deep=True))  # doctest: +SKIP
+            1000 cases checked: nothing is wrong
+        """
+        return verify_cases(self.fs, self._list(), cases, deep, repair, progress)
+
     def _list(self) -> Listing:
         return read_listing(self.fs)
 
 
 def _runs_in(fs: FsspecFileSystem, listing: Listing) -> dict[str, Source]:
     """The successful runs of a study, by the beginnings of their jobs' hashes."""
-    return {key: Source(fs.url(case), fs.storage_options) for case, keys in listing.ended["ok"].items() for key in keys}
+    return {
+        run.key: Source(fs.url(case), fs.storage_options) for case, runs in listing.ended["ok"].items() for run in runs
+    }
 
 
 def _restore(url: str, storage_options: dict[str, Any], metrics: Metrics | None) -> Study:

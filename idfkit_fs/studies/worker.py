@@ -8,10 +8,11 @@ import dataclasses
 import os
 import shutil
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, IdfKitError, SimulationError
@@ -22,19 +23,21 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_counts
 from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import Location
-from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, RecordError
+from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, NotFoundError, RecordError
+from idfkit_fs.runs.check import check_files
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.model import parse_model, version_of
-from idfkit_fs.runs.publish import ExistingRun, Publication
-from idfkit_fs.runs.record import RunRecord
+from idfkit_fs.runs.publish import Publication
+from idfkit_fs.runs.record import RECORD_NAME, RunRecord
+from idfkit_fs.runs.register import Register, read_record, read_register, remove_run
 from idfkit_fs.runs.result import RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
 from idfkit_fs.studies.job import Job, Metric, Outcome, Summary
-from idfkit_fs.studies.layout import INPUTS, Ended, check_case
+from idfkit_fs.studies.layout import INPUTS, Ended, EndedRun, check_case, outcome_path
 from idfkit_fs.studies.loops import run_coroutine
 from idfkit_fs.studies.plan import Source
 from idfkit_fs.studies.report import CaseRun
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import read_job, read_study, retire, state_of
 from idfkit_fs.studies.summary import summarise
 
 __all__ = ["async_run_case", "finish_case", "run_case"]
@@ -106,11 +109,14 @@ async def async_run_case(
     """
     check_case(case)
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-    task = await asyncio.to_thread(_look_up, fs, case)
+    task = await asyncio.to_thread(_look_up, fs, case, retry_failed)
     finished = task.finished
     if finished and (finished.success or not retry_failed):
         with contextlib.suppress(FileNotFoundError, DamagedRunError):  # a damaged run is run again
-            return CaseRun(case, await asyncio.to_thread(task.complete_outcome, finished), "found")
+            await asyncio.to_thread(check_files, result_of(task.run_fs, finished))
+            state = await asyncio.to_thread(task.complete_outcome, finished)
+            if state is not None:
+                return CaseRun(case, state, "found")
     await asyncio.to_thread(task.check_free)
     if source is not None:
         reused = await asyncio.to_thread(task.copy, source)
@@ -148,12 +154,14 @@ class _Task:
         job: What to run.
         metrics: The metrics for its summary.
         existing: The run that exists.
+        retry_failed: Whether a run that failed is to be replaced.
     """
 
     fs: FsspecFileSystem
     job: Job
     metrics: tuple[Metric, ...]
-    existing: ExistingRun
+    existing: Register
+    retry_failed: bool = False
 
     @property
     def finished(self) -> RunRecord | None:
@@ -175,14 +183,64 @@ class _Task:
     @property
     def publication(self) -> Publication:
         """How to publish the run: it replaces a failed run, or one that answers an older job."""
-        return Publication(self.run_fs, self.job.include, self.job.exclude, overwrite=True, progress=False)
+        return Publication(self.run_fs, self.job.include, self.job.exclude, overwrite=True, progress=False, guard=self)
 
-    def complete_outcome(self, record: RunRecord, files: RunResult | None = None) -> Ended:
-        """Write the outcome of a finished run if the worker that ran it died before it could."""
-        state = _state(record)
-        if not self.fs.exists(self.job.outcome_path(state)):
-            self.write_outcome(record, self.summarise_published(files or result_of(self.run_fs, record)))
-        return state
+    def will_do(self, record: RunRecord) -> bool:
+        """Whether another worker has run the case meanwhile."""
+        known = self.existing.record
+        is_new = known is None or record.id != known.id
+        return is_new and record.job == self.job.key and (record.success or not self.retry_failed)
+
+    def retire(self, record: RunRecord) -> None:
+        """Make the outcome of a run void that is being replaced."""
+        retire(self.fs, self.job.case, record)
+
+    def check(self) -> None:
+        """Refuse to publish a run of a job that was replaced or removed.
+
+        Who does that looks at the run's register afterwards, and finds the claim if it came first.
+        """
+        if not self._is_wanted():
+            raise self._replaced()
+
+    def _is_wanted(self) -> bool:
+        try:
+            return read_job(self.fs, self.job.case).key == self.job.key
+        except CaseNotFoundError:
+            return False
+
+    def _replaced(self) -> CaseExistsError:
+        return CaseExistsError.for_url(self.fs.url(), f"Case {self.job.case!r} was replaced or removed while it ran")
+
+    def complete_outcome(self, record: RunRecord, files: RunResult | None = None) -> Ended | None:
+        """Write the outcome of a finished run if the worker that ran it died before it could.
+
+        Returns:
+            The state of the case; None if the run was replaced or removed meanwhile.
+        """
+        path = self.job.outcome_path(record)
+        try:
+            outcome = self.fs.fetch(path)
+        except NotFoundError:
+            state = self.write_outcome(record, self.summarise_published(files or result_of(self.run_fs, record)))
+            if self._has_run(record):
+                return state
+            self.fs.remove_if_exists([path])
+            return None
+        if outcome:
+            return state_of(record)
+        # Void: somebody began to replace the run, or changed the job's parameters. The same run, with an id of its
+        # own, can have an outcome.
+        renewed = record.model_copy(update={"id": uuid.uuid4().hex})
+        register = read_register(self.run_fs)
+        same = register.record is not None and register.record.id == record.id
+        if not same or self.run_fs.swap(RECORD_NAME, renewed.to_json(), register.tag) is None:
+            return None
+        return self.complete_outcome(renewed, files)
+
+    def _has_run(self, record: RunRecord) -> bool:
+        now = read_record(self.run_fs)
+        return now is not None and now.id == record.id
 
     def check_free(self) -> None:
         """Refuse to simulate what has no model, and to replace a run that the study did not make.
@@ -249,7 +307,7 @@ class _Task:
     def write_outcome(self, record: RunRecord | None, summary: Summary) -> Ended:
         """Write how a run ended: the last step of a case."""
         assert record is not None  # noqa: S101 - for the type checker
-        state = _state(record)
+        state, path = state_of(record), self.job.outcome_path(record)
         outcome = Outcome(
             case=self.job.case,
             state=state,
@@ -258,24 +316,29 @@ class _Task:
             record=record.model_copy(update={"files": (), "stdout": "", "stderr": ""}),
             summary=summary,
         )
-        path = self.job.outcome_path(state)
-        self.fs.write_bytes(path, outcome.to_json())
-        self._check_job_unchanged(path)
-        return state
-
-    def _check_job_unchanged(self, outcome: str) -> None:
-        """Take the outcome back if the case was replaced or removed while it ran: it did not exist at that moment."""
-        stale = [outcome]
+        created = self.fs.create_exclusive(path, outcome.to_json())
         try:
-            if read_job(self.fs, self.job.case).key == self.job.key:
-                return
+            job: Job | None = read_job(self.fs, self.job.case)
         except CaseNotFoundError:
-            stale += self.fs.glob(self.job.case, "**")
-        self.fs.remove_if_exists(stale)
-        raise CaseExistsError.for_url(self.fs.url(), f"Case {self.job.case!r} was replaced or removed while it ran")
+            job = None
+        if job is not None and job.asks_for_same(self.job) and (created or self.fs.fetch(path)):
+            return state
+        if created:  # for a job that did not exist any more at that moment
+            self.fs.remove_if_exists([path])
+        if job is not None and job.key == self.job.key:  # other parameters, or metrics
+            finished = finish_case(self.fs, self.job.case)
+            if finished is not None:
+                return finished
+        # Nobody but this worker could have created the outcomes that were made void.
+        run = EndedRun.of(self.job.key, record.id)
+        self.fs.remove_if_exists([outcome_path(state, self.job.case, run) for state in get_args(Ended)])
+        register = read_register(self.run_fs)
+        if job is None and register.record is not None and register.record.id == record.id:
+            remove_run(self.run_fs, register)
+        raise self._replaced()
 
 
-def _look_up(fs: FsspecFileSystem, case: str) -> _Task:
+def _look_up(fs: FsspecFileSystem, case: str, retry_failed: bool = False) -> _Task:
     """Request study, job and record at the same time."""
     publication = Publication(fs.joinpath(case), include=None, exclude=(), overwrite=True, progress=False)
     with ThreadPoolExecutor(3) as pool:
@@ -283,7 +346,7 @@ def _look_up(fs: FsspecFileSystem, case: str) -> _Task:
         job = pool.submit(read_job, fs, case)
         existing = pool.submit(publication.find_existing)
     metrics = study.result().metrics + job.result().metrics
-    return _Task(fs, job.result(), metrics, existing.result())
+    return _Task(fs, job.result(), metrics, existing.result(), retry_failed)
 
 
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:
@@ -291,6 +354,7 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
     assert job.model is not None  # noqa: S101 - checked before
     inputs = await asyncio.to_thread(_fetch, task)
     facts = {
+        "id": uuid.uuid4().hex,
         "inputs": tuple(file.model_copy(update={"name": path}) for path, file in sorted(job.files.items())),
         "model_sha256": job.model.sha256,
         "weather_sha256": job.weather.sha256 if job.weather else None,
@@ -322,7 +386,13 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
         run.abandon(exc)
         raise
     published = await run.async_publish(result, task.existing, ending)
-    return await asyncio.to_thread(task.write_outcome, published.record, summary)
+    record = published.record
+    if record is None or record.id == facts["id"]:
+        return await asyncio.to_thread(task.write_outcome, record, summary)
+    state = await asyncio.to_thread(task.complete_outcome, record)  # another worker was quicker
+    if state is None:
+        raise CaseExistsError.for_url(task.fs.url(), f"Case {job.case!r} was replaced or removed while it ran")
+    return state
 
 
 class _Inputs(NamedTuple):
@@ -372,7 +442,3 @@ def _blames_machine(exc: Exception) -> bool:
     """
     blamed = exc.__cause__ if isinstance(exc, IdfKitError) else exc
     return isinstance(blamed, OSError | MemoryError | ModelError) and not isinstance(blamed, TimeoutError)
-
-
-def _state(record: RunRecord) -> Ended:
-    return "ok" if record.success else "failed"

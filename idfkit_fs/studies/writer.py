@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.naming import stems_in
@@ -14,13 +13,13 @@ from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, RunExistsError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
-from idfkit_fs.runs.result import read_record
+from idfkit_fs.runs.register import Register, read_register, remove_run
 from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
-from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, Ended, job_path, parse_jobs
+from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, job_path, parse_jobs
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.parameters import parse_parameters
 from idfkit_fs.studies.prepare import Case, Inputs
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import read_job, read_study, retire
 
 __all__ = ["StudyWriter"]
 
@@ -159,38 +158,44 @@ class StudyWriter:
         except RecordError:
             if not overwrite:
                 raise
-        # The outcome goes first: from now on the case is pending, even if this process dies.
-        outcomes = self._outcomes_of(job.case, existing)
-        self.fs.remove_if_exists(outcomes)
-        if existing is None or (existing.key, existing.options) != (job.key, job.options):
-            self._remove_run(job.case, keeps_run)
+        outcomes: set[str] = set()
+        self._retire(job.case, outcomes)  # first: from now on the case is pending, even if this process dies
         self.fs.write_bytes(path, data)
-        self.fs.remove_if_exists(outcomes)  # a worker that read the old job may have written one meanwhile
+        register = self._retire(job.case, outcomes)  # a worker that read the old job may have gone on meanwhile
+        if not keeps_run and (existing is None or (existing.key, existing.options) != (job.key, job.options)):
+            self._remove_run(job.case, register, outcomes)
+        self.fs.remove_if_exists(outcomes)
+
+    def _retire(self, case: str, outcomes: set[str]) -> Register:
+        """Make the outcome of a case's run void, also of one that is being published; note those that existed."""
+        register = read_register(self.fs.joinpath(case))
+        run = register.record or register.claim
+        if run is not None:
+            outcomes.update(retire(self.fs, case, run))
+        return register
 
     def _check_free(self, case: str, overwrite: bool) -> None:
         """What lies at the URL of a new case was not made by the study: it has had no job so far."""
         names = {path.rpartition("/")[2] for path in self.fs.glob(case, "*")}
         if RECORD_NAME not in names and not stems_in(names):
             return
+        register = read_register(self.fs.joinpath(case))
+        if register.claim is not None:  # left by a worker that was killed
+            return
         if not overwrite:
             raise CaseExistsError.for_foreign_run(self.fs.url(case), case)
-        self._remove_run(case)
+        self._remove_run(case, register, set())
 
     def _remove_foreign(self, job: Job) -> None:
         """Take away the record of a run that is not the job's, so that the job can be run."""
-        with contextlib.suppress(RecordError):
-            record = read_record(self.fs.joinpath(job.case))
-            if record is not None and record.job != job.key:
-                self._remove_run(job.case)
+        register = read_register(self.fs.joinpath(job.case))
+        if register.record is not None and register.record.job != job.key:
+            self._remove_run(job.case, register, set())
 
-    def _remove_run(self, case: str, keeps_files: bool = False) -> None:
-        """Remove a run's record, and then the files that it lists: a sidecar that stayed would be of another run."""
-        names: list[str] = []
-        with contextlib.suppress(RecordError):
-            record = None if keeps_files else read_record(self.fs.joinpath(case))
-            names = [f"{case}/{entry.name}" for entry in record.files] if record else []
-        self.fs.remove_if_exists([f"{case}/{RECORD_NAME}"])
-        parallel_map(lambda name: self.fs.remove_if_exists([name]), names)
+    def _remove_run(self, case: str, register: Register, outcomes: set[str], names: Iterable[str] = ()) -> None:
+        """Remove a run with its files: a sidecar that stayed would be of another run."""
+        while not remove_run(self.fs.joinpath(case), register, names):
+            register = self._retire(case, outcomes)
 
     def remove(self, cases: str | Iterable[str], progress: bool) -> None:
         """Remove cases with their runs; see [Study.remove][idfkit_fs.Study.remove]."""
@@ -200,26 +205,18 @@ class StudyWriter:
             parallel_map(lambda case: self._remove(case, listing), names, done)
 
     def _remove(self, case: str, listing: Listing) -> None:
-        job: Job | None = None
-        with contextlib.suppress(RecordError):
-            job = self._job(case)
-        outcomes = {*listing.outcomes_of(case), *self._outcomes_of(case, job)}
-        self.fs.remove_if_exists([*outcomes, f"{case}/{RECORD_NAME}"])
-        self.fs.remove_if_exists([*self.fs.glob(case, "**"), job_path(case)])
-        # A worker that read the job before may have written more; a later one removes its files by itself.
-        self.fs.remove_if_exists([*outcomes, *self.fs.glob(case, "**")])
+        outcomes = {*listing.outcomes_of(case)}
+        self._retire(case, outcomes)
+        self.fs.remove_if_exists([job_path(case)])
+        register = self._retire(case, outcomes)  # a worker that read the job may have gone on; it removes its own files
+        self._remove_run(case, register, outcomes, self.fs.joinpath(case).glob("", "**"))
+        self.fs.remove_if_exists(outcomes)
 
     def _job(self, case: str) -> Job | None:
         try:
             return read_job(self.fs, case)
         except CaseNotFoundError:
             return None
-
-    def _outcomes_of(self, case: str, job: Job | None) -> list[str]:
-        """The paths that an outcome of a case can have; from a listing if its job cannot be read."""
-        if job is not None:
-            return [job.outcome_path(state) for state in get_args(Ended)]
-        return read_listing(self.fs).outcomes_of(case)
 
     def _exists(self, case: str) -> CaseExistsError:
         return CaseExistsError.for_url(
