@@ -53,6 +53,8 @@ from idfkit_fs.studies.stored import read_job
 __all__ = ["Broken", "Explorer", "Seed"]
 
 CASES = ("a", "b")
+# How a worker says that another one was in the way.
+_IN_THE_WAY = {"CaseExistsError", "CaseNotFoundError", "DamagedRunError", "RunExistsError"}
 
 
 class Broken(AssertionError):
@@ -142,6 +144,7 @@ class Seed:
                 [self.runner, self.publisher_to_case, self.copier, self.adder],
                 [self.runner, self.runner, self.remover, self.readder],
                 [self.runner, self.adder, self.adder],
+                [self.runner, self.adder, self.remover, self.verifier],
             )
         )
         count = chance.choice((2, 2, 3))
@@ -226,11 +229,18 @@ class Seed:
 
         return Actor(f"{index} remover, adder of {model}", work, {"index": index, "disturbs": "a", "adds": model})
 
+    def verifier(self, index: int) -> Actor:
+        def work(_actor: Actor) -> None:
+            self.study.verify(deep=True)
+
+        return Actor(f"{index} verifier", work, {"index": index})
+
     # What must hold.
 
     def check(self) -> None:
         """Check every invariant."""
         with self.as_client("reader"):
+            self._check_errors()
             self._check_records()
             self._check_states()
             self._check_acknowledged()
@@ -241,12 +251,28 @@ class Seed:
             self._check_records()
             self._check_states()
             self._check_jobs()
+        with self.as_client("cleaner"):
+            self._check_verification()
+            self._check_records()
+            self._check_states()
+            self._check_leftovers()
 
     @contextlib.contextmanager
     def as_client(self, name: str) -> Iterator[None]:
         """Go on with an empty local cache."""
         with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(self.home / name)}):
             yield
+
+    def _check_errors(self) -> None:
+        """I0: who met no fault has succeeded, or says which other worker was in the way."""
+        for actor in self.actors:
+            if actor.faults or actor.error is None:
+                continue
+            errors = [actor.error]
+            if isinstance(actor.error, IncompleteRunError):
+                errors = [*actor.error.errors.values()]
+            for error in errors:
+                require(type(error).__name__ in _IN_THE_WAY, "I0 error", f"{actor.name}: {error!r}")
 
     def _check_files(self, result: RunResult, invariant: str) -> None:
         assert result.record is not None
@@ -366,6 +392,40 @@ class Seed:
             require(attempt == "first" or not report.runs, "I4 second run works", f"{report.runs}")
         pending = {*study.status().pending} - foreign
         require(not pending, "I4 pending", f"{pending}")
+
+    def _check_verification(self) -> None:
+        """I7: what killed workers left behind can be removed without a hand; then nothing is wrong."""
+        study = self.study
+        foreign = {case for case in study.cases() if self._is_foreign(case)}
+        study.verify(repair=True)
+        found = study.verify(deep=True)
+        wrong = [finding for finding in found.findings if finding.case not in foreign]
+        require(not wrong, "I7 not verified", f"{wrong}")
+
+    def _check_leftovers(self) -> None:
+        """I8: then nothing is left behind: every object is of a case, or of its run."""
+        prefix = f"/seed-{self.number}/study/"
+        study = self.study
+        known = {f"{prefix}_study/study.json"}
+        for case, state in study.status().states().items():
+            known.add(f"{prefix}_study/jobs/{case}.json")
+            if state == "pending":  # somebody else's run, which a study must not destroy
+                known.update(key for key in MemoryFileSystem.store if key.startswith(f"{prefix}{case}/"))
+                continue
+            result = study.result(case)
+            assert result.record is not None
+            known.add(f"{prefix}{case}/{RECORD_NAME}")
+            known.update(result.files.key(entry.name) for entry in result.record.files)
+        found = {key for key in MemoryFileSystem.store if key.startswith(prefix)} - known
+        left = sorted(
+            key
+            for key in found
+            if not key.startswith((f"{prefix}_study/inputs/", f"{prefix}_study/ok/", f"{prefix}_study/failed/"))
+        )
+        left += sorted(
+            key for key in found if key.startswith(f"{prefix}_study/") and not MemoryFileSystem.store[key].getvalue()
+        )
+        require(not left, "I8 left behind", f"{left}")
 
     def _is_foreign(self, case: str) -> bool:
         """Whether the run at a case's URL was published there by somebody else, which a study must not destroy."""
