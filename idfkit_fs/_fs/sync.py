@@ -23,7 +23,7 @@ from idfkit_fs._fs.globbing import parse_glob
 from idfkit_fs._fs.paths import is_nameable
 from idfkit_fs._fs.routing import Route, route_filesystem, route_url
 from idfkit_fs._fs.swap import read_tagged, remove_tagged, swap_file
-from idfkit_fs._fs.writing import copy_file, create_file, put_file, write_file
+from idfkit_fs._fs.writing import copy_file, put_file, write_file
 from idfkit_fs._stores.access import forget_listing, fresh_info, read_file
 from idfkit_fs._stores.backends import copied, found_files, in_memory, is_file, is_object_store, options_of, tuned
 from idfkit_fs._stores.instances import after_fork, identity_of, renewed
@@ -640,22 +640,17 @@ class FsspecFileSystem:
         Returns:
             Whether the file exists now because of this call.
         """
-        key = self._root.to_file_key(path)
-        try:
-            self.call(key, lambda fs: create_file(fs, key, data), only_bucket=True, conditional=True)
-        except ExistsError:
-            # A reply that was lost makes the store's class, or ours, try again, and meet its own file.
-            try:
-                return self.fetch(path) == data
-            except NotFoundError:
-                return False
-        return True
+        return self.swap(path, data, None) is not None
 
     def read_tagged(self, path: StrPath) -> tuple[bytes, str] | None:
         """Read a small file from the store itself, with a tag that tells this version of it from every other.
 
         Returns:
             The bytes and the tag, for [swap][idfkit_fs.FsspecFileSystem.swap]; None if the file is missing.
+
+        Raises:
+            PermissionError: If the store refuses access; S3 does so for a missing file to a login that may not list.
+            FileNotFoundError: If the bucket does not exist.
         """
         key = self._root.to_file_key(path)
         return self.call(key, lambda fs: read_tagged(fs, key), only_bucket=True)
@@ -663,21 +658,28 @@ class FsspecFileSystem:
     def swap(self, path: StrPath, data: bytes, tag: str | None) -> str | None:
         """Write a small file if it has not changed since it was read.
 
-        Of several that do so at the same time, one succeeds, where the store knows conditional writes. No two writes
-        may have the same bytes: a reply that was lost is known by them.
+        Of several that do so at the same time, one succeeds: on S3, GCS and Azure, on a local disk and in memory. A
+        store that knows no conditions, or refuses or ignores them, is read first; two that write there at the same
+        moment may both succeed.
 
         Args:
             path: The file.
-            data: The new bytes.
+            data: The new bytes. No two writes may have the same: when a reply was lost, they tell whose the file is.
             tag: The tag of the version to replace; None to write the file only if it is missing.
 
         Returns:
             The tag of the new version; None if the file has changed, and was left as it is.
+
+        Raises:
+            ConnectionError: If the store does not answer; the file may have been written.
+            PermissionError: If the store refuses access. A file that is missing can be written by a login that may
+                neither read nor list.
         """
         key = self._root.to_file_key(path)
         try:
             return self.call(key, lambda fs: swap_file(fs, key, data, tag), only_bucket=True, conditional=True)
         except ExistsError:
+            # A reply that was lost makes the store's class, or ours, try again, and meet its own file.
             found = self.read_tagged(path)
             return found[1] if found is not None and found[0] == data else None
 
@@ -685,7 +687,12 @@ class FsspecFileSystem:
         """Remove a small file if it has not changed since it was read.
 
         Returns:
-            Whether it was removed; False if it has changed, and was left as it is.
+            Whether it was removed. False if it has changed, and was left as it is, or is missing: also when the reply
+            was lost and the file is found to be missing, as another client may have removed it.
+
+        Raises:
+            ConnectionError: If the store does not answer; the file may have been removed.
+            PermissionError: If the store refuses access.
         """
         key = self._root.to_file_key(path)
         return self.call(key, lambda fs: remove_tagged(fs, key, tag), conditional=True)

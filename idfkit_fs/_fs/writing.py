@@ -12,8 +12,8 @@ from typing import Any
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._stores.access import fresh_info, read_file
-from idfkit_fs._stores.backends import has_conditional_writes, in_memory, is_archive, is_local, is_object_store, tuned
-from idfkit_fs._stores.translate import is_not_found, refuses_condition
+from idfkit_fs._stores.backends import in_memory, is_archive, is_local, is_object_store, tuned
+from idfkit_fs._stores.translate import is_not_found
 from idfkit_fs._util.files import temporary_beside, write_atomically
 
 __all__ = ["copy_file", "create_file", "put_file", "write_file"]
@@ -41,13 +41,10 @@ def copy_file(fs: AbstractFileSystem, source: str, target: str) -> None:
 
 
 def create_file(fs: AbstractFileSystem, key: str, data: bytes) -> None:
-    """Write bytes unless the file exists.
-
-    Where the store has no conditional writes, or refuses them, two clients that write at the same time may both
-    succeed.
+    """Write bytes unless the file exists: in one step on a local disk with links, elsewhere by looking first.
 
     Raises:
-        FileExistsError: If it exists; a store may raise its own error for a failed condition.
+        FileExistsError: If it exists.
     """
     if not is_local(fs):
         _create(fs, key, data)
@@ -65,14 +62,6 @@ def create_file(fs: AbstractFileSystem, key: str, data: bytes) -> None:
 
 
 def _create(fs: AbstractFileSystem, key: str, data: bytes) -> None:
-    if has_conditional_writes(fs):
-        try:
-            fs.pipe_file(key, data, mode="create")
-        except Exception as exc:  # each SDK has its own classes
-            if not refuses_condition(exc):
-                raise
-        else:
-            return
     try:
         fresh_info(fs, key)
     except Exception as exc:  # each SDK has its own classes

@@ -20,7 +20,6 @@ __all__ = [
     "copied",
     "expected_size",
     "found_files",
-    "has_conditional_writes",
     "in_memory",
     "is_archive",
     "is_file",
@@ -35,6 +34,7 @@ __all__ = [
     "unstripped",
     "url_protocols",
     "version_of",
+    "without_layers",
 ]
 
 S3 = frozenset({"s3", "s3a"})
@@ -46,10 +46,6 @@ _ARCHIVES = frozenset({"zip", "tar", "libarchive"})
 HOSTS = frozenset({"sftp", "ssh", "ftp", "smb"})
 
 _CACHES = frozenset({"simplecache", "filecache", "blockcache", "cached"})
-
-# Classes whose `pipe_file(mode="create")` is one step. obstore's overwrites; fsspec's own asks first, and takes any
-# error for "no".
-_CONDITIONAL = frozenset({"adlfs", "fsspec.implementations.memory", "gcsfs", "s3fs"})
 
 _MIB = 2**20
 # s3fs holds `chunksize * max_concurrency` bytes, and asks the size (one HEAD) before a `cat_file` that may be split.
@@ -177,13 +173,12 @@ def is_object_store(fs: AbstractFileSystem) -> bool:
     return not OBJECT_STORES.isdisjoint(protocols(fs))
 
 
-def has_conditional_writes(fs: AbstractFileSystem) -> bool:
-    """Whether the filesystem's class can write a file only if it does not exist, in one step; the store may refuse."""
-    inner = _own(fs).get("fs")
-    if isinstance(inner, AbstractFileSystem):
-        return has_conditional_writes(inner)
-    modules = {name for cls in type(fs).__mro__ for name in (cls.__module__, cls.__module__.partition(".")[0])}
-    return not _CONDITIONAL.isdisjoint(modules)
+def without_layers(fs: AbstractFileSystem, key: str) -> tuple[AbstractFileSystem, str]:
+    """The store's own filesystem and key, behind ``dir::`` and fsspec's caches."""
+    inner = _own(fs).get("fs") if "dir" in protocols(fs) else cached_filesystem(fs)
+    if inner is None:
+        return fs, key
+    return without_layers(inner, fs._join(key) if "dir" in protocols(fs) else key)  # noqa: SLF001 - fsspec's own
 
 
 def options_of(fs: AbstractFileSystem) -> dict[str, Any]:

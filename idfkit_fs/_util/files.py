@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import re
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-__all__ = ["digest_of", "is_temporary", "temporary_beside", "write_atomically"]
+if sys.platform != "win32":
+    import fcntl
 
+__all__ = ["digest_of", "is_temporary", "locked", "temporary_beside", "write_atomically"]
+
+# What a filesystem without locks answers, such as Lustre mounted without `flock`.
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 _TEMPORARY = re.compile(r"\.idfkit-fs-[0-9a-f]{32}\.tmp")
 
 
@@ -35,6 +43,56 @@ def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep out everybody else who locks the same file, in any thread, process or machine that shares the disk.
+
+    The lock is on the file itself, so that no file of its own is left behind: whoever has replaced or removed the file
+    held the lock of what was there before. Where the filesystem has no locks, nobody is kept out.
+
+    Args:
+        path: A file that exists.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+    """
+    if sys.platform == "win32":  # an open file cannot be replaced there
+        from filelock import FileLock  # takes as long to import as fsspec
+
+        path.stat()
+        name = (
+            f".idfkit-fs-{uuid.uuid5(uuid.NAMESPACE_URL, path.name).hex}.tmp"  # a temporary file, which is not listed
+        )
+        with FileLock(path.with_name(name)):  # removed with its release
+            yield
+        return
+    while True:
+        with _open_to_lock(path) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as exc:
+                if exc.errno not in _NO_LOCKS:
+                    raise
+            try:
+                # Opened anew: NFS answers what is known about a path from memory, but asks before it opens one.
+                with path.open("rb") as now:
+                    is_current = os.path.samestat(os.fstat(file.fileno()), os.fstat(now.fileno()))
+                if is_current:
+                    yield
+                    return
+            finally:
+                with contextlib.suppress(OSError):
+                    # By name, as a child that was forked meanwhile has the file open too.
+                    fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _open_to_lock(path: Path) -> IO[bytes]:
+    try:
+        return path.open("r+b")  # NFS locks only what may be written
+    except OSError:
+        return path.open("rb")
 
 
 def temporary_beside(target: Path) -> Path:

@@ -90,7 +90,7 @@ def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> list[str]
         run: The run; or the claim of a publisher, whose run may end in either state.
 
     Returns:
-        The paths of the outcomes that existed. Their workers have finished, so they can be removed when the run is gone.
+        The paths of the outcomes that existed. Their workers have finished: remove them when the run is gone.
     """
     if run.job is None:  # no case of a study
         return []

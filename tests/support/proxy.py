@@ -158,9 +158,9 @@ class FaultProxy:
         self._arm("answer", _Fault(count, on, status))
 
     def refuse_conditions(self, status: int = 501, code: str = "NotImplemented", count: int | None = None) -> None:
-        """Answer requests that have an If-None-Match header as an S3 store does that cannot heed it."""
+        """Answer requests that have a condition (If-Match, If-None-Match) as an S3 store does that cannot heed it."""
         self._refusal = code
-        self._arm("condition", _Fault(count, r"(?i)\r\nif-none-match:", status))
+        self._arm("condition", _Fault(count, r"(?i)\r\nif-(none-)?match:", status))
 
     def lose_reply(self, count: int | None = 1, on: str = "") -> None:
         """Let a request reach the server and be carried out, then reset the client instead of passing the reply."""
