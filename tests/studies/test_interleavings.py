@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from support import interleavings
+from support.interleavings import Explorer, Seed
 from support.recorded import record
+from support.scheduler import Actor, Fault, Kind, Scheduler
+
+from idfkit_fs import run_case
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +53,68 @@ def test_seeds_see_what_goes_wrong_without_conditional_writes(recorded: Path) ->
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert re.search(r"^I\d ", ended.stdout, re.MULTILINE)
     assert "To replay: python tests/support/interleavings.py" in ended.stdout
+
+
+# The two that were seen before there were seeds.
+
+
+@pytest.fixture
+def explorer(recorded: Path, tmp_path: Path) -> Iterator[Explorer]:
+    with Explorer(recorded, tmp_path) as explorer:
+        yield explorer
+
+
+class _Overtaken(Scheduler):
+    """The first actor takes some steps, then the second one takes all of its own, then the first one goes on."""
+
+    first = 0
+
+    def _choose(self, able: list[Actor]) -> Actor:
+        slow, quick = self.actors
+        return slow if slow in able and (slow.steps < self.first or quick not in able) else quick
+
+
+def _runner(seed: Seed, index: int) -> Actor:
+    return Actor(f"{index}", lambda _actor: run_case(f"{seed.base}/study", "a"), {"index": index})
+
+
+@pytest.mark.parametrize("kind", ["kill", "break"])
+def test_a_slower_worker_that_dies_takes_nothing_from_the_winner(explorer: Explorer, kind: Kind) -> None:
+    """It is overtaken at each of its steps, and dies at each of those that are left."""
+    tried = 0
+    for overtaken_at in range(1, 14):
+        for dies_at in range(overtaken_at, 30):
+            with explorer.seed(tried) as seed:
+                seed.add(seed.study, "a", "good")
+                slow, quick = seed.actors = [_runner(seed, index) for index in (0, 1)]
+                scheduler = seed.scheduler = _Overtaken(seed.actors, seed.chance, [Fault(0, dies_at, kind)])
+                scheduler.first = overtaken_at
+                scheduler.run()
+                if not slow.faults:
+                    break
+                assert quick.undisturbed, quick.error
+                assert seed.study.status().ok == ("a",), f"{seed}"
+                result = seed.study.result("a")
+                assert result.record is not None
+                for entry in result.record.files:
+                    result.files.fetch(entry.name)  # raises if it is another file than the recorded one
+                tried += 1
+    assert tried > 50
+
+
+@pytest.mark.parametrize("damage", ["missing", "shorter"])
+def test_a_damaged_run_is_run_again_when_it_is_named(explorer: Explorer, damage: str) -> None:
+    with explorer.seed(0) as seed:
+        study = seed.study
+        seed.add(study, "a", "good")
+        assert study.run().simulated == ("a",)
+        (key,) = [key for key in MemoryFileSystem.store if key.endswith("/eplus.err")]
+        if damage == "missing":
+            del MemoryFileSystem.store[key]
+        else:
+            study.fs.write_bytes("a/eplus.err", b"cut")
+
+        assert study.run(["a"]).simulated == ("a",)
+        assert study.status().ok == ("a",)
+        assert study.verify(deep=True).findings == ()
+        assert study.run(["a"]).found == ("a",)

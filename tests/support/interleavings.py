@@ -462,7 +462,7 @@ class Explorer:
         self._files = recorded
         self._home = home
         self._seed: Seed
-        self._ids: random.Random
+        self._ids = random.Random(0)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -490,23 +490,30 @@ class Explorer:
         Returns:
             The scenario with its schedule; and what was wrong.
         """
+        with self.seed(number) as seed:
+            try:
+                with seed.as_client("preparing"):
+                    seed.prepare()
+                seed.scheduler = Scheduler(seed.actors, seed.chance, seed.faults)
+                seed.scheduler.run()
+                seed.check()
+            except Exception as exc:  # noqa: BLE001 - reported with the schedule
+                return seed, exc
+            return seed, None
+
+    @contextlib.contextmanager
+    def seed(self, number: int) -> Iterator[Seed]:
+        """An empty store and an empty disk."""
         home = self._home / f"seed-{number}"
         home.mkdir()
         self._ids = random.Random(number)
-        self._seed = seed = Seed(number, home, Recorded(self._files))
+        self._seed = Seed(number, home, Recorded(self._files))
         try:
-            with seed.as_client("preparing"):
-                seed.prepare()
-            seed.scheduler = Scheduler(seed.actors, seed.chance, seed.faults)
-            seed.scheduler.run()
-            seed.check()
-        except Exception as exc:  # noqa: BLE001 - reported with the schedule
-            return seed, exc
+            yield self._seed
         finally:
             for key in [key for key in MemoryFileSystem.store if key.startswith(f"/seed-{number}/")]:
                 del MemoryFileSystem.store[key]
             shutil.rmtree(home, ignore_errors=True)
-        return seed, None
 
     async def _simulate(self, model: Any, _weather: Any, *, output_dir: Path, **_options: Any) -> Any:
         await asyncio.to_thread(at_gate, "energyplus", "", lambda: None)
