@@ -97,10 +97,16 @@ class BucketNotFoundError(NotFoundError):
 
 
 class PermissionDeniedError(StoreError, PermissionError):
-    """The store refused the credentials, or they do not allow the operation."""
+    """The store refused the credentials, or they do not allow the operation.
+
+    Attributes:
+        may_be_missing: Whether the file may just not exist: to a login that may not list, S3 and Google Cloud Storage
+            say the same of a missing file.
+    """
 
     number = errno.EACCES
     text = "The store refused access"
+    may_be_missing: bool = False
 
 
 class UnreachableError(StoreError, ConnectionError):

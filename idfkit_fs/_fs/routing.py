@@ -18,11 +18,14 @@ from idfkit_fs._stores.backends import (
     is_local,
     is_object_store,
     options_of,
+    protocols,
     stripper,
     unfit,
     url_protocols,
 )
+from idfkit_fs._stores.identity import backend_package
 from idfkit_fs._stores.make import make_filesystem
+from idfkit_fs._stores.nested import check_nested
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, chain_protocols, is_url, repair, split_url
 from idfkit_fs.errors import LocationError
@@ -96,6 +99,7 @@ def route_filesystem(fs: AbstractFileSystem, root: str, options: dict[str, Any] 
 
     Raises:
         LocationError: If *root* is empty, or a URL of another filesystem.
+        StorageOptionsError: If the filesystem has nested options that its SDK does not know.
         ValueError: If *fs* was made with ``asynchronous=True``.
     """
     if getattr(fs, "asynchronous", False):
@@ -106,6 +110,7 @@ def route_filesystem(fs: AbstractFileSystem, root: str, options: dict[str, Any] 
     text = repair(root)
     behind = fs.store if isinstance(fs, CacheFileSystem) else cached_filesystem(fs)
     store = fs if behind is None else behind
+    check_nested(backend_package(type(store)), protocols(store)[0], store.storage_options)
     parts = split_url(text)
     if parts and parts.protocol not in url_protocols(store):
         known = ", ".join(url_protocols(store))

@@ -62,6 +62,7 @@ class FsspecFileSystem:
 
     Raises:
         LocationError: If *root* has no bucket or directory, or is a URL of another filesystem.
+        StorageOptionsError: If the SDK of *fs* would ignore a nested option, such as a misspelt encryption.
         TypeError: If *fs* is not an fsspec filesystem.
         ValueError: If *fs* was made with ``asynchronous=True``.
 
@@ -680,7 +681,10 @@ class FsspecFileSystem:
             return self.call(key, lambda fs: swap_file(fs, key, data, tag), only_bucket=True, conditional=True)
         except ExistsError:
             # A reply that was lost makes the store's class, or ours, try again, and meet its own file.
-            found = self.read_tagged(path)
+            try:
+                found = self.read_tagged(path)
+            except PermissionDeniedError:  # whoever may not read it cannot know it for their own
+                return None
             return found[1] if found is not None and found[0] == data else None
 
     def remove_tagged(self, path: StrPath, tag: str) -> bool:
@@ -697,11 +701,33 @@ class FsspecFileSystem:
         key = self._root.to_file_key(path)
         return self.call(key, lambda fs: remove_tagged(fs, key, tag), conditional=True)
 
+    def is_readable(self, path: StrPath) -> bool:
+        """Whether a small file exists that this login may read.
+
+        Unlike `exists`, it needs no right to list, and so it says False of a file that the store hides as it does a
+        missing one. Ask it only where that is the safe answer.
+        """
+        try:
+            self.fetch(path)
+        except NotFoundError:
+            return False
+        except PermissionDeniedError as exc:
+            if not exc.may_be_missing:
+                raise
+            return False
+        return True
+
     def remove_if_exists(self, paths: Iterable[StrPath]) -> None:
-        """Remove files, one after the other; those that are missing are skipped."""
+        """Remove files, one after the other; those that are missing are skipped.
+
+        An object store is not asked first, which takes a right to read, and one to list if the file is missing.
+        """
         for path in paths:
+            key = self._root.to_file_key(path)
             with contextlib.suppress(NotFoundError):
-                self.remove(path)
+                if not is_object_store(self.store):
+                    self._check_file(key, path)
+                self.call(key, functools.partial(_remove, key=key))
 
     def copy_from(self, source: FsspecFileSystem, src: StrPath, dst: StrPath) -> None:
         """Copy a file of another adapter of the same store."""
@@ -727,6 +753,10 @@ def _restore(
         adapter._root = adapter._root.below(url)  # noqa: SLF001 - of this class
     vars(adapter).update(facts)
     return adapter
+
+
+def _remove(fs: AbstractFileSystem, key: str) -> None:
+    fs.rm_file(key)
 
 
 def _find(fs: AbstractFileSystem, start: str) -> Any:

@@ -23,6 +23,13 @@ _RANGE = 8 * _MIB
 _PARALLEL = 8
 _PIECE = _MIB // 4
 _PROGRESS = _MIB // 16  # bytes
+_CUSTOMER_KEY = ("SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5")
+_METADATA = frozenset(
+    {
+        *("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires"),
+        *("Metadata", "WebsiteRedirectLocation"),
+    }
+)
 
 
 class QuickS3FileSystem(s3fs.S3FileSystem):
@@ -33,6 +40,7 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
     - A download whose size is known runs in parallel ranges, without a request to learn the size.
     - s3fs repeats each request five times, and botocore five times within each. Here each request is repeated by
       [retry_request][idfkit_fs._util.retry.retry_request] alone, or by botocore alone if `config_kwargs` has `retries`.
+    - What `s3_additional_kwargs` say of an object holds for copies too (see `_for_copies`).
     """
 
     # `get_file` takes a size.
@@ -52,6 +60,7 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
             "retries": {"total_max_attempts": 1},
         }
         super().__init__(*args, config_kwargs={**bounds, **given}, **kwargs)
+        self._for_copies = _for_copies(self.s3_additional_kwargs)
 
     async def set_session(self, refresh: bool = False, kwargs: dict[str, Any] | None = None) -> Any:
         """Connect as s3fs does, then take the handler that adds `Expect` off the new client."""
@@ -62,6 +71,8 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
         return client
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        if method in ("copy_object", "upload_part_copy"):
+            akwarglist = (self._for_copies, *akwarglist)
         request = functools.partial(super()._call_s3, method, *akwarglist, **kwargs)
         return await (request() if self._botocore_repeats else retry_request(request, may_pass))
 
@@ -131,3 +142,17 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
                 return
         # `_call_s3` repeats its own requests, and raises no ConnectionError.
         await retry_request(fetch_rest, lambda exc: isinstance(exc, ConnectionError))
+
+
+def _for_copies(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a copy needs beside the parameters that every object gets.
+
+    S3 takes tags and metadata from the source unless it is told to replace them, and reads a source that is encrypted
+    with a customer's key only with that key; the source has the same key, or it is no copy within one store.
+    """
+    added = {f"CopySource{name}": given[name] for name in _CUSTOMER_KEY if name in given}
+    if "Tagging" in given:
+        added["TaggingDirective"] = "REPLACE"
+    if not _METADATA.isdisjoint(given):
+        added["MetadataDirective"] = "REPLACE"
+    return {name: value for name, value in added.items() if name not in given}

@@ -6,6 +6,7 @@ import errno
 import re
 from collections.abc import Iterator, Mapping
 
+from idfkit_fs._stores.rights import MissingRight, missing_right
 from idfkit_fs._util.messages import redact
 from idfkit_fs.errors import (
     BucketNotFoundError,
@@ -210,7 +211,13 @@ def _bucket_is_missing(chain: list[BaseException]) -> bool:
     )
 
 
-def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, secrets: frozenset[str]) -> str:
+def _explain(
+    kind: type[StoreError],
+    chain: list[BaseException],
+    bucket: str,
+    secrets: frozenset[str],
+    right: MissingRight | None,
+) -> str:
     first = chain[0]
     said = redact(str(getattr(first, "strerror", None) or first), secrets).strip().splitlines()
     detail = f"{type(first).__name__}: {said[0][:300]}" if said else type(first).__name__
@@ -223,10 +230,9 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
     if kind is NotFoundError:
         return "A file exists where a directory is needed" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
-        return (
-            "The store refused access; check that the credentials are right, not expired, and allow this. "
-            f"Where a login may not list, S3 says the same of a missing file ({detail})"
-        )
+        allowed = right.text if right else "this"
+        text = "The store refused access; check that the credentials are right, not expired, and allow"
+        return f"{text} {allowed} ({detail})"
     if kind is InterruptedTransferError:
         return f"The connection broke during the transfer; check the network, then try again ({detail})"
     if kind is UnreachableError:
@@ -234,7 +240,8 @@ def _explain(kind: type[StoreError], chain: list[BaseException], bucket: str, se
     if kind is UnsupportedError:
         return f"The backend does not support this operation ({detail})"
     if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
-        return f"The store called the request bad; an expired token or a wrong region is the usual cause ({detail})"
+        causes = "an expired token, a wrong region, or an object that is encrypted with a key of yours (SSE-C)"
+        return f"The store called the request bad; the usual cause is {causes} ({detail})"
     return f"The store failed ({detail})"
 
 
@@ -278,7 +285,10 @@ def translate(
     if kind is NotFoundError and bucket and (only_bucket or _bucket_is_missing(chain)):
         kind = BucketNotFoundError
     number = _ERRNO.get(kind) or (exc.errno if isinstance(exc, OSError) else None) or errno.EIO
-    translated = kind(number, _explain(kind, chain, bucket, secrets), url)
+    right = missing_right(chain, url) if kind is PermissionDeniedError else None
+    translated = kind(number, _explain(kind, chain, bucket, secrets, right), url)
+    if isinstance(translated, PermissionDeniedError):
+        translated.may_be_missing = right is not None and right.hides_missing
     leaks = any(redact(text, secrets) != text for cause in chain for text in (str(cause), repr(cause)))
     translated.__cause__ = None if leaks else exc
     translated.__suppress_context__ = True

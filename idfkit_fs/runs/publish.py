@@ -26,6 +26,7 @@ from idfkit_fs.errors import (
     DamagedRunError,
     ExistsError,
     LocationError,
+    NotFoundError,
     PublishError,
     RunExistsError,
     RunNotFoundError,
@@ -192,7 +193,7 @@ class Guard(Protocol):
         """Called before a complete run is replaced."""
 
     def check(self) -> None:
-        """Raise an error if the run is not wanted any more; called after the URL was claimed."""
+        """Raise an error if the run is not wanted any more; called before a run is replaced, and after each claim."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ class Publication:
             ExistsError: If a study exists there and may not be written to.
             StoreError: If the store failed, refused access, or did not answer.
         """
-        if self.outside_study and self.fs.exists(STUDY_FILE):
+        if self.outside_study and self.fs.is_readable(STUDY_FILE):
             text = "A study exists here; publish the run at another URL, or make a case of it with Study.adopt()"
             raise ExistsError.for_url(self.fs.url(), text)
         register = read_register(self.fs)
@@ -273,7 +274,12 @@ class Publication:
     def _is_of_study(self, record: RunRecord) -> bool:
         """Whether the run at the URL is that of a case, and no copy of one elsewhere."""
         above = f"{self.fs.key('').rpartition('/')[0]}/{STUDY_FILE}"
-        return record.job is not None and self.fs.call(above, lambda store: store.isfile(above))
+        if record.job is None:
+            return False
+        try:
+            return bool(self.fs.call(above, lambda store: store.info(above))["type"] == "file")
+        except NotFoundError:
+            return False
 
     def send(
         self,
@@ -396,6 +402,7 @@ class Publication:
                 if record.id == run_id or (self.guard and self.guard.will_do(record)):
                     return result_of(self.fs, record)
                 if self.guard:
+                    self.guard.check()  # after the record was read: it may be the run of a newer job
                     self.guard.retire(record)
             claim = register.claimed_by(run_id, contents.record.job, names, in_place=in_place)
             tag = self.fs.swap(RECORD_NAME, claim.to_json(), register.tag)
@@ -403,6 +410,10 @@ class Publication:
                 published = self._fill(claim, tag, contents, stop)
                 if published is not None:
                     return result_of(self.fs, published)
+            elif register.is_hidden:
+                if self.overwrite:
+                    self.fs.fetch(RECORD_NAME)  # says which right is missing
+                raise RunExistsError.for_url(self.fs.url())
             register = self.find_existing(run_id)
 
     def _fill(self, claim: Claim, tag: str, contents: Contents, stop: threading.Event) -> RunRecord | None:

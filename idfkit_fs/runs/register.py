@@ -20,7 +20,7 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.versioned_json import VersionedJson
-from idfkit_fs.errors import BucketNotFoundError, RecordError
+from idfkit_fs.errors import BucketNotFoundError, PermissionDeniedError, RecordError
 from idfkit_fs.runs.record import RECORD_NAME, RunDirectory, RunId, RunPath, RunRecord, Sha256
 
 __all__ = [
@@ -75,12 +75,14 @@ class Register:
         record: The record, if it was one.
         claim: The claim, if it was one.
         damaged: Why it is neither.
+        is_hidden: Whether it is unknown if it exists: the store hides missing files from a login that may not list.
     """
 
     tag: str | None = None
     record: RunRecord | None = None
     claim: Claim | None = None
     damaged: RecordError | None = None
+    is_hidden: bool = False
 
     @property
     def files(self) -> set[str]:
@@ -123,7 +125,12 @@ def read_register(fs: FsspecFileSystem) -> Register:
         BucketNotFoundError: If the bucket does not exist.
         StoreError: If the store failed, refused access, or did not answer.
     """
-    found = fs.read_tagged(RECORD_NAME)
+    try:
+        found = fs.read_tagged(RECORD_NAME)
+    except PermissionDeniedError as exc:
+        if not exc.may_be_missing:
+            raise
+        return Register(is_hidden=True)
     if found is None:
         return Register()
     data, tag = found

@@ -26,7 +26,7 @@ from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
-from idfkit_fs.errors import RunNotFoundError
+from idfkit_fs.errors import PermissionDeniedError, RunNotFoundError
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
@@ -433,7 +433,11 @@ def what_exists(fs: FsspecFileSystem) -> str:
     Returns:
         The text of an error.
     """
-    if stems_in(fs.glob("", "*")):
+    try:
+        names = fs.glob("", "*")
+    except PermissionDeniedError as exc:
+        return f"No run's record exists here, and the login may not see what else does; check the URL ({exc.strerror})"
+    if stems_in(names):
         return (
             "EnergyPlus outputs exist here without a run's record: plain idfkit wrote them, or they are not completely "
             "published; pass require_record=False to open them, or give them a record with publish(url, url)"

@@ -22,14 +22,16 @@ from idfkit_fs.errors import (
     RunNotFoundError,
     UnfinishedRunError,
 )
+from idfkit_fs.runs.check import damage_of
 from idfkit_fs.runs.existing import Existing
 from idfkit_fs.runs.publish import Publication, read_run
 from idfkit_fs.runs.record import RecordedFile
+from idfkit_fs.runs.register import read_record
 from idfkit_fs.runs.result import RunResult, result_of
 from idfkit_fs.studies.job import Job, Metrics, checked, make_job
 from idfkit_fs.studies.layout import Ended, check_case
 from idfkit_fs.studies.report import CaseRun, RunReport, incomplete
-from idfkit_fs.studies.worker import finish_case
+from idfkit_fs.studies.worker import finish_case, guard_of
 from idfkit_fs.studies.writer import StudyWriter
 
 __all__ = ["Adoption", "adopt_run", "adopt_runs"]
@@ -138,9 +140,10 @@ def _adopt(writer: StudyWriter, adoption: Adoption, run: RunResult | Existing, o
     job = adoption.job(_fingerprint(run))
     writer.add_job(job, overwrite, keeps_run=target.is_same_place(home))
     state = finish_case(fs, case)
-    if state is not None:
+    record = read_record(target)
+    if state is not None and record is not None and not damage_of(result_of(target, record)):
         return CaseRun(case, state, "found")
-    publication = Publication(target, None, (), overwrite=True, progress=False)
+    publication = Publication(target, None, (), overwrite=True, progress=False, guard=guard_of(fs, case))
     published = publication.take_in(run, job=job.key)
     return CaseRun(case, _finish(fs, case, _beside(published, source)), "adopted")
 

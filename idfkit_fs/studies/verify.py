@@ -188,8 +188,21 @@ class _Check:
 
 
 def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Finding]:
-    """Outcomes of cases that do not exist."""
-    found = []
+    """Outcomes and runs of cases that do not exist; runs that the study did not make are none of its business."""
+
+    def run_of(case: str) -> Finding | None:
+        run_fs = fs.joinpath(case)
+        register = read_register(run_fs)
+        run = register.record or register.claim
+        if run is None or run.job is None:
+            return None
+        if repair:
+            remove_claim(run_fs, register)
+            remove_run(run_fs, register)
+        return Finding(case, "it has a run, or a part of one, but no job", "removed" if repair else "repair it", repair)
+
+    others = [name for name in fs.directories() if name not in listing.cases and not name.startswith("_study")]
+    found = [each for each in parallel_map(run_of, others) if each is not None]
     for case in sorted({case for runs in listing.ended.values() for case in runs}.difference(listing.cases)):
         if repair:
             fs.remove_if_exists(listing.outcomes_of(case))

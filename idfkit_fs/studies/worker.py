@@ -23,11 +23,19 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_counts
 from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.urls import Location
-from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, DamagedRunError, ModelError, NotFoundError, RecordError
+from idfkit_fs.errors import (
+    CaseExistsError,
+    CaseNotFoundError,
+    DamagedRunError,
+    ModelError,
+    NotFoundError,
+    PermissionDeniedError,
+    RecordError,
+)
 from idfkit_fs.runs.check import check_files
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.model import parse_model, version_of
-from idfkit_fs.runs.publish import Publication
+from idfkit_fs.runs.publish import Guard, Publication
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import Register, read_record, read_register, remove_run
 from idfkit_fs.runs.result import RunResult, open_result, result_of
@@ -40,7 +48,7 @@ from idfkit_fs.studies.report import CaseRun
 from idfkit_fs.studies.stored import read_job, read_study, retire, state_of
 from idfkit_fs.studies.summary import summarise
 
-__all__ = ["async_run_case", "finish_case", "run_case"]
+__all__ = ["async_run_case", "finish_case", "guard_of", "run_case"]
 
 
 def run_case(
@@ -125,6 +133,16 @@ async def async_run_case(
     return CaseRun(case, await _simulate(task, gate or contextlib.nullcontext()), "simulated")
 
 
+def guard_of(fs: FsspecFileSystem, case: str) -> Guard:
+    """What is to be respected when a run is published as that of a case.
+
+    Raises:
+        CaseNotFoundError: If the study has no such case.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    return _look_up(fs, case)
+
+
 def finish_case(fs: FsspecFileSystem, case: str, files: RunResult | None = None) -> Ended | None:
     """Write the outcome of a case whose run exists already, unless it has one.
 
@@ -204,10 +222,19 @@ class _Task:
             raise self._replaced()
 
     def _is_wanted(self) -> bool:
+        job = self._job_now()
+        return job is not None and job.key == self.job.key
+
+    def _job_now(self) -> Job | None:
+        """The job of the case; None if it was removed, which S3 says as a refusal to whoever may not list."""
         try:
-            return read_job(self.fs, self.job.case).key == self.job.key
+            return read_job(self.fs, self.job.case)
         except CaseNotFoundError:
-            return False
+            return None
+        except PermissionDeniedError as exc:
+            if not exc.may_be_missing:
+                raise
+            return None
 
     def _replaced(self) -> CaseExistsError:
         return CaseExistsError.for_url(self.fs.url(), f"Case {self.job.case!r} was replaced or removed while it ran")
@@ -221,7 +248,9 @@ class _Task:
         path = self.job.outcome_path(record)
         try:
             outcome = self.fs.fetch(path)
-        except NotFoundError:
+        except (NotFoundError, PermissionDeniedError) as exc:
+            if isinstance(exc, PermissionDeniedError) and not exc.may_be_missing:
+                raise
             state = self.write_outcome(record, self.summarise_published(files or result_of(self.run_fs, record)))
             if self._has_run(record):
                 return state
@@ -258,7 +287,7 @@ class _Task:
         if record is None or self.finished:
             return
         # Inputs are kept, so the model of an older job is among them.
-        if record.job is None or not self.fs.exists(f"{INPUTS}/{record.model_sha256}.idf"):
+        if record.job is None or not self.fs.is_readable(f"{INPUTS}/{record.model_sha256}.idf"):
             raise CaseExistsError.for_foreign_run(url, case)
 
     def copy(self, source: Source) -> Ended | None:
@@ -317,10 +346,7 @@ class _Task:
             summary=summary,
         )
         created = self.fs.create_exclusive(path, outcome.to_json())
-        try:
-            job: Job | None = read_job(self.fs, self.job.case)
-        except CaseNotFoundError:
-            job = None
+        job = self._job_now()
         if job is not None and job.asks_for_same(self.job) and (created or self.fs.fetch(path)):
             return state
         if created:  # for a job that did not exist any more at that moment

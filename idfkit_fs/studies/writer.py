@@ -188,9 +188,14 @@ class StudyWriter:
 
     def _remove_foreign(self, job: Job) -> None:
         """Take away the record of a run that is not the job's, so that the job can be run."""
-        register = read_register(self.fs.joinpath(job.case))
-        if register.record is not None and register.record.job != job.key:
-            self._remove_run(job.case, register, set())
+        run_fs = self.fs.joinpath(job.case)
+        while (record := (register := read_register(run_fs)).record) is not None and record.job != job.key:
+            now = self._job(job.case)  # after the record was read: it may be the run of a newer job
+            if now is None or now.key != job.key:
+                return
+            retire(self.fs, job.case, record)
+            if remove_run(run_fs, register):
+                return
 
     def _remove_run(self, case: str, register: Register, outcomes: set[str], names: Iterable[str] = ()) -> None:
         """Remove a run with its files: a sidecar that stayed would be of another run."""

@@ -331,8 +331,13 @@ def _post(url: str, body: bytes) -> None:
 
 
 @contextmanager
-def seaweedfs() -> Iterator[Store]:
-    """Run SeaweedFS, a real and durable S3 store that checks credentials and checksums."""
+def seaweedfs(identities: Mapping[str, Sequence[str]] | None = None) -> Iterator[Store]:
+    """Run SeaweedFS, a real and durable S3 store that checks credentials and checksums.
+
+    Args:
+        identities: What other logins may do, such as ``{"reader": ["Read:test-bucket"]}``; key and secret of each are
+            its name.
+    """
     # Every listener needs a port of its own: a grpc one left out would take its HTTP port + 10000, free or not.
     listeners = [
         *("s3.port", "s3.port.grpc", "s3.port.iceberg", "s3.port.lance", "master.port", "master.port.grpc"),
@@ -353,10 +358,25 @@ def seaweedfs() -> Iterator[Store]:
             "-admin.ui=false",
             "-webdav=false",
         ]
+        if identities is not None:
+            config = Path(directory, "identities.json")
+            config.write_text(
+                json.dumps(
+                    {
+                        "identities": [_identity(key, secret, ["Admin", "Read", "Write", "List"])]
+                        + [_identity(name, name, actions) for name, actions in identities.items()]
+                    }
+                )
+            )
+            command.append(f"-s3.config={config}")
         keys = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
         with _running("seaweedfs", command, env=keys) as server:
             endpoint = f"http://{HOST}:{ports['s3.port']}"
             yield server.ready(lambda: _s3_store("seaweedfs", endpoint, key, secret))
+
+
+def _identity(key: str, secret: str, actions: Sequence[str]) -> dict[str, Any]:
+    return {"name": key, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": [*actions]}
 
 
 @contextmanager

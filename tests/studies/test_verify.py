@@ -1,0 +1,170 @@
+"""`Study.verify`: what others did to the bucket, and what killed workers left, is found and repaired."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from idfkit.simulation import SimulationResult
+from support.variants import cases
+
+from idfkit_fs import Study, run_case
+from idfkit_fs._cli.commands import commands
+from idfkit_fs.errors import CaseNotFoundError
+from idfkit_fs.runs.register import Claim
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, epw: Path) -> Path:
+    directory = tmp_path_factory.mktemp("verified") / "study"
+    study = Study(directory)
+    study.add_cases(cases(2, epw))
+    study.run()
+    return directory
+
+
+@pytest.fixture
+def directory(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "study")
+    return tmp_path / "study"
+
+
+def outcome_of(directory: Path, case: str) -> Path:
+    return next((directory / "_study" / "ok").glob(f"{case}.*"))
+
+
+def cut(directory: Path) -> None:
+    file = directory / "case-00" / "eplus.err"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def missing(directory: Path) -> None:
+    (directory / "case-00" / "eplus.sql").unlink()
+
+
+def no_run(directory: Path) -> None:
+    shutil.rmtree(directory / "case-00")
+
+
+def no_outcome(directory: Path) -> None:
+    outcome_of(directory, "case-00").unlink()
+
+
+def other_outcome(directory: Path) -> None:
+    mine, other = outcome_of(directory, "case-00"), outcome_of(directory, "case-01")
+    mine.write_bytes(other.read_bytes().replace(b"case-01", b"case-00"))
+
+
+def no_json(directory: Path) -> None:
+    (directory / "case-00" / "run.json").write_bytes(b"{")
+
+
+def other_run(directory: Path) -> None:
+    shutil.rmtree(directory / "case-00")
+    shutil.copytree(directory / "case-01", directory / "case-00")
+
+
+def claimed(directory: Path) -> None:
+    shutil.rmtree(directory / "case-00")
+    outcome_of(directory, "case-00").unlink()
+    (directory / "case-00").mkdir()
+    (directory / "case-00" / "run.json").write_bytes(Claim(id="a" * 32, files=("eplus.sql",)).to_json())
+    (directory / "case-00" / "eplus.sql").write_bytes(b"a part")
+
+
+def removed(directory: Path) -> None:
+    (directory / "_study" / "jobs" / "case-00.json").unlink()
+
+
+def half_removed(directory: Path) -> None:
+    removed(directory)
+    no_outcome(directory)
+
+
+@pytest.mark.parametrize(
+    ("harm", "problem", "pending"),
+    [
+        (cut, "eplus.err: it has .* bytes instead of", True),
+        (missing, "eplus.sql: it is missing", True),
+        (no_run, "counts as ok, but its run is missing", True),
+        (no_outcome, "complete, but it counts as pending", False),
+        (other_outcome, "its outcome is not that of its run", False),
+        (no_json, "its record cannot be used", True),
+        (other_run, "counts as ok, but its run is of another job", True),
+        (claimed, "1 files of a run that was not published to the end", True),
+        (removed, "has an outcome, but no job", False),
+        (half_removed, "has a run, or a part of one, but no job", False),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_wrong_is_found_and_repaired(
+    directory: Path, harm: Callable[[Path], None], problem: str, pending: bool
+) -> None:
+    study = Study(directory)
+    assert study.verify().ok and study.verify(deep=True).findings == ()
+    harm(directory)
+    found = study.verify()
+    assert not found.ok and {each.case for each in found.findings} == {"case-00"}
+    assert any(re.search(problem, each.problem) for each in found.findings), found
+    assert study.verify().findings == found.findings  # nothing was changed
+    repaired = study.verify(repair=True)
+    assert repaired.ok and len(repaired.findings) >= len(found.findings)
+    again = study.verify(deep=True)
+    assert again.findings == (), again
+    assert ("case-00" in study.status().pending) is pending
+    if pending:
+        assert study.run().simulated == ("case-00",)
+        assert study.verify(deep=True).findings == () and study.status().ok == ("case-00", "case-01")
+
+
+def test_changed_bytes_are_found_by_reading_them(directory: Path) -> None:
+    file = directory / "case-01" / "eplus.err"
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    study = Study(directory)
+    assert study.verify().ok
+    found = study.verify(["case-01"], deep=True)
+    assert [each.case for each in found.findings] == ["case-01"] and "eplus.err" in str(found)
+    with pytest.raises(CaseNotFoundError):
+        study.verify(["case-99"])
+
+
+def test_a_damaged_case_is_run_again_by_name(directory: Path) -> None:
+    cut(directory)
+    study = Study(directory)
+    report = study.run(["case-00", "case-01"])
+    assert (report.simulated, report.found) == (("case-00",), ("case-01",))
+    assert study.verify(deep=True).findings == ()
+    missing(directory)
+    assert run_case(directory, "case-00").how == "simulated"
+    assert study.verify(deep=True).findings == ()
+
+
+def test_a_damaged_run_that_was_adopted_is_not_thrown_away(tmp_path: Path, local_run: SimulationResult) -> None:
+    study = Study(tmp_path / "study")
+    study.adopt("case-00", local_run.run_dir)
+    missing(tmp_path / "study")
+    found = study.verify(repair=True)
+    assert not found.ok and "adopt it again" in str(found)
+    assert (tmp_path / "study" / "case-00" / "run.json").exists()
+    with pytest.raises(FileNotFoundError):
+        _ = study.result("case-00").sql
+    study.adopt("case-00", local_run.run_dir, overwrite=True)
+    assert study.verify(deep=True).findings == ()
+
+
+def test_the_command(directory: Path) -> None:
+    def verify(*options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(commands, ["verify", str(directory), *options])
+        return done.exit_code, done.output
+
+    assert verify() == (0, "2 cases checked: nothing is wrong\n")
+    cut(directory)
+    code, text = verify()
+    assert code == 1 and "case-00: its run is damaged: eplus.err" in text and "repair it" in text
+    code, text = verify("--repair", "--deep", "--json")
+    assert code == 0 and '"repaired": true' in text
+    assert verify("case-00") == (0, "1 case checked: nothing is wrong\n")
