@@ -12,8 +12,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from support import interleavings
 from support.interleavings import Explorer, Seed
-from support.recorded import record
 from support.scheduler import Actor, Fault, Kind, Scheduler
+from support.tiny_runs import record
 
 from idfkit_fs import run_case
 

@@ -37,8 +37,8 @@ import idfkit.simulation
 from fsspec.implementations.memory import MemoryFileSystem
 from idfkit import IDFDocument, new_document
 from small_office import ENERGYPLUS_VERSION
-from support.recorded import Recorded, record
 from support.scheduler import Actor, Fault, Kind, Scheduler, at_gate, current_actor, gated
+from support.tiny_runs import Recorded, record
 
 import idfkit_fs.studies.study
 from idfkit_fs import FsspecFileSystem, Study, open_result, publish, run_case
