@@ -30,6 +30,7 @@ LOWEST = [
         "_fs/test_contract_s3.py",
         "_fs/test_create_exclusive.py",
         "_fs/test_plain_idfkit.py",
+        "_fs/test_swap.py",
         "_outputs",
         "runs",
         "studies",
@@ -136,6 +137,13 @@ def bench(session: nox.Session) -> None:
     """Measure beside idfkit's own classes and raw fsspec, and print ratios."""
     install_wheel(session, "all", *groups("test"))
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run a study on bad days: ``nox -s soak -- MINUTES [--seed N]``; workers and the server are killed meanwhile."""
+    install_wheel(session, "all", *groups("test"))
+    session.run("python", "tests/soak.py", *session.posargs)
 
 
 @nox.session

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idfkit_fs._cache.store import CacheInfo
+    from idfkit_fs._doctor.doctor import doctor
+    from idfkit_fs._doctor.report import Check, DoctorReport
     from idfkit_fs._fs.aio import AsyncFsspecFileSystem
     from idfkit_fs._fs.dropins import AsyncLocalFileSystem, AsyncS3FileSystem, LocalFileSystem, S3FileSystem
     from idfkit_fs._fs.sync import FsspecFileSystem
@@ -35,6 +37,8 @@ __all__ = [
     "CacheInfo",
     "Case",
     "CaseRun",
+    "Check",
+    "DoctorReport",
     "ExternalFiles",
     "Finding",
     "FsspecFileSystem",
@@ -58,6 +62,7 @@ __all__ = [
     "Verification",
     "__version__",
     "async_simulate",
+    "doctor",
     "open_result",
     "publish",
     "run_case",
@@ -74,6 +79,8 @@ _MODULES = {
     "CacheInfo": "_cache.store",
     "Case": "studies.prepare",
     "CaseRun": "studies.report",
+    "Check": "_doctor.report",
+    "DoctorReport": "_doctor.report",
     "ExternalFiles": "runs.simulate",
     "Finding": "studies.verify",
     "FsspecFileSystem": "_fs.sync",
@@ -96,6 +103,7 @@ _MODULES = {
     "Summary": "studies.job",
     "Verification": "studies.verify",
     "async_simulate": "runs.simulate",
+    "doctor": "_doctor.doctor",
     "open_result": "runs.result",
     "publish": "runs.publish",
     "run_case": "studies.worker",

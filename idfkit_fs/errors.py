@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from idfkit_fs._util.messages import redact
 
 __all__ = [
+    "ArchivedError",
     "BucketNotFoundError",
     "CacheDirectoryError",
     "CacheUnusableError",
@@ -24,6 +25,7 @@ __all__ = [
     "InterruptedTransferError",
     "IsDirectoryError",
     "LocationError",
+    "MachineError",
     "MissingExtraError",
     "ModelError",
     "NotFoundError",
@@ -36,6 +38,7 @@ __all__ = [
     "SidecarError",
     "StorageOptionsError",
     "StoreError",
+    "StoreFullError",
     "StudyNotFoundError",
     "UnfinishedRunError",
     "UnreachableError",
@@ -110,10 +113,16 @@ class PermissionDeniedError(StoreError, PermissionError):
 
 
 class UnreachableError(StoreError, ConnectionError):
-    """The store did not answer, or said that it cannot serve now (HTTP 429, 5xx)."""
+    """The store did not answer, or said that it cannot serve now (HTTP 429, 5xx).
+
+    Attributes:
+        permanent: Whether the same request can never succeed, as with a certificate that is not trusted or a host name
+            that does not exist; it is not repeated then.
+    """
 
     number = errno.ECONNREFUSED
     text = "The store did not answer"
+    permanent: bool = False
 
 
 class InterruptedTransferError(UnreachableError):
@@ -121,6 +130,27 @@ class InterruptedTransferError(UnreachableError):
 
     number = errno.ECONNRESET
     text = "The connection broke during the transfer"
+
+
+class ArchivedError(StoreError):
+    """The file is in an archive tier (S3 Glacier, Azure archive), and must be restored before it can be read."""
+
+    number = errno.ENODATA
+    text = "The file is archived; restore it, then try again"
+
+
+class StoreFullError(StoreError):
+    """The store has no room left, or its quota is used up."""
+
+    number = errno.EDQUOT
+    text = "The store is full; remove files, or have the quota raised"
+
+
+class MachineError(StoreError):
+    """This machine failed, not the store: its disk is full or read-only, or the process has too many open files."""
+
+    number = errno.ENOSPC
+    text = "This machine failed, not the store"
 
 
 class ExistsError(StoreError, FileExistsError):

@@ -37,7 +37,7 @@ _OTHER = {"BOTO_CONFIG", "CLOUDSDK_CONFIG", "GCLOUD_PROJECT", "STORAGE_EMULATOR_
 _isolate_environment()
 
 # Only after the environment is set: these imports may read it.
-pytest_plugins = [f"support.fixtures_{room}" for room in ("cache", "existing", "outputs", "runs", "studies")]
+pytest_plugins = [f"support.fixtures_{room}" for room in ("cache", "existing", "outputs", "runs", "storms", "studies")]
 pytest.register_assert_rewrite("support")
 
 from support import servers

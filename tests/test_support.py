@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 import pytest
-from support.proxy import FaultProxy
+from support.proxy import Ending, FaultProxy
 from support.servers import Store, boto_client
 
 WEIRD_KEY = "a b#1%20?[1]+&é/x.bin"
@@ -318,6 +318,37 @@ def test_proxy_loses_a_reply_after_the_server_acted(proxy: FaultProxy, web: Quie
         ask(connect(proxy), "PUT", "/done", BODY)
     assert web.received == [("PUT", "/done", len(BODY))]
     assert ask(connect(proxy)) == (200, BODY)
+
+
+def test_proxy_breaks_a_request_in_its_body(proxy: FaultProxy, web: QuietServer, connect: Connect) -> None:
+    proxy.break_request()
+    assert ask(connect(proxy)) == (200, BODY)  # it has none
+    with pytest.raises(BROKEN):
+        ask(connect(proxy), "PUT", "/broken", BODY)
+    assert ("PUT", "/broken", len(BODY)) not in web.received
+    assert ask(connect(proxy), "PUT", "/whole", BODY) == (200, BODY)
+
+
+@pytest.mark.parametrize("how", [Ending.RESET, Ending.SHORT])
+def test_proxy_breaks_a_response_in_its_body(proxy: FaultProxy, connect: Connect, how: Ending) -> None:
+    proxy.break_response(how=how)
+    with pytest.raises(BROKEN):
+        ask(connect(proxy))
+    assert ask(connect(proxy)) == (200, BODY)
+
+
+def test_proxy_breaks_a_response_so_that_a_client_cannot_know(proxy: FaultProxy, connect: Connect) -> None:
+    proxy.break_response(how=Ending.UNSIZED)
+    status, body = ask(connect(proxy))
+    assert status == 200 and 0 < len(body) < len(BODY) and BODY.startswith(body)
+
+
+def test_proxy_holds_a_reply(proxy: FaultProxy, web: QuietServer, connect: Connect) -> None:
+    proxy.stall(1)
+    start = time.monotonic()
+    assert ask(connect(proxy), "PUT", "/late", BODY) == (200, BODY)
+    assert time.monotonic() - start >= 1
+    assert web.received == [("PUT", "/late", len(BODY))]
 
 
 def test_proxy_faults_pick_their_requests(proxy: FaultProxy, connect: Connect) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from idfkit_fs._util.files import room
 from idfkit_fs.errors import CacheDirectoryError, CacheUnusableError, IdfkitFsError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def unusable(exc: Exception, path: Path) -> CacheUnusableError:
     """The error for a disk that cannot keep a copy."""
     reason = getattr(exc, "strerror", None) or str(exc)
     remedy = "free disk space (idfkit-fs cache prune), or choose another directory (the option cache_storage)"
-    return CacheUnusableError(getattr(exc, "errno", None) or errno.EIO, f"{reason}; {remedy}", str(path))
+    number = getattr(exc, "errno", None) or errno.EIO
+    full = room(path) if number in (errno.ENOSPC, errno.EDQUOT) else ""
+    return CacheUnusableError(number, f"{reason}; {remedy}{full}", str(path))
 
 
 def temporary_directory() -> Path:

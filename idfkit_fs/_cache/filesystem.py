@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
+from fsspec.callbacks import Callback
 from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.spec import AbstractFileSystem
 
@@ -25,18 +26,26 @@ from idfkit_fs._cache.directory import as_unusable, unusable
 from idfkit_fs._cache.options import open_cache
 from idfkit_fs._cache.store import Cache, LocalCopy, Slot, Version
 from idfkit_fs._stores.access import fresh_info, read_file, store_url, translated
-from idfkit_fs._stores.backends import expected_size, in_memory, stripper, tuned, version_of
+from idfkit_fs._stores.backends import expected_size, in_memory, is_local, stripper, tuned, version_of
 from idfkit_fs._stores.instances import after_fork, identity_of
 from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.messages import redact
-from idfkit_fs.errors import CacheUnusableError, DamagedRunError, IsDirectoryError, StorageOptionsError, StoreError
+from idfkit_fs.errors import (
+    CacheUnusableError,
+    DamagedRunError,
+    IsDirectoryError,
+    MachineError,
+    StorageOptionsError,
+    StoreError,
+)
 
 __all__ = ["CACHE_PROTOCOL", "CacheFileSystem", "cached_copy", "store_version"]
 
 CACHE_PROTOCOL = "safecache"
-_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_MIB = 2**20
+_OPEN_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 # Options of fsspec's `open` that mean nothing for a file on the local disk, and do not change what is read.
 BUFFERING = frozenset(
     {"block_size", "cache_options", "cache_type", "default_cache", "fill_cache", "size"}  # the fourth is dask's
@@ -95,7 +104,7 @@ def cached_copy(store: AbstractFileSystem, key: str, cache: Cache, recorded: Ver
             # A recorded size may be wrong by now and lead to a wrong request, so the second attempt does without.
             size = None if recorded and attempt == 2 else version.size
             try:
-                found = _download(store, key, slot, size)
+                found = _download(store, key, slot, size, version.size)
             except StoreError as exc:
                 # A range beyond the end of a file that became shorter, or parts of two versions.
                 if type(exc) is not StoreError or (attempt == 2 and exc.errno != errno.EBUSY):
@@ -110,8 +119,28 @@ def cached_copy(store: AbstractFileSystem, key: str, cache: Cache, recorded: Ver
     return copy
 
 
-def _download(store: AbstractFileSystem, key: str, slot: Slot, size: int | None) -> tuple[int, str]:
+class _CutOff(Callback):
+    """Ends a download that brings more than a file's size; some SDKs count what they repeat twice."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def call(self, hook_name: str | None = None, **kwargs: Any) -> None:  # noqa: ARG002 - fsspec's signature
+        """Look at what has arrived, or is announced."""
+        if (self.size or 0) > self._most or self.value > 2 * self._most + _MIB:
+            raise StoreError(errno.EBUSY, "The store sends more than the file's size")
+
+
+def _download(store: AbstractFileSystem, key: str, slot: Slot, size: int | None, most: int | None) -> tuple[int, str]:
     """Download a file into a slot.
+
+    Args:
+        store: The store's own filesystem.
+        key: The file's key in it.
+        slot: Where to.
+        size: The size to request; None for whatever the store has.
+        most: The size that the file must not exceed.
 
     Returns:
         Its size in bytes and its SHA-256.
@@ -124,10 +153,14 @@ def _download(store: AbstractFileSystem, key: str, slot: Slot, size: int | None)
                 partial.write_bytes(data)
         else:
             with translated(store, key):
-                store.get_file(key, str(partial), **tuned(store, "get_file", size))
+                limit = {} if most is None else {"callback": _CutOff(most)}
+                if most is not None and is_local(store) and os.stat(key).st_size > most:  # it copies in one step
+                    return -1, ""
+                store.get_file(key, str(partial), **limit, **tuned(store, "get_file", size))
     except StoreError as exc:
         cause = exc.__cause__
-        if exc.errno in _DISK_IS_FULL or (isinstance(cause, OSError) and cause.filename == str(partial)):
+        of_disk = isinstance(exc, MachineError) and exc.errno not in _OPEN_FILES
+        if of_disk or (isinstance(cause, OSError) and cause.filename == str(partial)):
             raise unusable(OSError(exc.errno, os.strerror(exc.errno or errno.EIO)), partial) from exc
         raise
     with as_unusable(partial):

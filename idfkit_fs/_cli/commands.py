@@ -14,10 +14,12 @@ import click
 from idfkit.exceptions import EnergyPlusNotFoundError
 
 from idfkit_fs import cache
+from idfkit_fs._cli.doctor_command import doctor
 from idfkit_fs._cli.run_commands import adopt, publish
 from idfkit_fs._cli.shared import (
     FAILED,
     PENDING,
+    echo,
     echo_json,
     echo_lines,
     echo_report,
@@ -30,7 +32,7 @@ from idfkit_fs._cli.shared import (
     url_argument,
 )
 from idfkit_fs._cli.stopping import stoppable
-from idfkit_fs._util.messages import redact
+from idfkit_fs._util.messages import printable, redact
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, MissingExtraError
 from idfkit_fs.runs.result import RunResult
@@ -54,7 +56,7 @@ class _Commands(click.Group):
             if isinstance(exc, BrokenPipeError):
                 raise
             text = one_line(exc)
-            if ctx.invoked_subcommand in ("adopt", "publish"):
+            if ctx.invoked_subcommand in ("adopt", "get", "publish"):
                 text = text.replace("overwrite=True", "--overwrite").replace("output_prefix=", "--output-prefix=")
             raise click.ClickException(text) from exc
 
@@ -75,6 +77,7 @@ def commands() -> None:
 
 commands.add_command(publish)
 commands.add_command(adopt)
+commands.add_command(doctor)
 
 
 @commands.command()
@@ -93,7 +96,7 @@ def status(url: str, options: dict[str, Any], as_json: bool) -> None:
     """
     found = open_study(url, options).status()
     counts = {"total": found.total, "ok": len(found.ok), "failed": len(found.failed), "pending": len(found.pending)}
-    echo_json({**counts, "cases": found.states()}) if as_json else click.echo(str(found))
+    echo_json({**counts, "cases": found.states()}) if as_json else echo(str(found))
     sys.exit(PENDING if found.pending else FAILED if found.failed else 0)
 
 
@@ -161,7 +164,7 @@ def run(
         if share is not None:
             known = study.status().states()
             chosen = [case for case in share.of(known) if known[case] in states]
-            click.echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(known)} cases to run", err=True)
+            echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(known)} cases to run", err=True)
         try:
             report = study.run(
                 chosen,
@@ -221,7 +224,7 @@ def summary(
         "json": lambda: json.dumps(rows, indent=1),
     }[form]()
     if output is None:
-        click.echo(text)
+        echo(text)
         return
     try:
         output.write_text(f"{text}\n", encoding="utf-8", newline="\n")
@@ -294,6 +297,7 @@ def _list_files(run: RunResult, as_json: bool) -> None:
     default=("**",),
     help="The files to download, such as '*.sql'. Repeatable.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace local files that differ from the runs'.")
 @storage_options
 @progress_option
 def get(
@@ -302,6 +306,7 @@ def get(
     every: bool,
     directory: Path,
     include: tuple[str, ...],
+    overwrite: bool,
     options: dict[str, Any],
     progress: bool,
 ) -> None:
@@ -315,7 +320,7 @@ def get(
     """
     run = None if cases or every else run_at(url, options)
     if run is not None:
-        echo_lines([run.download(directory / last_name(url), include=include, progress=progress)])
+        echo_lines([run.download(directory / last_name(url), include=include, overwrite=overwrite, progress=progress)])
         return
     study = open_study(url, options)
     if bool(cases) == every:
@@ -324,7 +329,7 @@ def get(
     if every:
         found = study.status()
         cases = (*found.ok, *found.failed)
-    echo_lines(study.download(cases, directory, include=include, progress=progress))
+    echo_lines(study.download(cases, directory, include=include, overwrite=overwrite, progress=progress))
 
 
 @commands.command()
@@ -345,9 +350,9 @@ def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], pro
     study = open_study(url, options)
     named = ", ".join(dict.fromkeys(cases))
     if not yes:
-        click.confirm(f"Remove {named} with all results from {redact(study.url)}?", abort=True)
+        click.confirm(printable(f"Remove {named} with all results from {redact(study.url)}?"), abort=True)
     study.remove(cases, progress=progress)
-    click.echo(f"Removed {named}.")
+    echo(f"Removed {named}.")
 
 
 @commands.command()
@@ -410,7 +415,7 @@ def cache_info(cache_storage: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), default=str, indent=1))
         return
-    click.echo(f"directory  {found.directory}")
+    echo(f"directory  {found.directory}")
     click.echo(f"files      {found.files} ({found.in_use} in use)")
     click.echo(f"size       {size_text(found.bytes)} of {size_text(found.max_bytes)}")
 

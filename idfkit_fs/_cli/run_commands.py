@@ -12,6 +12,7 @@ import click
 import idfkit_fs
 from idfkit_fs._cli.shared import (
     FAILED,
+    echo,
     echo_json,
     echo_report,
     json_option,
@@ -87,7 +88,7 @@ def publish(
     if as_json:
         echo_json({"url": redact(result.url), "state": state, "files": files})
     else:
-        click.echo(f"Published {files} files of a run ({state}) at {redact(result.url)}")
+        echo(f"Published {files} files of a run ({state}) at {redact(result.url)}")
     sys.exit(0 if result.success else FAILED)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from pydantic import ByteSize
 
-from idfkit_fs._util.messages import redact
+from idfkit_fs._util.messages import printable, redact
 from idfkit_fs.errors import IdfkitFsError
 from idfkit_fs.runs.register import read_record
 from idfkit_fs.runs.result import RunResult, result_of
@@ -22,6 +22,7 @@ from idfkit_fs.studies.study import Study
 __all__ = [
     "FAILED",
     "PENDING",
+    "echo",
     "echo_json",
     "echo_lines",
     "echo_report",
@@ -115,9 +116,14 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1))
 
 
+def echo(text: str, err: bool = False) -> None:
+    """Print a text; what a terminal would obey is escaped, because names and messages may be anybody's."""
+    click.echo(printable(text, "\n"), err=err)
+
+
 def echo_lines(lines: Iterable[Any]) -> None:
     for line in lines:
-        click.echo(str(line))
+        echo(printable(str(line)))
 
 
 def size_text(count: int) -> str:
@@ -151,7 +157,7 @@ def echo_report(report: RunReport, errors: dict[str, BaseException], as_json: bo
         echo_json({**cases, "errors": {case: one_line(exc) for case, exc in errors.items()}})
         return
     if report.runs or not errors:
-        click.echo(str(report))
+        echo(str(report))
     if len(errors) > 1:  # of one alone, the error of the command says it
         for case, exc in errors.items():
-            click.echo(f"{case}: {one_line(exc)}", err=True)
+            echo(f"{case}: {one_line(exc)}", err=True)

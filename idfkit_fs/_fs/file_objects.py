@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable
 from typing import IO, Any
 
+from idfkit_fs._util.files import temporary_errors
+
 __all__ = ["open_reader", "open_writer", "parse_mode"]
 
 
@@ -107,12 +109,21 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
+class _TemporaryFile(io.FileIO):
+    """A local temporary file, whose disk may become full."""
+
+    def write(self, data: Any) -> int:
+        with temporary_errors():
+            return super().write(data)
+
+
 class _Writer(io.BufferedWriter):
     """A local temporary file that is stored when it is closed."""
 
     def __init__(self, store: Callable[[str], None], name: str) -> None:
-        handle, self._temporary = tempfile.mkstemp(prefix="idfkit-fs-")
-        super().__init__(io.FileIO(handle, "w"))
+        with temporary_errors():
+            handle, self._temporary = tempfile.mkstemp(prefix="idfkit-fs-")
+        super().__init__(_TemporaryFile(handle, "w"))
         self._store = store
         self._path = name
         self.abandoned = False

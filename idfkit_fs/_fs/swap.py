@@ -57,11 +57,10 @@ def swap_file(fs: AbstractFileSystem, key: str, data: bytes, tag: str | None) ->
     fs, key = without_layers(fs, key)
     there = conditional_object(fs, key)
     if there is None:
-        with _alone(fs, key, exists=tag is not None) as alone:
+        with _unchanged(fs, key, tag) as alone:
             if tag is None:
                 create_file(alone, key, data)
             else:
-                _check(alone, key, tag)
                 write_file(alone, key, data)
         return _tag_of(data)
     new = _write_there(there, fs, key, data, tag)
@@ -94,8 +93,7 @@ def remove_tagged(fs: AbstractFileSystem, key: str, tag: str) -> bool:
         if there is None:
             if is_archive(fs):
                 raise NotImplementedError("archives are read-only")
-            with _alone(fs, key, exists=True) as alone:
-                _check(alone, key, tag)
+            with _unchanged(fs, key, tag) as alone:
                 alone.rm_file(key)
         else:
             _remove_there(there, fs, key, tag)
@@ -122,11 +120,16 @@ def _remove_there(there: ConditionalObject, fs: AbstractFileSystem, key: str, ta
 
 
 @contextlib.contextmanager
-def _alone(fs: AbstractFileSystem, key: str, *, exists: bool) -> Iterator[AbstractFileSystem]:
-    """Keep others out while a file is compared and changed, on a local disk and in memory; the filesystem to use."""
-    if is_local(fs) and exists:  # a file that is missing is created in one step
+def _unchanged(fs: AbstractFileSystem, key: str, tag: str | None) -> Iterator[AbstractFileSystem]:
+    """Compare a file, and keep others out on a local disk and in memory while it is changed by what this gives.
+
+    Whether a file is missing, for None, is left to `create_file`.
+    """
+    if is_local(fs) and tag is not None:
         try:
-            with locked(Path(key)):
+            with locked(Path(key)) as data:
+                if _tag_of(data) != tag:
+                    raise _changed(key)
                 yield fs
         except FileNotFoundError as exc:
             raise _changed(key) from exc
@@ -137,8 +140,12 @@ def _alone(fs: AbstractFileSystem, key: str, *, exists: bool) -> Iterator[Abstra
         plain = MemoryFileSystem(skip_instance_cache=True)
         plain.store, plain.pseudo_dirs = fs.store, fs.pseudo_dirs
         with _memory_locks.setdefault(os.getpid(), threading.Lock()):
+            if tag is not None:
+                _check(plain, key, tag)
             yield plain
     else:
+        if tag is not None:
+            _check(fs, key, tag)
         yield fs
 
 

@@ -25,7 +25,16 @@ from idfkit_fs._fs.routing import Route, route_filesystem, route_url
 from idfkit_fs._fs.swap import read_tagged, remove_tagged, swap_file
 from idfkit_fs._fs.writing import copy_file, put_file, write_file
 from idfkit_fs._stores.access import forget_listing, fresh_info, read_file
-from idfkit_fs._stores.backends import copied, found_files, in_memory, is_file, is_object_store, options_of, tuned
+from idfkit_fs._stores.backends import (
+    copied,
+    expected_size,
+    found_files,
+    in_memory,
+    is_file,
+    is_object_store,
+    options_of,
+    tuned,
+)
 from idfkit_fs._stores.instances import after_fork, identity_of, renewed
 from idfkit_fs._stores.limits import retried_errors
 from idfkit_fs._stores.threads import one_at_a_time
@@ -42,6 +51,7 @@ from idfkit_fs.errors import (
     NotFoundError,
     PermissionDeniedError,
     StorageOptionsError,
+    StoreError,
 )
 
 __all__ = ["FsspecFileSystem"]
@@ -475,12 +485,7 @@ class FsspecFileSystem:
         directories = [start]
         while directories:
             directory = directories.pop()
-            try:
-                entries = self.call(directory, functools.partial(_ls, directory=directory))
-            except BucketNotFoundError:
-                raise
-            except NotFoundError:
-                continue
+            entries = self._entries(directory)
             inside = [entry for entry in entries if not directory or entry["name"].startswith(f"{directory}/")]
             found += [entry["name"] for entry in inside if is_file(entry)]
             if recursive:
@@ -593,27 +598,57 @@ class FsspecFileSystem:
         key = self._root.to_file_key(path)
         return self.call(key, lambda store: read_file(store, key))
 
+    def fetch_start(self, path: StrPath, count: int) -> bytes:
+        """Read the first bytes of a file from the store itself: all of them, if it is no larger than *count*.
+
+        A file whose size somebody else chose is read so: nothing beyond is requested.
+        """
+        key = self._root.to_file_key(path)
+        try:
+            return self.call(key, lambda store: read_file(store, key, count))
+        except StoreError as exc:
+            # A store refuses a range of an empty file.
+            if type(exc) is StoreError and self._info(key).get("size") == 0:
+                return b""
+            raise
+
     def directories(self, path: StrPath = "") -> list[str]:
         """The names of the directories in a directory; none if it is missing."""
-        key = self._root.to_key(path)
+        entries = self._entries(self._root.to_key(path))
+        return sorted(_name_of(entry) for entry in entries if entry["type"] == "directory")
+
+    def list_sizes(self, directory: StrPath = "") -> dict[str, int | None]:
+        """The files in a directory, not below it, and the size of each in bytes; none if it is missing.
+
+        It takes one request for each thousand entries of an object store.
+
+        Returns:
+            The sizes by the names, sorted; None for a size that the store does not tell.
+
+        Raises:
+            PermissionError: If the store refuses to list.
+            FileNotFoundError: If the bucket does not exist.
+
+        Examples:
+            >>> fs = FsspecFileSystem.from_url("memory://study-002")
+            >>> fs.write_text("case-42/notes.txt", "south facade glazed")
+            >>> fs.list_sizes("case-42")
+            {'notes.txt': 19}
+        """
+        key = self._root.to_key(directory)
+        before = f"{key.rstrip('/')}/" if key else ""
+        files = [entry for entry in self._entries(key) if is_file(entry) and entry["name"].startswith(before)]
+        sizes = {entry["name"].removeprefix(before): expected_size(entry) for entry in files}
+        return {name: sizes[name] for name in sorted(sizes) if is_nameable(name) and not is_temporary(name)}
+
+    def _entries(self, key: str) -> list[dict[str, Any]]:
+        """What is in a directory; nothing if it is missing, an error if it cannot be listed."""
         try:
-            entries = self.call(key, functools.partial(_ls, directory=key))
+            return self.call(key, functools.partial(_ls, directory=key))
         except BucketNotFoundError:
             raise
         except NotFoundError:
             return []
-        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory")
-
-    def list_sizes(self, path: StrPath = "") -> dict[str, int | None]:
-        """The sizes of the files that lie directly in a directory, by name; empty if it is missing."""
-        key = self._root.to_key(path)
-        try:
-            entries = self.call(key, functools.partial(_ls, directory=key))
-        except BucketNotFoundError:
-            raise
-        except NotFoundError:
-            return {}
-        return {entry["name"].rpartition("/")[2]: entry.get("size") for entry in entries if entry["type"] == "file"}
 
     def read_ranges(self, path: StrPath, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read ranges of a file from the store, each from its first byte to before its last."""
@@ -675,6 +710,15 @@ class FsspecFileSystem:
             ConnectionError: If the store does not answer; the file may have been written.
             PermissionError: If the store refuses access. A file that is missing can be written by a login that may
                 neither read nor list.
+
+        Examples:
+            >>> fs = FsspecFileSystem.from_url("memory://study-003")
+            >>> first = fs.swap("run.json", b"claimed by A", None)
+            >>> second = fs.swap("run.json", b"the record of A", first)
+            >>> fs.swap("run.json", b"the record of B", first) is None
+            True
+            >>> fs.remove_tagged("run.json", first), fs.remove_tagged("run.json", second)
+            (False, True)
         """
         key = self._root.to_file_key(path)
         try:
@@ -768,6 +812,10 @@ def _ls(fs: AbstractFileSystem, directory: str) -> list[dict[str, Any]]:
     forget_listing(fs, directory)
     entries: list[dict[str, Any]] = fs.ls(directory, detail=True)
     return entries
+
+
+def _name_of(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"]).rstrip("/").rpartition("/")[2]
 
 
 def _open_fresh(fs: AbstractFileSystem, key: str, options: dict[str, Any]) -> Any:

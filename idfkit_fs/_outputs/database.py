@@ -9,12 +9,13 @@ import contextlib
 import functools
 import math
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from idfkit_fs._outputs.series import Environment, Series, headed, stored_frequency
-from idfkit_fs._outputs.sqlite_file import connect, is_truncated, uri_of
+from idfkit_fs._outputs.sqlite_file import connect, is_truncated, problem_of_shape, uri_of, why_not
+from idfkit_fs._util.bounds import SQL_BYTES_PER_ROW
 from idfkit_fs.errors import UnreadableDatabaseError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_DATABASE", "Cell", "Database", "no_tables"]
 
+T = TypeVar("T")
 # EnergyPlus 8.9.0 has a frequency more than names for them (NREL/EnergyPlus issue 6512).
 _RENAMED = {"Unknown!!!": "Annual"}
 _RUN_PERIOD = 3
@@ -166,8 +168,10 @@ class Database:
         self._path = path
         if is_truncated(path):
             raise self._unreadable("it is truncated")
-        self._tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
-        # Newer databases have the old tables' names too, as views.
+        problem = self._ask(problem_of_shape)
+        if problem:
+            raise self._unreadable(problem)
+        self._tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         self._layout = _OLD if not self._tables.issuperset(_NEW.tables[:1]) and _OLD.tables[0] in self._tables else _NEW
         missing = sorted({*_NEEDED, *self._layout.tables} - self._tables)
         if missing:
@@ -344,6 +348,7 @@ class Database:
         number_of[indexes] = np.arange(len(indexes))
         among = "" if chosen is None else f"{'AND' if where else 'WHERE'} Number IN ({', '.join(map(str, indexes))})"
         query = f"SELECT {columns} FROM ({self._layout.values}) {where} {among} ORDER BY Place"  # noqa: S608 - no texts
+        left = self._most_rows()
         try:
             with (
                 adbc_driver_sqlite.connect(uri_of(self._path)) as opened,
@@ -354,6 +359,9 @@ class Database:
                 statement.set_sql_query(query)
                 stream, _ = statement.execute_query()
                 for batch in pa.RecordBatchReader.from_stream(stream):
+                    left -= batch.num_rows
+                    if left < 0:
+                        raise self._unreadable("it has more values than a file of its size can have")
                     if batch.num_rows:
                         # Array.to_numpy() would import pandas too.
                         arrays: list[Any] = [np.from_dlpack(column) for column in batch.columns]
@@ -361,6 +369,18 @@ class Database:
                         yield times, number_of.take(index, mode="clip"), *values
         except (adbc.Error, pa.ArrowException, OSError) as exc:
             raise self._unreadable(exc) from exc
+
+    def _most_rows(self) -> int:
+        """How many values there can be: pages that lead to each other would give values for ever.
+
+        The values of a table are given as they come if they are in the order of its own index; others are sorted first,
+        and so counted before.
+        """
+        table = self._layout.tables[0]
+        is_sorted = self._rows(f"SELECT 1 FROM pragma_table_info('{table}') WHERE pk AND type = 'INTEGER'")  # noqa: S608 - a constant
+        if len(is_sorted) != 1:
+            self._rows(f"SELECT sum(1) FROM ({self._layout.values})")  # noqa: S608 - constants
+        return self._path.stat().st_size // SQL_BYTES_PER_ROW
 
     @functools.cached_property
     def _environments(self) -> dict[int, Environment]:
@@ -389,11 +409,14 @@ class Database:
         return dict(zip(headed(series for _, series in found), (index for index, _ in found), strict=True))
 
     def _rows(self, query: str, parameters: Sequence[str | int] = ()) -> list[Any]:
+        return self._ask(lambda connection: connection.execute(query, parameters).fetchall())
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:
             with contextlib.closing(connect(self._path)) as connection:
-                return connection.execute(query, parameters).fetchall()
+                return question(connection)
         except sqlite3.DatabaseError as exc:
-            raise self._unreadable(exc) from exc
+            raise self._unreadable(why_not(exc)) from exc
 
     def _unreadable(self, why: object) -> UnreadableDatabaseError:
         return UnreadableDatabaseError(f"{self._name} cannot be read as an SQLite output of EnergyPlus: {why}")

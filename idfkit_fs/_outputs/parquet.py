@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import merge_offset_ranges
 
+from idfkit_fs._outputs.thrift import Reader
+from idfkit_fs._util.bounds import (
+    DECODED_BYTES,
+    DECODED_RATIO,
+    FOOTER_BYTES,
+    FOOTER_PER_STRUCTURE,
+    FOOTER_UNCHECKED,
+    ROWS,
+)
 from idfkit_fs.errors import SidecarError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["Fetch", "Range", "footer_sha256", "read_columns", "read_footer"]
+__all__ = ["Fetch", "Range", "arrow_schema", "footer_sha256", "read_columns", "read_footer", "read_whole"]
 
 Range = tuple[int, int]
 """The first byte, and the byte after the last."""
@@ -30,6 +41,10 @@ _LEAST_TAIL, _MOST_TAIL, _SHARE_OF_TAIL = _MIB // 16, _MIB, 64
 _LENGTH_AND_MAGIC = 8
 # The largest gap between two columns that one request fetches together, and the most that one request fetches.
 _GAP, _BLOCK = _MIB // 16, 8 * _MIB
+# Of Parquet's format: the field of a page's header that describes a page of values, and one of a dictionary; and the
+# encodings that we write, of which none makes much of little.
+_PAGES = {0: 5, 2: 7}
+_ENCODINGS = frozenset({0, 2, 3, 5, 8, 9})
 
 
 def footer_sha256(local: Path) -> str:
@@ -61,20 +76,30 @@ def read_footer(size: int, fetch: Fetch, sha256: str) -> pq.FileMetaData:
     Raises:
         SidecarError: If the footer has another hash, or is invalid.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
     tail = fetch([(start, size)])[0]
     length = _footer_length(tail)
+    if FOOTER_BYTES < length <= size:
+        raise SidecarError(f"its footer of {length:,} bytes is longer than {FOOTER_BYTES:,}")
     if len(tail) < length <= size:
         tail = fetch([(size - length, start)])[0] + tail
     footer = tail[-length:]
     if hashlib.sha256(footer).hexdigest() != sha256:
         raise SidecarError("its footer differs from the run's record")
+    return _parsed(footer)
+
+
+def arrow_schema(footer: pq.FileMetaData) -> pa.Schema:
+    """The columns as Arrow reads them.
+
+    Raises:
+        SidecarError: If the footer describes no such columns.
+    """
+    import pyarrow as pa
+
     try:
-        return pq.read_metadata(pa.BufferReader(footer))
-    except (pa.ArrowException, OSError) as exc:
+        return footer.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError, ValueError) as exc:
         raise SidecarError(str(exc)) from exc
 
 
@@ -96,19 +121,60 @@ def read_columns(size: int, fetch: Fetch, footer: pq.FileMetaData, columns: Sequ
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = _ranges_of(footer, {*columns})
+    chunks = _chunks_of(footer, {*columns})
+    wanted = sorted((chunk.start, chunk.stop) for chunk in chunks)
     _, starts, stops = merge_offset_ranges(
         [""] * len(wanted), *map(list, zip(*wanted, strict=True)), max_gap=_GAP, max_block=_BLOCK
     )
     ranges = list(zip(starts, stops, strict=True))
     parts = dict(zip(ranges, fetch(ranges), strict=True)) if ranges else {}
+    _check_chunks(chunks, size, parts)
     # A file of which only these parts are known; any other read raises ValueError.
     known = AbstractBufferedFile(None, "", size=size, cache_type="parts", cache_options={"data": parts, "strict": True})
     try:
         # With pre_buffer, pyarrow would merge ranges, and read what lies between them.
-        return pq.ParquetFile(known, metadata=footer, pre_buffer=False).read(list(columns))
+        table = pq.ParquetFile(known, metadata=footer, pre_buffer=False).read(list(columns))
+        _check_texts(table, _most_decoded(size))
     except (pa.ArrowException, OSError, ValueError) as exc:
         raise SidecarError(str(exc)) from exc
+    if table.num_rows != footer.num_rows:
+        raise SidecarError("its pages have other rows than its footer says")
+    return table
+
+
+def read_whole(data: bytes) -> pa.Table:
+    """Read a whole file of texts and numbers.
+
+    Args:
+        data: The file.
+
+    Returns:
+        A table, with the file's metadata.
+
+    Raises:
+        SidecarError: If it is no Parquet file, or promises more than it can hold.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    length = _footer_length(data)
+    if length > len(data):
+        raise SidecarError("its footer is longer than the file")
+    footer = _parsed(data[-length:])
+    names = [footer.schema.column(number).path for number in range(footer.num_columns)]
+    chunks = _chunks_of(footer, {*names})
+    _check_chunks(chunks, len(data), {(0, len(data)): data})
+    texts = [chunk.name for chunk in chunks if chunk.is_text]
+    try:
+        # As dictionaries, because a text that is stored once may stand in millions of rows.
+        table = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=texts).read()
+        _check_texts(table, _most_decoded(len(data)))
+        for number, field in enumerate(table.schema):
+            if pa.types.is_dictionary(field.type):
+                table = table.set_column(number, field.name, table.column(number).cast(pa.string()))
+    except (pa.ArrowException, OSError, ValueError) as exc:
+        raise SidecarError(str(exc)) from exc
+    return table
 
 
 def _footer_length(end: bytes) -> int:
@@ -116,13 +182,126 @@ def _footer_length(end: bytes) -> int:
     return int.from_bytes(end[-_LENGTH_AND_MAGIC:-4], "little") + _LENGTH_AND_MAGIC
 
 
-def _ranges_of(footer: pq.FileMetaData, columns: set[str]) -> list[Range]:
-    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+def _parsed(footer: bytes) -> pq.FileMetaData:
+    """Parse a footer that somebody else may have written, and check what it promises.
+
+    Raises:
+        SidecarError: If it is invalid, or contradicts itself.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if len(footer) > FOOTER_UNCHECKED:
+            reader = Reader(footer)
+            reader.structure()
+            if reader.structures * FOOTER_PER_STRUCTURE > len(footer):
+                raise SidecarError("its footer has too many entries")
+        parsed = pq.ParquetFile(pa.BufferReader(footer), thrift_string_size_limit=FOOTER_BYTES).metadata
+        schema = parsed.schema
+        columns = [schema.column(number) for number in range(parsed.num_columns)]
+        rows = [parsed.row_group(number).num_rows for number in range(parsed.num_row_groups)]
+    except (pa.ArrowException, OSError, ValueError) as exc:
+        raise SidecarError(str(exc)) from exc
+    if len({column.path for column in columns}) < len(columns):
+        raise SidecarError("it has two columns of the same name")
+    if any(column.max_repetition_level or column.max_definition_level > 1 for column in columns):
+        raise SidecarError("its columns are nested")
+    if parsed.num_rows > ROWS or min(rows, default=0) < 0 or sum(rows) != parsed.num_rows:
+        raise SidecarError(f"its footer promises {parsed.num_rows:,} rows; at most {ROWS:,} are read")
+    return parsed
+
+
+class _Chunk(NamedTuple):
+    """A column of a row group, as the footer describes it."""
+
+    name: str
+    start: int
+    stop: int
+    rows: int
+    is_text: bool
+
+
+def _chunks_of(footer: pq.FileMetaData, columns: set[str]) -> list[_Chunk]:
     numbers = [number for number in range(footer.num_columns) if footer.schema.column(number).path in columns]
     found = []
-    for group in groups:
+    for group in (footer.row_group(number) for number in range(footer.num_row_groups)):
         for chunk in (group.column(number) for number in numbers):
             offsets = [chunk.data_page_offset, chunk.dictionary_page_offset]
-            start = min(offset for offset in offsets if offset is not None)
-            found.append((start, start + chunk.total_compressed_size))
-    return sorted(found)
+            start = min(filter(None, offsets), default=-1)  # 0 stands for no page too
+            if chunk.num_values != group.num_rows or chunk.file_path:
+                raise SidecarError("the columns in its footer have different numbers of rows")
+            stop = start + chunk.total_compressed_size
+            is_text = chunk.physical_type == "BYTE_ARRAY"
+            found.append(_Chunk(chunk.path_in_schema, start, stop, group.num_rows, is_text))
+    return found
+
+
+def _check_chunks(chunks: Sequence[_Chunk], size: int, parts: Mapping[Range, bytes]) -> None:
+    """Check that the pages have what the footer says, and decode to no more than a file of this size can hold.
+
+    Raises:
+        SidecarError: If they do not.
+    """
+    decoded, starts = 0, sorted(parts)
+    ordered = sorted(chunks, key=lambda chunk: chunk.start)
+    if any(before.stop > after.start for before, after in itertools.pairwise(ordered)):
+        raise SidecarError("two columns of it share their bytes")
+    for chunk in chunks:
+        first, stop = starts[bisect.bisect_right(starts, (chunk.start, size)) - 1]
+        if not first <= chunk.start <= chunk.stop <= stop:
+            raise SidecarError("a column lies outside of the file")
+        try:
+            decoded += 8 * chunk.rows + _decoded_size(parts[first, stop], chunk, first)
+        except ValueError as exc:
+            raise SidecarError(str(exc)) from exc
+        if decoded > _most_decoded(size):
+            raise SidecarError(f"its {size:,} bytes would become more than {_most_decoded(size):,} in memory")
+
+
+def _decoded_size(data: bytes, chunk: _Chunk, first: int) -> int:
+    """The size of a column's pages without compression, by their headers.
+
+    Raises:
+        ValueError: If they are not those of such a column.
+    """
+    position, stop, rows, decoded = chunk.start - first, chunk.stop - first, 0, 0
+    while position < stop:
+        reader = Reader(data, position)
+        header = reader.structure()
+        kind, plain, packed = (header.get(field, -1) for field in (1, 2, 3))
+        page = header.get(_PAGES.get(kind, 0), {})
+        values, encoding = page.get(1, -1), page.get(2, -1)
+        if min(plain, packed, values) < 0 or encoding not in _ENCODINGS:
+            raise ValueError("a page is of no kind that idfkit-fs writes")
+        rows += values if kind == 0 else 0
+        decoded += plain
+        position = reader.position + packed
+    if (position, rows) != (stop, chunk.rows):
+        raise ValueError("its pages have other rows than its footer says")
+    return decoded
+
+
+def _most_decoded(size: int) -> int:
+    return DECODED_BYTES + DECODED_RATIO * size
+
+
+def _check_texts(table: pa.Table, most: int) -> None:
+    """Check texts that are stored once, and stand in many rows.
+
+    Raises:
+        SidecarError: If all texts together are larger than *most*.
+        pyarrow.ArrowException: If they are invalid.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total = 0
+    for column in table.columns:
+        if pa.types.is_dictionary(column.type):
+            column.validate(full=True)
+            for chunk in column.chunks:
+                lengths = pc.take(pc.cast(pc.binary_length(chunk.dictionary), pa.int64()), chunk.indices)
+                total += pc.sum(lengths).as_py() or 0
+    if total > most:
+        raise SidecarError(f"its texts would take {total:,} bytes in memory")

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Self
 from idfkit_fs._outputs.database import Cell, Database
 from idfkit_fs._outputs.parquet import footer_sha256
 from idfkit_fs._outputs.series import FREQUENCIES, Environment, Series
-from idfkit_fs.errors import UnreadableDatabaseError
+from idfkit_fs._outputs.sqlite_file import decode
+from idfkit_fs._util.versioned_json import parse_json
+from idfkit_fs.errors import SidecarError, UnreadableDatabaseError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +44,7 @@ __all__ = [
     "Contents",
     "can_write",
     "cells_table",
+    "check_cells",
     "digests_of",
     "series_field",
     "series_name",
@@ -103,19 +106,22 @@ class Contents:
     def of(cls, metadata: dict[bytes, bytes] | None) -> Contents | None:
         """Read the metadata of a Parquet file; None if it is not a sidecar, or one of a newer version."""
         try:
-            content = json.loads((metadata or {})[_KEY])
+            content = parse_json((metadata or {})[_KEY])
             if content["version"] != _VERSION:
                 return None
-            environments = tuple(Environment(*each) for each in content["environments"])
-            return cls(
+            found = cls(
                 content["sql_sha256"],
-                environments,
+                tuple(Environment(*each) for each in content["environments"]),
                 tuple(content["sidecars"]),
                 content["has_cells"],
                 tuple(content["digests"]),
             )
         except (KeyError, TypeError, ValueError):
             return None
+        texts = (found.sql_sha256, *(each.name for each in found.environments), *found.sidecars, *found.digests)
+        flags = (found.has_cells, *(each.sizing for each in found.environments))
+        is_typed = all(isinstance(text, str) for text in texts) and all(isinstance(flag, bool) for flag in flags)
+        return found if is_typed else None
 
 
 def write_sidecars(
@@ -165,6 +171,18 @@ def cells_table(cells: Sequence[Cell]) -> pa.Table:
     columns = {name: _texts(text) for name, text in zip(Cell._fields, texts, strict=True)}
     numbers = np.array([cell.number for cell in cells], dtype=float)
     return pa.table({**columns, "number": _array(pa.float64(), numbers)})
+
+
+def check_cells(schema: pa.Schema) -> None:
+    """Check that a table has the columns of cells_table().
+
+    Raises:
+        SidecarError: If it has others.
+    """
+    import pyarrow as pa
+
+    if schema.names != [*Cell._fields, "number"] or schema.types != [*[pa.string()] * len(Cell._fields), pa.float64()]:
+        raise SidecarError("its columns are other than a sidecar's")
 
 
 # Not pyarrow.array(), which imports pandas: that takes each worker a second.
@@ -337,10 +355,20 @@ def series_field(series: Series) -> pa.Field:
 
 
 def series_of(schema: pa.Schema, frequency: str) -> list[Series]:
-    """The series of a sidecar, in the order of its columns."""
+    """The series of a sidecar, in the order of its columns.
+
+    Raises:
+        SidecarError: If its columns are not those of a sidecar.
+    """
+    import pyarrow as pa
+
+    names = pa.dictionary(pa.int32(), pa.string())
+    types = [pa.timestamp("us"), names, *[pa.float64()] * (len(schema) - 2)]
+    if schema.names[:2] != [TIME, ENVIRONMENT] or schema.types != types:
+        raise SidecarError("its columns are of other types than a sidecar's")
     found = []
     for field in schema:
-        metadata = {name.decode(): text.decode() for name, text in (field.metadata or {}).items()}
+        metadata = {decode(name): decode(text) for name, text in (field.metadata or {}).items()}
         if "variable" in metadata:
             found.append(
                 Series(

@@ -13,10 +13,11 @@ from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, Configure
 from botocore.loaders import Loader, create_loader
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
+from idfkit_fs._stores.options import check_endpoint
 from idfkit_fs._util.messages import redact
 from idfkit_fs.errors import StorageOptionsError
 
-__all__ = ["Settings", "check", "pin", "session_of", "settings_of"]
+__all__ = ["Settings", "check", "endpoint_source", "login_source", "pin", "session_of", "settings_of"]
 
 _CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
 # What says where a session's requests go, and from which files its login comes.
@@ -109,11 +110,49 @@ def check(settings: Settings, config: Mapping[str, Any]) -> None:
         StorageOptionsError: If the endpoint is no URL, or ``config_kwargs`` are invalid.
     """
     endpoint = settings.endpoint
-    if endpoint and not (is_valid_endpoint_url(endpoint) or is_valid_ipv6_endpoint_url(endpoint)):
-        raise StorageOptionsError(
-            f"s3:// has an invalid endpoint_url, {redact(endpoint)!r}; give a URL such as 'https://host:9000'"
-        )
+    if endpoint:
+        check_endpoint("s3", endpoint)
+        if not (is_valid_endpoint_url(endpoint) or is_valid_ipv6_endpoint_url(endpoint)):
+            raise StorageOptionsError(
+                f"s3:// has an invalid endpoint_url, {redact(endpoint)!r}; give a URL such as 'https://host:9000'"
+            )
     try:
         AioConfig(**config)
     except Exception as exc:
         raise StorageOptionsError(f"s3:// has invalid config_kwargs: {exc}") from exc
+
+
+def endpoint_source(session: AioSession, options: Mapping[str, Any]) -> str:
+    """What named the custom endpoint: the name of an option, else a description of what else did.
+
+    Args:
+        session: From [session_of][idfkit_fs._stores.aws.session_of], for the same options.
+        options: s3fs's options, with fsspec's configuration, that lead to a custom endpoint.
+    """
+    if options.get("endpoint_url"):
+        return "endpoint_url"
+    if (options.get("client_kwargs") or {}).get("endpoint_url"):
+        return "client_kwargs"
+    variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # in botocore's order; both before the profile
+    variable = next((name for name in variables if os.environ.get(name)), None)
+    return f"the variable {variable}" if variable else _profile(session)
+
+
+def login_source(session: AioSession, method: str) -> str:
+    """Where botocore found credentials, by the name that it has for it."""
+    role = session.get_scoped_config().get("role_arn") or os.environ.get("AWS_ROLE_ARN") or ""
+    name = f" {role.rpartition('/')[2]}" if role else ""
+    return {
+        "env": "the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "shared-credentials-file": _profile(session, "credentials_file"),
+        "config-file": _profile(session),
+        "assume-role": f"the role{name}, assumed by {_profile(session)}",
+        "assume-role-with-web-identity": f"the role{name} and the token in AWS_WEB_IDENTITY_TOKEN_FILE",
+        "container-role": "the role of this container",
+        "iam-role": "the role of this machine",
+        "sso": f"single sign-on of {_profile(session)}",
+    }.get(method, f"{method} of {_profile(session)}")
+
+
+def _profile(session: AioSession, file: str = "config_file") -> str:
+    return f"the profile {session.get_config_variable('profile') or 'default'} in {session.get_config_variable(file)}"

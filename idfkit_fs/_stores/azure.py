@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from adlfs import AzureBlobFileSystem
+from azure.core.pipeline.policies import AsyncHTTPPolicy
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, is_permanent
 from idfkit_fs._util.retry import ATTEMPTS
 
 __all__ = ["BoundedAzureBlobFileSystem"]
@@ -32,4 +35,29 @@ class BoundedAzureBlobFileSystem(AzureBlobFileSystem):
         policy = config.retry_policy
         policy.total_retries = policy.connect_retries = policy.status_retries = ATTEMPTS - 1
         policy.read_retries = 1  # after a silence, which was long enough
+        policy.increment = functools.partial(_increment, policy.increment)
         policy.initial_backoff, policy.increment_base, policy.random_jitter_range = 0, 1.3, 0.5  # 1.3 to 2.9 seconds
+        _send_through(self.service_client._pipeline._impl_policies, policy, _Replies())  # noqa: SLF001 - as above
+
+
+def _increment(increment: Callable[..., bool], *args: Any, error: Exception | None = None, **kwargs: Any) -> bool:
+    """Whether azure's policy sends a request again: not after an error that does not pass."""
+    return not (error and is_permanent(error)) and increment(*args, error=error, **kwargs)
+
+
+class _Replies(AsyncHTTPPolicy[Any, Any]):
+    """Makes a 503 of a 429, which Azure's retry policy takes for an answer that will not change; refuses cut bodies."""
+
+    async def send(self, request: Any) -> Any:
+        reply = await self.next.send(request)
+        if reply.http_response.status_code == 429:
+            reply.http_response.status_code = 503
+        if request.http_request.method == "GET":
+            check_sized(reply.http_response.headers, request.http_request.url.partition("?")[0])
+        return reply
+
+
+def _send_through(policies: list[Any], before: Any, added: Any) -> None:
+    """Insert a policy into a client's chain; those of containers and blobs are made from the same list."""
+    policies.insert(policies.index(before) + 1, added)
+    before.next, added.next = added, before.next

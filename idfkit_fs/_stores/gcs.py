@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import ClientTimeout
+from aiohttp import ClientResponse, ClientTimeout
 from gcsfs.core import GCSFileSystem
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
 from idfkit_fs._util.retry import retry_request
 
 __all__ = ["BoundedGCSFileSystem"]
@@ -35,16 +36,46 @@ class BoundedGCSFileSystem(GCSFileSystem):
         if requests_timeout is None:
             bounds = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
             requests_timeout = (session_kwargs or {}).get("timeout", bounds)
-        super().__init__(*args, requests_timeout=requests_timeout, session_kwargs=session_kwargs, **kwargs)
+        session = {"raise_for_status": _raise_reason, **(session_kwargs or {})}
+        super().__init__(*args, requests_timeout=requests_timeout, session_kwargs=session, **kwargs)
 
-    async def _request(self, *args: Any, **kwargs: Any) -> Any:
-        return await retry_request(functools.partial(_REQUEST, self, *args, **kwargs), may_pass)
+    async def _request(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        reply = await retry_request(functools.partial(_REQUEST, self, method, *args, **kwargs), may_pass)
+        if method.upper() == "GET":
+            check_sized(reply[1], str(reply[2].url))
+        return reply
 
     async def _get_file_request(self, *args: Any, **kwargs: Any) -> Any:
         return await retry_request(functools.partial(_GET_FILE, self, *args, **kwargs), may_pass)
 
     async def _get_file_concurrent(self, *args: Any, **kwargs: Any) -> Any:
         return await _GET_FILE_IN_PARTS(self, *args, **kwargs)
+
+
+class _RefusedError(OSError):
+    """As gcsfs's own error for 403, which says the message only, with the reason that Google gives.
+
+    Attributes:
+        error_code: The reason, such as `retentionPolicyNotMet`.
+    """
+
+    error_code = ""
+
+
+async def _raise_reason(response: ClientResponse) -> None:
+    """Raise what gcsfs would make of a refusal or a missing file or bucket, before it drops what Google says of it."""
+    if response.status not in (403, 404):
+        return
+    try:
+        error = json.loads(await response.read())["error"]
+        message, reason = str(error["message"]), str(error["errors"][0]["reason"])
+    except (ValueError, LookupError, TypeError):
+        return
+    if response.status == 404:
+        raise FileNotFoundError(message)
+    refused = _RefusedError(f"Forbidden: {response.url.path}\n{message}")
+    refused.error_code = reason
+    raise refused
 
 
 # As they are without gcsfs's own loop around them.

@@ -17,13 +17,22 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Mapping
 
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._stores.translate import translate
 from idfkit_fs.errors import InterruptedTransferError, UnreachableError
 
-__all__ = ["CONNECT_SECONDS", "SILENCE_SECONDS", "bounded_class", "may_pass", "retried_errors"]
+__all__ = [
+    "CONNECT_SECONDS",
+    "SILENCE_SECONDS",
+    "bounded_class",
+    "check_sized",
+    "is_permanent",
+    "may_pass",
+    "retried_errors",
+]
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
@@ -52,8 +61,31 @@ def may_pass(exc: Exception) -> bool:
 
     A body that was interrupted is left to the adapter, which repeats it on every store.
     """
-    kind = type(translate(exc, "", conditional=True))
-    return issubclass(kind, UnreachableError) and not issubclass(kind, InterruptedTransferError)
+    known = translate(exc, "", conditional=True)
+    unreachable = isinstance(known, UnreachableError) and not isinstance(known, InterruptedTransferError)
+    return unreachable and not is_permanent(exc)
+
+
+def is_permanent(exc: Exception) -> bool:
+    """Whether a store cannot be reached for a reason that does not pass, such as a host name that does not exist."""
+    return bool(getattr(translate(exc, ""), "permanent", False))
+
+
+def check_sized(headers: Mapping[str, str], url: str) -> None:
+    """Refuse a reply that ends where its connection ends: nothing tells a whole body from one that was cut.
+
+    S3, Google Cloud Storage and Azure always send a length, or a body in chunks; but something between may not.
+
+    Args:
+        headers: The reply's headers.
+        url: What was read.
+
+    Raises:
+        InterruptedTransferError: If the reply has neither a length nor chunks.
+    """
+    if not {name.lower() for name in headers} & {"content-length", "transfer-encoding"}:
+        text = "The store's reply has no length, so it may be cut; try again, or have proxies pass Content-Length on"
+        raise InterruptedTransferError.for_url(url, text)
 
 
 def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
@@ -65,7 +97,7 @@ def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
     Returns:
         Error classes of this package, for [retry][idfkit_fs._util.retry.retry]: `ConnectionError` where the
         filesystem's class repeats nothing (sftp, ftp, http, unknown classes), interrupted transfers where it repeats
-        requests only, and none for Azure, whose SDK repeats these too.
+        requests only. Azure's SDK repeats interrupted downloads too, but not listings and the replies to writes.
     """
     return _retried_errors(type(fs))  # type: ignore[arg-type]  # mypy finds a metaclass unhashable
 
@@ -73,6 +105,4 @@ def retried_errors(fs: AbstractFileSystem) -> tuple[type[Exception], ...]:
 @functools.cache
 def _retried_errors(of: type[AbstractFileSystem]) -> tuple[type[Exception], ...]:
     packages = {cls.__module__.partition(".")[0] for cls in of.__mro__}
-    if "adlfs" in packages:
-        return ()
     return (InterruptedTransferError,) if packages & _REPEATING else (ConnectionError,)

@@ -17,7 +17,7 @@ from idfkit_fs._stores.backends import HOSTS, OBJECT_STORES, S3, copied, split_h
 from idfkit_fs._stores.identity import backend_package, identity_by, s3_settings, surroundings
 from idfkit_fs._stores.instances import made, shared
 from idfkit_fs._stores.limits import bounded_class
-from idfkit_fs._stores.options import check_options, filesystem_class
+from idfkit_fs._stores.options import check_endpoint, check_options, filesystem_class
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.messages import redact, secrets_of
 from idfkit_fs._util.urls import chain_protocols
@@ -102,6 +102,7 @@ def _make(protocol: str, cls: type[AbstractFileSystem], options: Mapping[str, An
     fs = bounded(**own)
     if backend_package(cls) == "gcsfs":
         # Else gcsfs reads STORAGE_EMULATOR_HOST before each request.
+        check_endpoint(protocol, fs._location)  # noqa: SLF001 - as below
         fs._endpoint = fs._location  # noqa: SLF001 - gcsfs has no public way
     return fs
 

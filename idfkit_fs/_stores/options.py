@@ -6,15 +6,16 @@ import functools
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
 from idfkit_fs._stores.nested import check_nested
-from idfkit_fs._util.messages import did_you_mean
+from idfkit_fs._util.messages import did_you_mean, redact
 from idfkit_fs.errors import LocationError, MissingExtraError, StorageOptionsError
 
-__all__ = ["BASE_OPTIONS", "CHECKED_PACKAGES", "check_options", "filesystem_class"]
+__all__ = ["BASE_OPTIONS", "CHECKED_PACKAGES", "check_endpoint", "check_options", "filesystem_class"]
 
 _INSTALL = {
     "s3": "idfkit-fs[s3]",
@@ -93,6 +94,28 @@ def filesystem_class(protocol: str) -> type[AbstractFileSystem]:
     except ValueError as exc:
         raise LocationError(f"fsspec knows no protocol {protocol!r}") from exc
     return cls
+
+
+def check_endpoint(protocol: str, endpoint: str) -> None:
+    """Refuse an endpoint that is no URL, before a backend makes something else of it.
+
+    Args:
+        protocol: The protocol of the store's URLs, for the message.
+        endpoint: The endpoint, from an option, the environment or a profile.
+
+    Raises:
+        StorageOptionsError: If it lacks `http://` or `https://`, or has no host.
+    """
+    if "://" not in endpoint:
+        here = endpoint.startswith(("localhost", "127.", "[::1]"))
+        wrong, instead = "lacks http:// or https://", f"{'http' if here else 'https'}://{endpoint}"
+    elif not endpoint.lower().startswith(("http://", "https://")) or not urlsplit(endpoint).hostname:
+        wrong, instead = "is no URL of a host", "https://host:9000"
+    else:
+        return
+    raise StorageOptionsError(
+        f"{protocol}:// has an invalid endpoint_url, {redact(endpoint)!r}: it {wrong}; write {redact(instead)!r}"
+    )
 
 
 def check_options(

@@ -13,8 +13,10 @@ from botocore.handlers import add_expect_header
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import S3_RETRYABLE_ERRORS
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, may_pass
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
+from idfkit_fs._stores.translate import has_bare_status
 from idfkit_fs._util.retry import retry_request
+from idfkit_fs.errors import InterruptedTransferError
 
 __all__ = ["QuickS3FileSystem"]
 
@@ -30,6 +32,11 @@ _METADATA = frozenset(
         *("Metadata", "WebsiteRedirectLocation"),
     }
 )
+# For each HEAD, a request that asks for as little and has a body to say why it is refused.
+_WITH_BODY: dict[str, tuple[str, dict[str, Any]]] = {
+    "head_object": ("get_object", {"Range": "bytes=0-0"}),
+    "head_bucket": ("list_objects_v2", {"MaxKeys": 1}),
+}
 
 
 class QuickS3FileSystem(s3fs.S3FileSystem):
@@ -41,6 +48,7 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
     - s3fs repeats each request five times, and botocore five times within each. Here each request is repeated by
       [retry_request][idfkit_fs._util.retry.retry_request] alone, or by botocore alone if `config_kwargs` has `retries`.
     - What `s3_additional_kwargs` say of an object holds for copies too (see `_for_copies`).
+    - A HEAD that is refused is followed by one GET, whose reply says why.
     """
 
     # `get_file` takes a size.
@@ -74,7 +82,30 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
         if method in ("copy_object", "upload_part_copy"):
             akwarglist = (self._for_copies, *akwarglist)
         request = functools.partial(super()._call_s3, method, *akwarglist, **kwargs)
-        return await (request() if self._botocore_repeats else retry_request(request, may_pass))
+        try:
+            reply = await (request() if self._botocore_repeats else retry_request(request, may_pass))
+        except OSError as exc:
+            if method not in _WITH_BODY or not has_bare_status(exc):
+                raise
+            refused = exc
+        else:
+            if method == "get_object":
+                _check_body(reply, kwargs)
+            return reply
+        raise await self._reason_of(method, akwarglist, kwargs, refused)
+
+    async def _reason_of(self, method: str, given: Any, named: dict[str, Any], refused: OSError) -> OSError:
+        """Why the store refused a HEAD, whose reply has no body to say so: the error of a request that has one."""
+        other, more = _WITH_BODY[method]
+        try:
+            reply = await super()._call_s3(other, *given, **named, **more)
+        except Exception as exc:  # noqa: BLE001 - what is no answer of the store says less than the refusal
+            if isinstance(exc, OSError) and not isinstance(exc, FileNotFoundError) and not has_bare_status(exc):
+                return exc
+            return refused
+        if "Body" in reply:
+            reply["Body"].close()
+        return refused
 
     async def _get_file(
         self, rpath: str, lpath: str, callback: Callback = DEFAULT_CALLBACK, size: int | None = None, **kwargs: Any
@@ -156,3 +187,11 @@ def _for_copies(given: Mapping[str, Any]) -> dict[str, Any]:
     if not _METADATA.isdisjoint(given):
         added["MetadataDirective"] = "REPLACE"
     return {name: value for name, value in added.items() if name not in given}
+
+
+def _check_body(reply: dict[str, Any], asked: dict[str, Any]) -> None:
+    try:
+        check_sized(reply["ResponseMetadata"]["HTTPHeaders"], f"s3://{asked['Bucket']}/{asked['Key']}")
+    except InterruptedTransferError:
+        reply["Body"].close()
+        raise

@@ -6,14 +6,17 @@ import errno
 import re
 from collections.abc import Iterator, Mapping
 
+from idfkit_fs._stores.reasons import REASONS, Reason, certificate_remedy
 from idfkit_fs._stores.rights import MissingRight, missing_right
-from idfkit_fs._util.messages import redact
+from idfkit_fs._util.files import room
+from idfkit_fs._util.messages import printable, redact
 from idfkit_fs.errors import (
     BucketNotFoundError,
     ExistsError,
     IdfkitFsError,
     InterruptedTransferError,
     IsDirectoryError,
+    MachineError,
     NotFoundError,
     PermissionDeniedError,
     StoreError,
@@ -21,7 +24,7 @@ from idfkit_fs.errors import (
     UnsupportedError,
 )
 
-__all__ = ["is_not_found", "refuses_condition", "translate"]
+__all__ = ["has_bare_status", "is_not_found", "refuses_condition", "service_code", "translate"]
 
 # Class names rather than classes: naming the classes would import every SDK.
 _UNREACHABLE = frozenset(
@@ -44,6 +47,7 @@ _UNREACHABLE = frozenset(
         *("error_proto", "error_reply", "error_temp"),  # of ftplib: no answer, or one that says "later"
     }
 )
+_CLOSED = frozenset({"ConnectionResetError", "ServerDisconnectedError", "ConnectionClosedError", "RemoteDisconnected"})
 # The reply began, and its body did not come whole; what is silent in the middle of a body is among them for S3 only.
 _INTERRUPTED = frozenset(
     {
@@ -69,7 +73,8 @@ _DENIED = frozenset(
         "UnauthorizedSSOTokenError",
     }
 )
-_DENIED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"})
+# What S3 says beside its code: the right region or endpoint, and both clocks.
+_FACTS = ("Region", "Endpoint", "RequestTime", "ServerTime")
 _SDK_PACKAGES = frozenset(
     {
         *("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "ftplib", "gcsfs", "google", "obstore", "paramiko"),
@@ -102,21 +107,52 @@ def _http_status(exc: BaseException) -> int | None:
 
 
 def _service_code(exc: BaseException) -> str:
+    """What the store calls the error: S3's and Azure's code, and the reason of Google's JSON API."""
     response = getattr(exc, "response", None)
     if isinstance(response, Mapping):
         return str(response.get("Error", {}).get("Code", ""))
-    return str(getattr(exc, "error_code", "") or "")
+    reply = getattr(exc, "_error_response", None)  # of gcsfs
+    if isinstance(reply, Mapping):
+        errors = reply.get("errors")
+        first = errors[0] if isinstance(errors, list) and errors else None
+        return str(first.get("reason", "")) if isinstance(first, Mapping) else ""
+    code = getattr(exc, "error_code", "") or ""
+    return str(getattr(code, "value", code))
+
+
+def _words(exc: BaseException) -> set[str]:
+    """The words of an exception by which the table of reasons knows it."""
+    words = {_service_code(exc)} | _names(exc)
+    if _is_sdk(exc):
+        words.add(str(_http_status(exc)))
+    if isinstance(exc, OSError) and not type(exc).__module__.startswith("smbprotocol"):  # whose disk is another's
+        words.add(errno.errorcode.get(exc.errno or 0, ""))
+    return words - {"", "Exception", "OSError"}
+
+
+def _reason_of(chain: list[BaseException]) -> tuple[Reason, BaseException] | None:
+    """The first row of the table that fits an exception of a chain, with that exception."""
+    known = [(exc, _words(exc), str(exc)) for exc in chain]
+    for reason in REASONS:
+        for exc, words, text in known:
+            if reason.fits(words, text):
+                return reason, exc
+    return None
 
 
 def _is_sdk(exc: BaseException) -> bool:
     return any(cls.__module__.partition(".")[0] in _SDK_PACKAGES for cls in type(exc).__mro__)
 
 
+def _names(exc: BaseException) -> set[str]:
+    return {cls.__name__ for cls in type(exc).__mro__}
+
+
 def _class_for(exc: BaseException) -> type[StoreError] | None:
     """The narrowest class for one exception of a chain, or None if it does not tell."""
-    names = {cls.__name__ for cls in type(exc).__mro__}
+    names = _names(exc)
     status = _http_status(exc) if _is_sdk(exc) else None
-    if _service_code(exc) in _DENIED_CODES or names & _DENIED or status in (401, 403):
+    if names & _DENIED or status in (401, 403):
         return PermissionDeniedError
     if isinstance(exc, IsADirectoryError):
         return IsDirectoryError
@@ -187,6 +223,22 @@ def is_not_found(exc: Exception) -> bool:
     return isinstance(translate(exc, ""), NotFoundError)
 
 
+def has_bare_status(exc: Exception) -> bool:
+    """Whether S3 refused a request, and its reply had no body to say why: the status stands for the code."""
+    return any(_service_code(cause) in ("400", "403") for cause in _causes(exc, None))
+
+
+def service_code(exc: BaseException) -> str:
+    """The code by which the store named an error, such as ``"SignatureDoesNotMatch"``, else its HTTP status or "".
+
+    Args:
+        exc: An error of a store, translated or not.
+    """
+    chain = list(_causes(exc, None))
+    told = (*map(_service_code, chain), *(str(status) for cause in chain if (status := _http_status(cause))))
+    return next(filter(None, told), "")
+
+
 def refuses_condition(exc: Exception) -> bool:
     """Whether a store refuses a write because it has a condition, and not for the file or the login.
 
@@ -204,11 +256,36 @@ def _refuses_condition(exc: BaseException) -> bool:
     )
 
 
-def _bucket_is_missing(chain: list[BaseException]) -> bool:
-    return any(
-        _service_code(exc) in ("NoSuchBucket", "ContainerNotFound") or "bucket does not exist" in str(exc).lower()
-        for exc in chain
-    )
+def _detail(exc: BaseException, secrets: frozenset[str]) -> str:
+    """What the store or its SDK said, in one line that shows no secret."""
+    response = getattr(exc, "response", None)
+    said = response.get("Error", {}) if isinstance(response, Mapping) else {}
+    text = str(said.get("Message") or getattr(exc, "strerror", None) or exc)
+    lines = redact(text, secrets).strip().splitlines()
+    parts = [_service_code(exc) or type(exc).__name__, *(line[:300] for line in lines[:1])]
+    facts = "".join(f"; {name} {redact(str(said[name]), secrets)[:100]}" for name in _FACTS if name in said)
+    return printable(": ".join(parts) + facts)
+
+
+def _explain_reason(reason: Reason, exc: BaseException, url: str, bucket: str, secrets: frozenset[str]) -> str:
+    """The message for a row of the table: what is wrong, then what to do, then what the store said."""
+    if reason.kind is BucketNotFoundError and not bucket:
+        return "No such bucket or container; create it, or check the name and the endpoint"
+    remedy = reason.remedy.format(certificate=certificate_remedy(url.partition(":")[0]))
+    text = f"{reason.wrong.format(bucket=bucket)}; {remedy}"
+    if reason.kind is BucketNotFoundError:
+        return text
+    if reason.kind is MachineError and isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        path = exc.filename if isinstance(exc.filename, str) else url.partition("file://")[2]
+        text += room(path)
+    return f"{text} ({_detail(exc, secrets)})"
+
+
+def _how_unreachable(chain: list[BaseException]) -> str:
+    if any(_names(exc) & _CLOSED for exc in chain):
+        closed = "The store closed the connection without an answer"
+        return f"{closed}; check whether the endpoint takes http:// or https://, and the network"
+    return "The store did not answer; check the endpoint and the network"
 
 
 def _explain(
@@ -219,8 +296,7 @@ def _explain(
     right: MissingRight | None,
 ) -> str:
     first = chain[0]
-    said = redact(str(getattr(first, "strerror", None) or first), secrets).strip().splitlines()
-    detail = f"{type(first).__name__}: {said[0][:300]}" if said else type(first).__name__
+    detail = _detail(first, secrets)
     if kind is BucketNotFoundError:
         return f"No bucket or container named {bucket!r}: create it, or check the name"
     if kind is ExistsError:
@@ -236,12 +312,15 @@ def _explain(
     if kind is InterruptedTransferError:
         return f"The connection broke during the transfer; check the network, then try again ({detail})"
     if kind is UnreachableError:
-        return f"The store did not answer; check the endpoint and the network, then try again ({detail})"
+        return f"{_how_unreachable(chain)}, then try again ({detail})"
     if kind is UnsupportedError:
         return f"The backend does not support this operation ({detail})"
     if any(_http_status(exc) == 400 for exc in chain if _is_sdk(exc)):
-        causes = "an expired token, a wrong region, or an object that is encrypted with a key of yours (SSE-C)"
-        return f"The store called the request bad; the usual cause is {causes} ({detail})"
+        return (
+            "The store called the request bad and did not say why; check whether the token has expired, the region, "
+            "whether the object is encrypted with a key of yours (SSE-C), and whether the endpoint takes http:// or "
+            f"https:// ({detail})"
+        )
     return f"The store failed ({detail})"
 
 
@@ -277,16 +356,25 @@ def translate(
     if isinstance(exc, IdfkitFsError):
         return exc
     chain = list(_causes(exc, handled))
-    kind = (_class_if_conditional(chain) if conditional else None) or _class_of_chain(chain)
+    kind = _class_if_conditional(chain) if conditional else None
+    found = None if kind else _reason_of(chain)
+    kind = kind or (found[0].kind if found else _class_of_chain(chain))
     if kind is None:
         if isinstance(exc, (MemoryError, RecursionError)):
             return exc
         kind = UnsupportedError if isinstance(exc, NotImplementedError) else StoreError
-    if kind is NotFoundError and bucket and (only_bucket or _bucket_is_missing(chain)):
-        kind = BucketNotFoundError
-    number = _ERRNO.get(kind) or (exc.errno if isinstance(exc, OSError) else None) or errno.EIO
     right = missing_right(chain, url) if kind is PermissionDeniedError else None
-    translated = kind(number, _explain(kind, chain, bucket, secrets, right), url)
+    if found and not (right and found[0].is_general):
+        reason, told = found
+        number = reason.number or getattr(told, "errno", None) or kind.number
+        translated = kind(number, _explain_reason(reason, told, url, bucket, secrets), url)
+        if isinstance(translated, UnreachableError):
+            translated.permanent = reason.permanent
+    else:
+        if kind is NotFoundError and bucket and only_bucket:
+            kind = BucketNotFoundError
+        number = _ERRNO.get(kind) or (exc.errno if isinstance(exc, OSError) else None) or errno.EIO
+        translated = kind(number, _explain(kind, chain, bucket, secrets, right), url)
     if isinstance(translated, PermissionDeniedError):
         translated.may_be_missing = right is not None and right.hides_missing
     leaks = any(redact(text, secrets) != text for cause in chain for text in (str(cause), repr(cause)))

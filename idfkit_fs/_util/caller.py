@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import warnings
 
+from idfkit_fs._util.messages import printable
+
 __all__ = ["warn_caller"]
 
 _PACKAGE = __name__.partition(".")[0]
@@ -21,4 +23,4 @@ def warn_caller(message: str) -> None:
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(printable(message), stacklevel=level)

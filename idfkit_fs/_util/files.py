@@ -7,7 +7,9 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +17,27 @@ from typing import IO, Any
 
 if sys.platform != "win32":
     import fcntl
+from idfkit_fs.errors import IdfkitFsError, MachineError
 
-__all__ = ["digest_of", "is_temporary", "locked", "temporary_beside", "write_atomically"]
+__all__ = [
+    "digest_of",
+    "is_temporary",
+    "local_errors",
+    "locked",
+    "read_start",
+    "room",
+    "temporary_beside",
+    "temporary_errors",
+    "write_atomically",
+]
+
+_OF_DISK = {
+    errno.ENOSPC: "The disk is full",
+    errno.EDQUOT: "The disk quota is used up",
+    errno.EFBIG: "The disk takes no file of this size",
+    errno.EROFS: "The disk is read-only",
+    errno.EIO: "The disk failed",
+}
 
 # What a filesystem without locks answers, such as Lustre mounted without `flock`.
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
@@ -27,6 +48,12 @@ def digest_of(local: Path) -> tuple[int, str]:
     """Size in bytes and SHA-256 of a local file."""
     with local.open("rb") as file:
         return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_start(local: Path, count: int) -> bytes:
+    """The first bytes of a local file."""
+    with local.open("rb") as file:
+        return file.read(count)
 
 
 def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
@@ -46,14 +73,17 @@ def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[bytes]:
     """Keep out everybody else who locks the same file, in any thread, process or machine that shares the disk.
 
     The lock is on the file itself, so that no file of its own is left behind: whoever has replaced or removed the file
     held the lock of what was there before. Where the filesystem has no locks, nobody is kept out.
 
     Args:
-        path: A file that exists.
+        path: A small file that exists.
+
+    Yields:
+        What the file holds, read through the lock: on an SMB share no other open file could read it now.
 
     Raises:
         FileNotFoundError: If it is missing.
@@ -66,7 +96,7 @@ def locked(path: Path) -> Iterator[None]:
             f".idfkit-fs-{uuid.uuid5(uuid.NAMESPACE_URL, path.name).hex}.tmp"  # a temporary file, which is not listed
         )
         with FileLock(path.with_name(name)):  # removed with its release
-            yield
+            yield path.read_bytes()
         return
     while True:
         with _open_to_lock(path) as file:
@@ -80,7 +110,7 @@ def locked(path: Path) -> Iterator[None]:
                 with path.open("rb") as now:
                     is_current = os.path.samestat(os.fstat(file.fileno()), os.fstat(now.fileno()))
                 if is_current:
-                    yield
+                    yield file.read()
                     return
             finally:
                 with contextlib.suppress(OSError):
@@ -103,3 +133,48 @@ def temporary_beside(target: Path) -> Path:
 def is_temporary(path: str) -> bool:
     """Whether a path is that of such a temporary file."""
     return _TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def room(path: str | Path) -> str:
+    """How much room the disk of a path has, for messages; nothing if that cannot be found."""
+    for directory in (Path(path), *Path(path).parents):
+        try:
+            disk = shutil.disk_usage(directory)
+        except OSError:
+            continue
+        return f"; {directory} has {disk.free / 1e6:.1f} of {disk.total / 1e6:.1f} MB free"
+    return ""
+
+
+@contextlib.contextmanager
+def local_errors(path: str | Path, remedy: str) -> Iterator[None]:
+    """Say of an error of this machine's disk which path it is about, how much room there is, and what to do.
+
+    Args:
+        path: The local file or directory.
+        remedy: What to do beside making room.
+
+    Raises:
+        MachineError: If the disk is full, read-only or failed. Other errors are left as they are.
+    """
+    try:
+        yield
+    except IdfkitFsError:
+        raise
+    except OSError as exc:
+        if exc.errno not in _OF_DISK:
+            raise
+        text = f"{_OF_DISK[exc.errno]}; free space, or {remedy}{room(path)}"
+        raise MachineError(exc.errno, text, str(path)) from exc
+
+
+@contextlib.contextmanager
+def temporary_errors() -> Iterator[None]:
+    """As [local_errors][idfkit_fs._util.files.local_errors], of the directory for temporary files."""
+    try:
+        directory = tempfile.gettempdir()
+    except FileNotFoundError as exc:  # Python found no directory in which it could write a file
+        text = "No directory for temporary files is writable; free space, or set TMPDIR to a directory with room"
+        raise MachineError(errno.ENOSPC, text, os.environ.get("TMPDIR", "/tmp")) from exc  # noqa: S108 - only named
+    with local_errors(directory, "set TMPDIR to a directory with more room"):
+        yield

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+from idfkit_fs._util.messages import printable
 from idfkit_fs._util.optional_deps import require
 
 __all__ = ["byte_progress_bar", "progress_bar", "require_tqdm"]
@@ -26,12 +27,12 @@ def progress_bar(
     Returns:
         A context manager; call its target with how many more are done.
     """
-    return _bar(progress, total=total, desc=description, unit=unit)
+    return _bar(progress, total=total, desc=printable(description), unit=unit)
 
 
 def byte_progress_bar(total: int, description: str, progress: bool) -> AbstractContextManager[Callable[[int], Any]]:
     """A bar that counts bytes; see [progress_bar][idfkit_fs._util.progress.progress_bar]."""
-    return _bar(progress, total=total, desc=description, unit="B", unit_scale=True, unit_divisor=1024)
+    return _bar(progress, total=total, desc=printable(description), unit="B", unit_scale=True, unit_divisor=1024)
 
 
 @contextlib.contextmanager

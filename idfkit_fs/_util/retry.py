@@ -28,8 +28,8 @@ def retry(call: Callable[[], T], on: tuple[type[Exception], ...] = (InterruptedT
 
     Args:
         call: What to call; it must do no harm when it is called twice.
-        on: The errors that may pass. Requests that fail are repeated below this: see
-            [retried_errors][idfkit_fs._stores.limits.retried_errors].
+        on: The errors that may pass; one that says that it is permanent is raised immediately. Requests that fail are
+            repeated below this: see [retried_errors][idfkit_fs._stores.limits.retried_errors].
 
     Returns:
         What *call* returned.
@@ -52,7 +52,7 @@ def retry(call: Callable[[], T], on: tuple[type[Exception], ...] = (InterruptedT
         try:
             return call()
         except on as exc:
-            wait = _wait_after(attempt, started)
+            wait = None if getattr(exc, "permanent", False) else _wait_after(attempt, started)
             if wait is None:
                 raise
             _report(exc, wait)

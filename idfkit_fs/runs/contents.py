@@ -13,10 +13,11 @@ from typing import Any
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._outputs.sidecars import SIDECARS
+from idfkit_fs._util.messages import printable
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import DamagedRunError, RunNotFoundError
 from idfkit_fs.runs.existing import Existing
-from idfkit_fs.runs.record import RunRecord
+from idfkit_fs.runs.record import RunRecord, problem_of_names
 from idfkit_fs.runs.register import read_record
 from idfkit_fs.runs.result import RunResult
 from idfkit_fs.runs.selection import Selection
@@ -41,6 +42,11 @@ class Contents:
     record: RunRecord
     files: Sequence[SourceFile]
     check: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        problem = problem_of_names(file.name for file in self.files)
+        if problem is not None:
+            raise ValueError(f"The run cannot be published: {problem}; rename the file, or leave it out with exclude")
 
 
 @contextlib.contextmanager
@@ -109,7 +115,9 @@ def contents_of_existing(
     names = selection.choose(candidates)
     left_out = sorted({*everything}.difference(names))
     if left_out:
-        logger.info("Not published, for they are no outputs of this run, or not chosen: %s", ", ".join(left_out))
+        logger.info(
+            "Not published, for they are no outputs of this run, or not chosen: %s", printable(", ".join(left_out))
+        )
     files = [existing.file(name) for name in names]
     parallel_map(lambda file: file.version, files)
 

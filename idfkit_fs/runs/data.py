@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from idfkit_fs._outputs.database import NO_DATABASE, Database, no_tables
-from idfkit_fs._outputs.parquet import read_columns, read_footer
+from idfkit_fs._outputs.parquet import arrow_schema, read_columns, read_footer, read_whole
 from idfkit_fs._outputs.series import FREQUENCIES, Environment, Names, Series, as_names, choose, parse_frequency
 from idfkit_fs._outputs.sidecars import (
     ENVIRONMENT,
@@ -17,12 +17,14 @@ from idfkit_fs._outputs.sidecars import (
     TABULAR,
     TIME,
     Contents,
+    check_cells,
     digests_of,
     series_name,
     series_of,
 )
 from idfkit_fs._outputs.source import DatabaseSource, Source
 from idfkit_fs._outputs.values import Period, Values, choose_period
+from idfkit_fs._util.bounds import TABULAR_BYTES
 from idfkit_fs._util.caller import warn_caller
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.parallel import parallel_map
@@ -181,14 +183,14 @@ class _Sidecars:
         return Values.joined(series, parts).of(period.names)
 
     def cells(self) -> pa.Table:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        data = self._files.read_bytes(self._file(TABULAR).name)
+        file = self._file(TABULAR)
+        if file.size > TABULAR_BYTES:
+            raise SidecarError(f"{TABULAR} cannot be used: it is larger than {TABULAR_BYTES:,} bytes")
         try:
-            table = pq.ParquetFile(pa.BufferReader(data)).read()
-        except (pa.ArrowException, OSError) as exc:
-            raise SidecarError(f"{TABULAR} cannot be read: {exc}") from exc
+            table = read_whole(self._files.read_bytes(file.name))
+            check_cells(table.schema)
+        except SidecarError as exc:
+            raise SidecarError(f"{TABULAR} cannot be used: {exc}") from exc
         contents = self._checked(TABULAR, Contents.of(table.schema.metadata))
         if not table.num_rows:
             raise NotReportedError(no_tables(contents.has_cells))
@@ -217,10 +219,11 @@ class _Sidecars:
             with fetching_ranges(self._files, self._run, file, [sha256]) as fetch:
                 try:
                     footer = read_footer(file.size, fetch, sha256)
+                    frequency = name.partition("-")[2].removesuffix(".parquet")
+                    series = [] if name == TABULAR else series_of(arrow_schema(footer), frequency)
                 except SidecarError as exc:
                     raise SidecarError(f"{name} cannot be used: {exc}") from exc
                 contents = self._checked(name, Contents.of(footer.metadata))
-            series = series_of(footer.schema.to_arrow_schema(), name.partition("-")[2].removesuffix(".parquet"))
             opened = self.opened[name] = _Opened(footer, contents, tuple(series))
         return opened
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from idfkit_fs._fs.globbing import matching
-from idfkit_fs._util.files import write_atomically
+from idfkit_fs._util.files import digest_of, local_errors, read_start, write_atomically
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location, is_url, to_text
-from idfkit_fs.errors import LocationError, NotFoundError, RecordError, RunExistsError, RunNotFoundError
+from idfkit_fs._util.versioned_json import READ_AT_MOST
+from idfkit_fs.errors import ExistsError, LocationError, NotFoundError, RecordError, RunExistsError, RunNotFoundError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 
 __all__ = ["check_chosen", "chosen_files", "local_directory", "save"]
+
+_ELSEWHERE = "download into a directory of another disk"
 
 
 def local_directory(directory: Location) -> Path:
@@ -72,10 +76,14 @@ def save(
     files: Sequence[RecordedFile],
     directory: Path,
     done: Callable[[int], Any],
+    *,
+    below: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Copy files of a run into a directory: each is checked and appears complete; the record comes last.
 
-    A directory that has files of the same run keeps them.
+    A directory that has files of the same run keeps them. Nothing is written through a link, because the names of the
+    files are those of whoever published the run.
 
     Args:
         run: The run's files.
@@ -83,10 +91,14 @@ def save(
         files: Which of its files to copy; the copied record lists these, and those that the directory has already.
         directory: The local directory; it is created if it is missing.
         done: Called with the number of bytes that were copied since the last call.
+        below: The directory that the user chose, if it is not *directory* itself.
+        overwrite: Whether to replace files that differ from the run's.
 
     Raises:
         RunNotFoundError: If the run has no record.
         RunExistsError: If *directory* has the record of another run; nothing is copied.
+        ExistsError: If a file exists that is not the run's and *overwrite* is False, or a directory is a link; nothing
+            is copied.
         DamagedRunError: If a file differs from the run's record.
         StoreError: If the store failed, refused access, or did not answer.
     """
@@ -94,21 +106,49 @@ def save(
         raise RunNotFoundError.for_url(
             run.url(), "The run to download has no record; give it one with publish(url, url)"
         )
+    base = below or directory
+    for name in (RECORD_NAME, *(file.name for file in files)):
+        _check_directories(base, directory / name)
     names = {file.name for file in (*files, *_files_of_same_run(directory, record))}
-    for file in files:
-        with run.local_copy(file.name) as local:
+    missing = [file for file in files if overwrite or not _exists(directory / file.name, file)]
+    done(sum(file.size for file in files) - sum(file.size for file in missing))
+    for file in missing:
+        with run.local_copy(file.name) as local, local_errors(directory, _ELSEWHERE):
             write_atomically(directory / file.name, functools.partial(shutil.copyfile, local))
         done(file.size)
     kept = tuple(file for file in record.files if file.name in names)
     record = record.model_copy(update={"files": kept, "directory": "", "contested": False})
-    write_atomically(directory / RECORD_NAME, lambda target: target.write_bytes(record.to_json()))
+    with local_errors(directory, _ELSEWHERE):
+        write_atomically(directory / RECORD_NAME, lambda target: target.write_bytes(record.to_json()))
+
+
+def _check_directories(base: Path, path: Path) -> None:
+    """Check that the directories between a directory and a file below it are none that lead elsewhere."""
+    for directory in path.parents:
+        if directory == base:
+            return
+        if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+            text = "This is a link, or no directory; remove it, or download into another directory"
+            raise ExistsError.for_url(str(directory), text)
+
+
+def _exists(path: Path, file: RecordedFile) -> bool:
+    """Whether a file exists already as the record says; one that differs is an error."""
+    if not os.path.lexists(path):
+        return False
+    if path.is_symlink() or not path.is_file() or digest_of(path) != (file.size, file.sha256):
+        text = "A file that is not the run's exists here; pass overwrite=True to replace it"
+        raise ExistsError.for_url(str(path), text)
+    return True
 
 
 def _files_of_same_run(directory: Path, record: RunRecord) -> tuple[RecordedFile, ...]:
     """The files of a run that a directory has by its record there; one of another run would be mixed with it."""
     path = directory / RECORD_NAME
     try:
-        existing = RunRecord.from_json(path.read_bytes(), str(path))
+        if not path.is_file():  # nothing waits for a pipe
+            return ()
+        existing = RunRecord.from_json(read_start(path, READ_AT_MOST), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except RecordError:

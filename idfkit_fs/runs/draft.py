@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from idfkit_fs._util.files import read_start
 from idfkit_fs._util.urls import to_text
+from idfkit_fs._util.versioned_json import READ_AT_MOST
 from idfkit_fs.runs.record import RunRecord
 
 __all__ = ["DRAFT_NAME", "read_draft", "write_draft"]
@@ -31,4 +33,4 @@ def read_draft(directory: Path) -> RunRecord | None:
         RecordError: If the draft is damaged, or of a newer format.
     """
     draft = directory / DRAFT_NAME
-    return RunRecord.from_json(draft.read_bytes(), to_text(draft)) if draft.exists() else None
+    return RunRecord.from_json(read_start(draft, READ_AT_MOST), to_text(draft)) if draft.exists() else None

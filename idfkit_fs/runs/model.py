@@ -27,6 +27,7 @@ from idfkit.versions import MINIMUM_VERSION, find_closest_version, version_strin
 from idfkit.writers import DEFAULT_COMMENT_COLUMN
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.files import temporary_errors
 from idfkit_fs._util.messages import did_you_mean, redact
 from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import IsDirectoryError, ModelError, NotFoundError, StoreError
@@ -274,7 +275,7 @@ def _parse(statements: list[Statement]) -> IDFDocument:
         raise ModelError("it contains no object; check the file")
     version = _version_of(statements)
     content = "".join(f"{statement.text};\n" for statement in statements)
-    with tempfile.TemporaryDirectory(prefix="idfkit-fs-model-") as directory:
+    with temporary_errors(), tempfile.TemporaryDirectory(prefix="idfkit-fs-model-") as directory:
         path = Path(directory) / "model.idf"
         path.write_bytes(content.encode())
         parser = IDFParser(path, encoding="utf-8")
@@ -357,7 +358,7 @@ def _parse_epjson(text: str) -> IDFDocument:
                 raise ModelError(f"{kind} {wrong[0]!r} is not an object with fields; correct the file")
         if len(data.get("Version", ())) != 1:
             raise ModelError("it must contain one Version object, as in {'Version 1': {'version_identifier': '25.2'}}")
-        with tempfile.TemporaryDirectory(prefix="idfkit-fs-model-") as directory:
+        with temporary_errors(), tempfile.TemporaryDirectory(prefix="idfkit-fs-model-") as directory:
             path = Path(directory) / "model.epJSON"
             path.write_bytes(text.encode())
             document = load_epjson(str(path))

@@ -437,8 +437,10 @@ class Publication:
             raise
         others = self._commit(claim, tag, record)
         if others is None:
-            logger.warning("Another run was published at the same time, and is kept: %s", redact(self.fs.url()))
             remove_files(self.fs, claim.own_files)
+            if self.guard is None:
+                text = "Another run was published here at the same time, and is kept; publish again to replace it"
+                raise RunExistsError.for_url(self.fs.url(), text)
             return None
         _remove_leftovers(self.fs, leftovers | others)
         return record

@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
-from pathlib import PureWindowsPath
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime
 
 from idfkit_fs._outputs.naming import output_name
-from idfkit_fs._util.urls import is_url
+from idfkit_fs._util.bounds import NAME_BYTES
+from idfkit_fs._util.names import problem_of_path, problem_of_paths
 from idfkit_fs._util.versioned_json import VersionedJson
 
-__all__ = ["INPUT_FILES", "RECORD_NAME", "RecordedFile", "RunDirectory", "RunId", "RunPath", "RunRecord", "Sha256"]
+__all__ = [
+    "INPUT_FILES",
+    "RECORD_NAME",
+    "RecordedFile",
+    "RunDirectory",
+    "RunId",
+    "RunPath",
+    "RunRecord",
+    "Sha256",
+    "problem_of_names",
+]
 
 RECORD_NAME = "run.json"
 INPUT_FILES = "input-files"
 """The directory of a run in which the files lie that the model reads."""
 _TEXT_LIMIT = 64 * 1024
+# Names that this package gives meaning to, in a run's directory or at a study's URL.
+_OURS = re.compile(r"run\.json|_study(/.*)?|(.*/)?\.idfkit-fs-[^/]*", re.IGNORECASE)
 
 
 def _safe_name(name: str) -> str:
     """Refuse a name that leaves the run's directory: the record may come from a bucket that anybody can write to."""
-    unsafe = any(part in ("", ".", "..") for part in name.split("/"))
-    if unsafe or "\\" in name or "\0" in name or PureWindowsPath(name).drive or is_url(name):
-        raise ValueError(f"{name!r} is not the name of a file within a run")
+    problem = _problem_of_name(name)
+    if problem is not None:
+        raise ValueError(problem)
     return name
+
+
+def _problem_of_name(name: str) -> str | None:
+    problem = "idfkit-fs keeps the name for itself" if _OURS.fullmatch(name) else problem_of_path(name)
+    if problem is None:
+        return None
+    shown = name if len(name) <= NAME_BYTES else f"{name[:NAME_BYTES]}..."
+    return f"{shown!r} cannot be the name of a file of a run: {problem}"
+
+
+def problem_of_names(names: Iterable[str]) -> str | None:
+    """Why files with these names cannot be those of one run; None if they can."""
+    listed = list(names)
+    problem = next(filter(None, map(_problem_of_name, listed)), None)
+    return problem or problem_of_paths(listed)
+
+
+def _apart(files: tuple[RecordedFile, ...]) -> tuple[RecordedFile, ...]:
+    """Refuse files of which one would take another's place in a directory, on a disk that ignores case too."""
+    problem = problem_of_paths(file.name for file in files)
+    if problem is not None:
+        raise ValueError(problem)
+    return files
 
 
 def _bounded(text: object) -> object:
@@ -57,7 +94,7 @@ class RecordedFile(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: RunPath
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, lt=2**63)
     sha256: Sha256
 
 
@@ -109,7 +146,7 @@ class RunRecord(VersionedJson):
     job: Sha256 | None = None
     model_sha256: Sha256 | None = None
     weather_sha256: Sha256 | None = None
-    inputs: tuple[RecordedFile, ...] = ()
+    inputs: Annotated[tuple[RecordedFile, ...], AfterValidator(_apart)] = ()
     sql_sha256: Sha256 | None = None
     sidecar_footers: dict[str, Sha256] = Field(default_factory=dict)
     flags: dict[str, Any] = Field(default_factory=dict)
@@ -118,7 +155,7 @@ class RunRecord(VersionedJson):
     directory: RunDirectory = ""
     contested: bool = False
     generation: int = Field(default=0, ge=0)
-    files: tuple[RecordedFile, ...] = ()
+    files: Annotated[tuple[RecordedFile, ...], AfterValidator(_apart)] = ()
 
     def path(self, name: str) -> str:
         """The path of a file from the run's URL on."""

@@ -19,7 +19,7 @@ from pydantic import Field
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.parallel import parallel_map
-from idfkit_fs._util.versioned_json import VersionedJson
+from idfkit_fs._util.versioned_json import READ_AT_MOST, VersionedJson
 from idfkit_fs.errors import BucketNotFoundError, PermissionDeniedError, RecordError
 from idfkit_fs.runs.record import RECORD_NAME, RunDirectory, RunId, RunPath, RunRecord, Sha256
 
@@ -170,7 +170,7 @@ def read_record(fs: FsspecFileSystem) -> RunRecord | None:
         StoreError: If the store failed, refused access, or did not answer.
     """
     try:
-        data = fs.fetch(RECORD_NAME)
+        data = fs.fetch_start(RECORD_NAME, READ_AT_MOST)
     except BucketNotFoundError:
         raise
     except FileNotFoundError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import sqlite3
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,12 +23,13 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending
 from idfkit_fs._outputs.naming import stems_in
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES
-from idfkit_fs._util.messages import redact
+from idfkit_fs._outputs.sqlite_file import connect, problem_of_shape, why_not
+from idfkit_fs._util.messages import printable, redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
-from idfkit_fs.errors import PermissionDeniedError, RunNotFoundError
+from idfkit_fs.errors import PermissionDeniedError, RunNotFoundError, UnreadableDatabaseError
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
@@ -93,9 +96,14 @@ class RunResult(SimulationResult):
 
     @property
     def sql(self) -> SQLResult | None:
-        """The SQLite output, opened read-only in a local copy; None if the run has none."""
+        """The SQLite output, opened read-only in a local copy; None if the run has none.
+
+        Raises:
+            UnreadableDatabaseError: If it is no output of EnergyPlus: damaged, or with views, triggers or computed
+                columns that EnergyPlus does not write.
+        """
         if not isinstance(self._cached_sql, SQLResult | None):
-            self._cached_sql = _opened(self.local_sql())
+            self._cached_sql = _opened(self.local_sql(), redact(self.url))
         opened: SQLResult | None = self._cached_sql
         return opened
 
@@ -117,7 +125,7 @@ class RunResult(SimulationResult):
             >>> sql.get_timeseries("Zone Mean Air Temperature", "OFFICE")  # doctest: +SKIP
         """
         if not isinstance(self._cached_sql, SQLResult | None):
-            self._cached_sql = _opened(await asyncio.to_thread(self.local_sql))
+            self._cached_sql = _opened(await asyncio.to_thread(self.local_sql), redact(self.url))
         return self.sql
 
     def timeseries(
@@ -196,13 +204,21 @@ class RunResult(SimulationResult):
 
         return chosen_cells(cells, report=report, table=table, row=row, column=column)
 
-    def download(self, directory: Location, *, include: Sequence[str] = ("**",), progress: bool = False) -> Path:
-        """Download the run. Each file is checked against the run's record.
+    def download(
+        self,
+        directory: Location,
+        *,
+        include: Sequence[str] = ("**",),
+        overwrite: bool = False,
+        progress: bool = False,
+    ) -> Path:
+        """Download the run. Each file is checked against the run's record, and written through no link.
 
         Args:
             directory: A local directory, which [open_result][idfkit_fs.open_result] then opens without a network. One
                 that has files of the same run keeps them.
             include: Glob patterns of the files to download.
+            overwrite: Whether to replace files in *directory* that differ from the run's.
             progress: Whether to show a progress bar.
 
         Returns:
@@ -211,6 +227,8 @@ class RunResult(SimulationResult):
         Raises:
             RunNotFoundError: If the run has no record.
             RunExistsError: If another run was downloaded into *directory* before.
+            ExistsError: If *directory* has a file that is not the run's, or a link where a directory is needed; a
+                ``FileExistsError``. Then nothing is downloaded.
             NotFoundError: If *include* matches none of the files.
             DamagedRunError: If a file differs from the run's record.
             LocationError: If *directory* is a URL, or a pattern is invalid.
@@ -226,7 +244,7 @@ class RunResult(SimulationResult):
         check_chosen(self.url, include, len(self.record.files if self.record else ()), len(files))
         total = sum(file.size for file in files)
         with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as done:
-            save(self.files, self.record, files, target, done)
+            save(self.files, self.record, files, target, done, overwrite=overwrite)
         return target
 
     @property
@@ -252,7 +270,8 @@ class RunResult(SimulationResult):
                 "flags": ", ".join(f"{name}={value}" for name, value in self.record.flags.items()),
                 "files": f"{len(self.record.files)} ({ByteSize(size).human_readable(decimal=True, separator=' ')})",
             }
-        body = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text)
+        shown = {name: escape(printable(text, "\n")) for name, text in rows.items() if text}
+        body = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in shown.items())
         return f"<table><caption>{escape(f'RunResult({redact(self.url)!r})')}</caption><tbody>{body}</tbody></table>"
 
     def local_sql(self) -> LocalCopy | None:
@@ -342,12 +361,20 @@ class RunResult(SimulationResult):
         return await asyncio.to_thread(lambda: self.variables)
 
 
-def _opened(copy: LocalCopy | None) -> SQLResult | None:
+def _opened(copy: LocalCopy | None, name: str) -> SQLResult | None:
     if copy is None:
         return None
     try:
+        with contextlib.closing(connect(copy.path)) as connection:
+            problem = problem_of_shape(connection)
+        if problem:
+            raise UnreadableDatabaseError(f"{name} cannot be read as an SQLite output of EnergyPlus: {problem}")
         # idfkit inserts the path into a file: URI without quoting.
         opened = SQLResult(quote(copy.path.as_posix(), safe="/:"))
+    except sqlite3.DatabaseError as exc:
+        copy.release()
+        why = why_not(exc)
+        raise UnreadableDatabaseError(f"{name} cannot be read as an SQLite output of EnergyPlus: {why}") from exc
     except BaseException:
         copy.release()
         raise

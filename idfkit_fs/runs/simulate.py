@@ -31,6 +31,7 @@ from idfkit.versions import version_string
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_local_ending
+from idfkit_fs._util.files import temporary_errors
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import PublishError
@@ -275,6 +276,11 @@ def _prepare(
     return LocalRun(publication, local_weather, keywords, facts, files), to_run
 
 
+def _temporary_directory() -> Path:
+    with temporary_errors():
+        return Path(tempfile.mkdtemp(prefix="idfkit-fs-run-"))
+
+
 @dataclass(frozen=True)
 class LocalRun:
     """A simulation in a local temporary directory, which is created with this object.
@@ -293,7 +299,7 @@ class LocalRun:
     options: dict[str, Any]
     facts: dict[str, Any]
     files: Mapping[str, Path] = field(default_factory=dict)
-    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="idfkit-fs-run-")))
+    directory: Path = field(default_factory=_temporary_directory)
 
     def energyplus(self, model: IDFDocument) -> SimulationResult:
         """Run EnergyPlus.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from idfkit_fs._util.messages import printable
+
 __all__ = ["counted", "first_names", "html_counts", "one_line", "text_counts"]
 
 _SHOWN = 3
@@ -58,4 +60,4 @@ def one_line(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
-    return " ".join("; ".join([text, *getattr(error, "__notes__", ())]).split())
+    return printable(" ".join("; ".join([text, *getattr(error, "__notes__", ())]).split()))

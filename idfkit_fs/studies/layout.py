@@ -21,6 +21,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, Self
 
+from idfkit_fs._util.names import is_device
 from idfkit_fs.errors import LocationError
 
 __all__ = [
@@ -52,7 +53,6 @@ _LONGEST = 200
 _OUTCOME = re.compile(
     rf"(?P<case>.+)\.(?P<key>[0-9a-f]{{{_KEY_LENGTH}}})\.(?P<run>[0-9a-f]{{{_RUN_LENGTH}}})\.json", re.DOTALL
 )
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _FORBIDDEN = '/\\<>:"|?*'
 
 
@@ -89,8 +89,8 @@ def _problem_of(name: str) -> str | None:
         (not name.strip(), "it is empty"),
         (bad is not None, f"it contains {bad!r}"),
         (name.startswith(".") or name != name.strip() or name.endswith("."), "it begins or ends with a dot or a space"),
-        (_RESERVED.fullmatch(name) is not None, "Windows reserves it for a device"),
-        (name.startswith("_study"), "names that begin with _study are reserved"),
+        (is_device(name), "Windows reserves it for a device"),
+        (name.casefold().startswith("_study"), "names that begin with _study are reserved"),
         (len(name.encode("utf-8", "replace")) > _LONGEST, f"it is longer than {_LONGEST} bytes"),
         (not unicodedata.is_normalized("NFC", name), "it is not in Unicode's form NFC, which some disks need"),
     )

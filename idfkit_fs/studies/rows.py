@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from idfkit_fs._util.messages import printable
 from idfkit_fs.studies.job import Measured, Outcome, Summary
 from idfkit_fs.studies.layout import State
 from idfkit_fs.studies.units import converted
@@ -19,6 +20,9 @@ __all__ = ["COUNTS", "FIGURES", "Row", "as_csv", "as_table", "as_text", "row_of"
 _BEFORE = ("hours_simulated", "floor_area_m2", "site_energy_kwh", "source_energy_kwh", "eui_kwh_m2")
 _ON_SITE = ("net_site_energy_kwh", "on_site_electricity_kwh", "surplus_electricity_kwh")
 _AFTER = ("unmet_heating_hours", "unmet_cooling_hours")
+# With what a formula begins in a spreadsheet (OWASP, CSV Injection), in the wide forms of East Asian texts too.
+_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 COUNTS = ("warnings", "severe_errors")
 """The columns of numbers that are counted."""
 FIGURES = frozenset({*_BEFORE, *_ON_SITE, *_AFTER, "runtime_seconds"})
@@ -140,18 +144,30 @@ def _word(text: str) -> str:
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A table as CSV. Lists and objects are written as JSON; a value that a row does not have is empty."""
+    """A table as CSV. Lists and objects are written as JSON; a value that a row does not have is empty.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe, and control characters are escaped:
+    names and messages may be anybody's. Numbers stay as they are.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_harmless, columns))
     for row in rows:
-        writer.writerow({name: _plain(value) for name, value in row.items()})
+        writer.writerow(_harmless(_plain(row.get(name, ""))) for name in columns)
     return text.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    shown = printable(value)
+    is_formula = shown.lstrip()[:1] in _FORMULA and not _NUMBER.fullmatch(shown)
+    return f"'{shown}" if shown and is_formula else shown
 
 
 def as_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     """A table for people to read: aligned columns, rounded numbers."""
-    lines = [list(columns), *([_shown(row.get(name)) for name in columns] for row in rows)]
+    lines = [[_shown(name) for name in columns], *([_shown(row.get(name)) for name in columns] for row in rows)]
     numeric = [all(_is_number(row.get(name, 0)) for row in rows) for name in columns]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -170,7 +186,7 @@ def _is_number(value: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return "" if value is None else " ".join(str(_plain(value)).split())
+    return "" if value is None else printable(" ".join(str(_plain(value)).split()))
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
+from idfkit_fs._util.versioned_json import READ_AT_MOST
 from idfkit_fs.errors import BucketNotFoundError, CaseNotFoundError, NotFoundError, RecordError, StudyNotFoundError
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.register import Claim, read_record
@@ -24,7 +25,7 @@ def read_study(fs: FsspecFileSystem) -> StudyFile:
         RecordError: If the description is damaged, or of a newer format.
     """
     try:
-        data = fs.read_bytes(STUDY)
+        data = fs.fetch_start(STUDY, READ_AT_MOST)
     except BucketNotFoundError:
         raise
     except FileNotFoundError as exc:
@@ -41,7 +42,7 @@ def read_job(fs: FsspecFileSystem, case: str) -> Job:
     """
     path = job_path(case)
     try:
-        data = fs.read_bytes(path)
+        data = fs.fetch_start(path, READ_AT_MOST)
     except FileNotFoundError as exc:
         raise CaseNotFoundError.for_url(fs.url(), f"The study has no case {case!r}") from exc
     url = redact(fs.url(path))
@@ -70,7 +71,7 @@ def read_outcome(fs: FsspecFileSystem, case: str, state: Ended, runs: Collection
         run = run if record is None or record.job is None else EndedRun.of(record.job, record.id)
     path = outcome_path(state, case, run)
     url = redact(fs.url(path))
-    data = fs.read_bytes(path)
+    data = fs.fetch_start(path, READ_AT_MOST)
     if not data:  # it became void since it was listed
         raise NotFoundError.for_url(url)
     outcome = Outcome.from_json(data, url)

@@ -705,15 +705,17 @@ class Study:
         directory: Location,
         *,
         include: Sequence[str] = ("**",),
+        overwrite: bool = False,
         progress: bool = False,
     ) -> list[Path]:
-        """Download the runs of cases. Each file is checked against the run's record.
+        """Download the runs of cases. Each file is checked against the run's record, and written through no link.
 
         Args:
             cases: Names of cases.
             directory: A local directory. Each case becomes a directory in it, which
                 [open_result][idfkit_fs.open_result] opens.
             include: Glob patterns of the files to download.
+            overwrite: Whether to replace files in *directory* that differ from the runs'.
             progress: Whether to show a progress bar.
 
         Returns:
@@ -723,6 +725,8 @@ class Study:
             CaseNotFoundError: If the study has no such case; then nothing is downloaded.
             RunNotFoundError: If one of the cases is pending.
             RunExistsError: If another run was downloaded into the directory of a case before.
+            ExistsError: If there is a file that is not the run's, or a link where a directory is needed; a
+                ``FileExistsError``. Then nothing of this case is downloaded.
             NotFoundError: If *include* matches no file of any case.
             DamagedRunError: If a file differs from the run's record.
             LocationError: If *directory* is a URL.
@@ -742,7 +746,7 @@ class Study:
         check_chosen(self.url, include, existing, sum(len(files) for _, _, files, _ in wanted))
         total = sum(file.size for _, _, files, _ in wanted for file in files)
         with byte_progress_bar(total, f"Downloading {last_name(self.url)}", progress) as meter:
-            parallel_map(lambda item: save(*item, meter), wanted)
+            parallel_map(lambda item: save(*item, meter, below=target, overwrite=overwrite), wanted)
         return [directory for *_, directory in wanted]
 
     def verify(

@@ -8,13 +8,15 @@ from html import escape
 from typing import NamedTuple, get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._outputs.naming import outputs_of, stems_in
+from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import RecordError
 from idfkit_fs.runs.check import damage_of
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
-from idfkit_fs.runs.register import read_register, remove_claim, remove_run
+from idfkit_fs.runs.register import read_register, remove_claim, remove_files, remove_run
 from idfkit_fs.runs.result import result_of
 from idfkit_fs.studies.display import counted, one_line
 from idfkit_fs.studies.job import Job
@@ -161,11 +163,27 @@ class _Check:
                 remove_run(self.run_fs, read_register(self.run_fs))
             yield self._finding(problem, "run the study again")
             return
+        if record.contested:
+            yield from self._beside(record)
         wrong_outcome = self._of_outcome(job, record)
         if wrong_outcome:
             if self.repair:
                 finish_case(self.fs, self.case)
             yield self._finding(wrong_outcome, "its outcome was written again", "repair it, or run the study again")
+
+    def _beside(self, record: RunRecord) -> Iterator[Finding]:
+        """What a publisher left that was killed after another one had finished. EnergyPlus's own names only."""
+        names = [*self.run_fs.glob("", "**")]
+        stems = stems_in(names)
+        outputs = {name for stem in stems for name in outputs_of(names, stem, stems)} | {*SIDECARS}
+        left = [name for name in names if name in outputs or name.startswith("_run-")]
+        left = sorted({*left} - record.paths)
+        if self.repair:
+            remove_files(self.run_fs, left)
+            settled = record.model_copy(update={"contested": False})
+            self.run_fs.swap(RECORD_NAME, settled.to_json(), read_register(self.run_fs).tag)
+        if left:
+            yield self._finding(f"{len(left)} files of a run that was not published to the end", "removed")
 
     def _of_outcome(self, job: Job, record: RunRecord) -> str | None:
         state, run = state_of(record), EndedRun.of(job.key, record.id)

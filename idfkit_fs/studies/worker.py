@@ -247,7 +247,7 @@ class _Task:
         """
         path = self.job.outcome_path(record)
         try:
-            outcome = self.fs.fetch(path)
+            outcome = self.fs.fetch_start(path, 1)
         except (NotFoundError, PermissionDeniedError) as exc:
             if isinstance(exc, PermissionDeniedError) and not exc.may_be_missing:
                 raise
@@ -347,7 +347,7 @@ class _Task:
         )
         created = self.fs.create_exclusive(path, outcome.to_json())
         job = self._job_now()
-        if job is not None and job.asks_for_same(self.job) and (created or self.fs.fetch(path)):
+        if job is not None and job.asks_for_same(self.job) and (created or self.fs.fetch_start(path, 1)):
             return state
         if created:  # for a job that did not exist any more at that moment
             self.fs.remove_if_exists([path])

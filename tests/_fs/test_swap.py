@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -24,8 +25,8 @@ from idfkit_fs.errors import BucketNotFoundError, PermissionDeniedError, StoreEr
 
 NAME = "case 1/run.json"
 AZURITE = pytest.param("azurite_blob", marks=pytest.mark.azurite)
-# Where the store itself compares, or a lock excludes all others.
-ATOMIC = ["local", "memory", "moto", "seaweed", "gcs", AZURITE]
+# Where the store itself compares, or a lock excludes all others; moto compares too, but lets others in before it writes.
+ATOMIC = ["local", "memory", "seaweed", "gcs", AZURITE]
 # fake-gcs-server, unlike Google, ignores the condition of a removal.
 ATOMIC_TOO = [where for where in ATOMIC if where != "gcs"]
 OBJECT_STORES = ["moto", "seaweed", "rclone_s3", "gcs", AZURITE]
@@ -142,6 +143,27 @@ def test_no_change_is_lost_among_threads(atomic: FsspecFileSystem) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: count_up(atomic, 5), range(6)))
     assert atomic.read_bytes(NAME).split()[0] == b"30"
+
+
+def test_threads_that_all_have_compared_do_not_all_write_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are let in right before the write, which fsspec's own class does."""
+    inside, most = 0, 0
+    write = MemoryFileSystem.pipe_file
+
+    def watched(self: MemoryFileSystem, *arguments: object, **options: object) -> object:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.01)  # time for the others, which must not come in
+        inside -= 1
+        return write(self, *arguments, **options)
+
+    fs = FsspecFileSystem.from_url(f"memory://{uuid.uuid4().hex}")
+    tag = created(fs)
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", watched)
+    with ThreadPoolExecutor(4) as pool:
+        swapped = list(pool.map(lambda number: fs.swap(NAME, f"{number}".encode() * 2, tag), range(4)))
+    assert most == 1 and swapped.count(None) == 3
 
 
 def test_one_of_many_removes_it(removes: FsspecFileSystem) -> None:

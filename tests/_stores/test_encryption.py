@@ -39,11 +39,12 @@ def test_objects_are_stored_encrypted(moto: Store, client: Any, tmp_path: Path) 
     big.write_bytes(b"b" * 12_000_000)  # in parts
     fs.write_bytes("small.csv", b"1")
     fs.create_exclusive("exclusive.json", b"1")
+    assert fs.swap("swapped.json", b"2", fs.swap("swapped.json", b"1", None))
     fs.upload(str(big), "big.sql")
     fs.copy("small.csv", "copied.csv")
     with fs.open("opened.csv", "wb") as file:
         file.write(b"1")
-    for name in ("small.csv", "exclusive.json", "big.sql", "copied.csv", "opened.csv"):
+    for name in ("small.csv", "exclusive.json", "swapped.json", "big.sql", "copied.csv", "opened.csv"):
         head = client.head_object(Bucket=BUCKET, Key=fs.key(name).partition("/")[2])
         assert (head.get("ServerSideEncryption"), head.get("SSEKMSKeyId")) == ("aws:kms", "my-key"), name
     assert fs.read_bytes("small.csv") == b"1"

@@ -69,7 +69,7 @@ def test_the_first_that_finishes_wins(
         return real(*args, **kwargs)
 
     monkeypatch.setattr(publishing, step, after_another)
-    with pytest.raises(RunExistsError, match="already exists"):
+    with pytest.raises(RunExistsError, match="at the same time, and is kept"):
         publish(local_run, s3_place.url, storage_options=s3_place.options)
     kept = open_result(s3_place.url, storage_options=s3_place.options)
     assert kept.record is not None and [kept.record.id] == seconds and damage_of(kept, deep=True) == {}
@@ -145,7 +145,7 @@ def test_many_publishers_at_once(tmp_path: Path, local_run: SimulationResult) ->
     def go() -> None:
         try:
             publish(local_run, url, overwrite=True)
-        except BaseException as exc:  # noqa: BLE001
+        except RunExistsError as exc:
             errors.append(exc)
 
     threads = [threading.Thread(target=go) for _ in range(6)]
@@ -153,7 +153,7 @@ def test_many_publishers_at_once(tmp_path: Path, local_run: SimulationResult) ->
         thread.start()
     for thread in threads:
         thread.join()
-    assert errors == []
+    assert len(errors) < len(threads)
     kept = open_result(url)
     assert kept.record is not None and damage_of(kept, deep=True) == {}
     assert {*FsspecFileSystem.from_url(url).glob("", "**")} == {"run.json", *kept.record.paths}

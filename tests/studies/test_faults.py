@@ -15,7 +15,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,7 +27,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from idfkit.simulation import EnergyPlusConfig
-from support import proxy as proxies
 from support.ledger import Ledger, numbers
 from support.places import Place
 from support.proxy import FaultProxy
@@ -83,27 +81,14 @@ def store(request: pytest.FixtureRequest) -> Store:
 _CODES = {500: "InternalError", 503: "SlowDown", 403: "ExpiredToken"}
 
 
-class _Speaking(proxies._Connection):
-    """Says in S3's own words what is wrong."""
-
-    async def _answer(self, status: int) -> None:
-        reader, writer = self._client
-        if self._server is not None:
-            self._server[1].transport.abort()
-        body = f"<Error><Code>{_CODES[status]}</Code><Message>Please try again later.</Message></Error>"
-        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/xml\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
-        writer.write_eof()
-        while await reader.read(65536):
-            pass
-        await self.close()
-
-
 class Moody(FaultProxy):
     """A proxy that is told, for each request, what becomes of it: a status, ``"reset"``, ``"lose"``, or nothing."""
 
     mood: Callable[[str], int | str | None] = staticmethod(lambda _line: None)
     _fate: int | str | None = None
+
+    def words(self, status: int) -> str:
+        return f"<Error><Code>{_CODES[status]}</Code><Message>Please try again later.</Message></Error>"
 
     def _take(self, kind: str, line: str = "") -> int | None:
         if kind == "answer":
@@ -135,8 +120,7 @@ class Moody(FaultProxy):
 
 
 @pytest.fixture
-def moody(moto: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moody]:
-    monkeypatch.setattr(proxies, "_Connection", _Speaking)
+def moody(moto: Store) -> Iterator[Moody]:
     target = urlsplit(moto.endpoint)
     with Moody(str(target.hostname), int(target.port or 0)) as running:
         yield running

@@ -20,6 +20,7 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
@@ -30,8 +31,19 @@ _WINDOW = 1024  # chunks under way per direction: bounds memory, far above any b
 _REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
 # `100 Continue` and its like: invitations to send the body, not yet the reply. moto sends two of them at once.
 _INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1\d\d [^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)+")
+_HEAD_END = b"\r\n\r\n"
+# What tells a client how long the body is, and that the connection stays open after it.
+_LENGTH = re.compile(rb"(?i)\r\n(?:content-length|connection|keep-alive):[^\r\n]*")
 _LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # on, for no time
-_Ending = Callable[[], Awaitable[None]]
+_Last = Callable[[], Awaitable[None]]
+
+
+class Ending(IntEnum):
+    """How a response ends that is broken in its body."""
+
+    RESET = 0  # RST
+    SHORT = 1  # FIN before as many bytes as the head promised
+    UNSIZED = 2  # likewise, but the head promised no length: the end of the connection is the end of the body
 
 
 @dataclass
@@ -153,9 +165,26 @@ class FaultProxy:
         """Pass `size` bytes of a response, its head included (`100 Continue` is not counted), then close both sides."""
         self._arm("cut_response", _Fault(count, on, size))
 
+    def break_request(self, count: int | None = 1, on: str = "") -> None:
+        """Pass about half of a request's body, then reset both sides. A request without a body is not met."""
+        self._arm("break_request", _Fault(count, on))
+
+    def break_response(self, count: int | None = 1, on: str = "", how: Ending = Ending.RESET) -> None:
+        """Pass about half of a response's body, then end as `how` says. A response without a body passes whole."""
+        self._arm("break_response", _Fault(count, on, how))
+
+    def stall(self, seconds: int, count: int | None = 1, on: str = "") -> None:
+        """Let a request be carried out, and hold the reply for some seconds."""
+        self._arm("stall", _Fault(count, on, seconds))
+
     def answer_status(self, status: int = 503, count: int | None = 1, on: str = "") -> None:
-        """Answer requests with `status` and no body, then close; the server sees nothing of them."""
+        """Answer requests with `status` and what `words` says, then close; the server sees nothing of them."""
         self._arm("answer", _Fault(count, on, status))
+
+    def words(self, status: int) -> str:
+        """The body of an answer with `status`, for a subclass that speaks as a store does."""
+        del status
+        return ""
 
     def refuse_conditions(self, status: int = 501, code: str = "NotImplemented", count: int | None = None) -> None:
         """Answer requests that have a condition (If-Match, If-None-Match) as an S3 store does that cannot heed it."""
@@ -188,7 +217,7 @@ class FaultProxy:
             if line is not None:
                 self.request_lines.append(line)
 
-    def _call(self, step: _Ending) -> None:
+    def _call(self, step: _Last) -> None:
         """Run one step in the proxy's own loop and wait for it."""
 
         async def run() -> None:
@@ -243,6 +272,11 @@ class _Connection:
         self._request_left: int | None = None
         self._response_left: int | None = None
         self._lose = False
+        self._cut_off: _Last = self.close
+        self._broken: int | None = None  # an Ending
+        self._inside = False  # a body, whose head has passed
+        self._answering = False  # in the server's place, whose end is then not that of the client's connection
+        self._late = 0.0  # seconds for which the next reply is held
 
     async def run(self, host: str, port: int) -> None:
         """Pump bytes both ways until both ends are done."""
@@ -270,12 +304,12 @@ class _Connection:
     async def _answer(self, status: int, body: str = "") -> None:
         """Answer in the server's place, then read the rest of the request away: closing on unread bytes is a RST."""
         reader, writer = self._client
+        self._answering = True
         if self._server is not None:
             self._server[1].transport.abort()
         await asyncio.sleep(2 * self._proxy.delay)
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\n"
+        head += ("Content-Type: application/xml\r\n" if body else "") + "Connection: close\r\n\r\n"
         writer.write((head + body).encode())
         writer.write_eof()
         while chunk := await reader.read(_CHUNK):
@@ -286,37 +320,40 @@ class _Connection:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        inspect: Callable[[bytes], tuple[bytes, _Ending | None]],
+        inspect: Callable[[bytes], tuple[bytes, _Last | None]],
         link: _Link,
     ) -> None:
         """Move one direction's bytes, each chunk due at its own time, until the end of stream or a fault."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_WINDOW)
         sender = asyncio.create_task(_deliver(queue, writer))
-        ending: _Ending | None = None
+        ending: _Last | None = None
         try:
             while ending is None and (chunk := await reader.read(_CHUNK)):
                 chunk, ending = inspect(chunk)
                 if chunk:
-                    await queue.put((link.due(len(chunk), self._established), chunk))
+                    late = 0.0
+                    if link is self._proxy._down:
+                        late, self._late = self._late, 0.0
+                    await queue.put((link.due(len(chunk), self._established) + late, chunk))
             await queue.put((link.due(0, self._established), b""))
             await sender
             if ending is not None:
                 await ending()
-            elif writer.can_write_eof():
+            elif writer.can_write_eof() and not self._answering:
                 writer.write_eof()
         except OSError:  # reset by a peer, or by a fault of the other direction
             await self.reset()
         finally:
             sender.cancel()
 
-    def _request(self, chunk: bytes) -> tuple[bytes, _Ending | None]:
+    def _request(self, chunk: bytes) -> tuple[bytes, _Last | None]:
         """Look at what a client sent: count it, draw faults where a request begins, cut it."""
         if match := _REQUEST_LINE.match(chunk):
             line = match.group().decode("latin-1").strip()
             self._proxy._count(line=line)
             if (status := self._proxy._take("answer", line)) is not None:
                 self._proxy._count(up=len(chunk))
-                return b"", partial(self._answer, status)
+                return b"", partial(self._answer, status, self._proxy.words(status))
             if (status := self._proxy._take("condition", chunk.decode("latin-1"))) is not None:
                 self._proxy._count(up=len(chunk))
                 code = f"<Error><Code>{self._proxy._refusal}</Code><Message>See the code.</Message></Error>"
@@ -326,19 +363,49 @@ class _Connection:
             self._request_left = self._proxy._take("cut_request", line)
             self._response_left = self._proxy._take("cut_response", line)
             self._lose = self._proxy._take("lose", line) is not None
+            self._broken = self._proxy._take("break_response", line)
+            self._inside = False
+            self._late = self._proxy._take("stall", line) or 0.0
+            self._cut_off = self.close
+            if (middle := _middle_of_body(chunk)) and self._proxy._take("break_request", line) is not None:
+                self._request_left, self._cut_off = middle, self.reset
         self._proxy._count(up=len(chunk))
         self._request_left, chunk, cut = _spend(self._request_left, chunk)
-        return chunk, self.close if cut else None
+        return chunk, self._cut_off if cut else None
 
-    def _reply(self, chunk: bytes) -> tuple[bytes, _Ending | None]:
+    def _reply(self, chunk: bytes) -> tuple[bytes, _Last | None]:
         """Look at what the server sent: count it, cut it or lose it."""
         self._proxy._count(down=len(chunk))
         interim = match.group() if (match := _INTERIM.match(chunk)) else b""
         reply = chunk[len(interim) :]
         if self._lose and reply:
             return interim, self.reset
+        if self._broken is not None and reply:
+            return self._break(interim, reply, Ending(self._broken))
         self._response_left, reply, cut = _spend(self._response_left, reply)
         return interim + reply, self.close if cut else None
+
+    def _break(self, interim: bytes, reply: bytes, how: Ending) -> tuple[bytes, _Last | None]:
+        """Pass a head, and half of what comes of the body with it or next."""
+        head, body = b"", reply
+        if not self._inside:
+            head, end, body = reply.partition(_HEAD_END)
+            self._inside = True
+            if how is Ending.UNSIZED and _LENGTH.search(head):
+                head = _LENGTH.sub(b"", head) + b"\r\nConnection: close"
+            head += end
+        if not body:
+            return interim + head, None
+        return interim + head + body[: len(body) // 2], self.reset if how is Ending.RESET else self.close
+
+
+def _middle_of_body(chunk: bytes) -> int | None:
+    """How many bytes of a request there are until the middle of its body; None if it has none of a known length."""
+    head, end, _ = chunk.partition(_HEAD_END)
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if not end or length is None or int(length[1]) < 2:
+        return None
+    return len(head + end) + int(length[1]) // 2
 
 
 def _spend(left: int | None, chunk: bytes) -> tuple[int | None, bytes, bool]:

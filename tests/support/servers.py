@@ -92,6 +92,8 @@ class Store:
         storage_options: What fsspec needs to reach it. Listing caches are left as each filesystem has them by default.
         endpoint: The server's `http://` URL.
         raw: A client of the same bucket that goes around fsspec.
+        restart: Ends the server and starts it again on the same data and port; None if that would lose data. All are
+            killed but Azurite, which may lose what it acknowledged in the last seconds, and so is asked to end.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Store:
     storage_options: dict[str, Any]
     endpoint: str
     raw: RawStore = field(repr=False)
+    restart: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def bucket(self, name: str) -> Store:
         """Create another bucket on the same server, and return its store."""
@@ -372,7 +375,7 @@ def seaweedfs(identities: Mapping[str, Sequence[str]] | None = None) -> Iterator
         keys = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
         with _running("seaweedfs", command, env=keys) as server:
             endpoint = f"http://{HOST}:{ports['s3.port']}"
-            yield server.ready(lambda: _s3_store("seaweedfs", endpoint, key, secret))
+            yield server.restartable(lambda: _s3_store("seaweedfs", endpoint, key, secret))
 
 
 def _identity(key: str, secret: str, actions: Sequence[str]) -> dict[str, Any]:
@@ -388,15 +391,20 @@ def rclone() -> Iterator[Store]:
         command = [_program("rclone"), "serve", "s3", "--config", os.devnull, "--addr", f"{HOST}:{port}"]
         command += ["--auth-key", f"{key},{secret}", directory]
         with _running("rclone", command) as server:
-            yield server.ready(lambda: _s3_store("rclone", f"http://{HOST}:{port}", key, secret))
+            yield server.restartable(lambda: _s3_store("rclone", f"http://{HOST}:{port}", key, secret))
 
 
 @contextmanager
-def fake_gcs() -> Iterator[Store]:
-    """Run fake-gcs-server with its objects in memory: Google's JSON API, without credentials."""
+def fake_gcs(*, on_disk: bool = False) -> Iterator[Store]:
+    """Run fake-gcs-server: Google's JSON API, without credentials.
+
+    Args:
+        on_disk: Keep objects on disk, so that the server can be restarted; else in memory.
+    """
     (port,) = free_ports(1)
     endpoint = f"http://{HOST}:{port}"
-    command = [_fake_gcs_program(), "-scheme", "http", "-host", HOST, "-port", str(port), "-backend", "memory"]
+    command = [_fake_gcs_program(), "-scheme", "http", "-host", HOST, "-port", str(port)]
+    command += ["-backend", *(["filesystem", "-filesystem-root", "objects"] if on_disk else ["memory"])]
     command += ["-external-url", endpoint, "-public-host", f"{HOST}:{port}"]
     options = {"token": "anon", "project": "test", "endpoint_url": endpoint}
 
@@ -404,17 +412,22 @@ def fake_gcs() -> Iterator[Store]:
         return Store("gcs", f"gs://{BUCKET}", options, endpoint, _probed(GcsRaw(endpoint)))
 
     with _running("fake-gcs-server", command) as server:
-        yield server.ready(store)
+        yield server.restartable(store) if on_disk else server.ready(store)
 
 
 @contextmanager
-def azurite() -> Iterator[Store]:
-    """Run Azurite, Microsoft's emulator of Azure Blob Storage (needs Node.js)."""
+def azurite(*, on_disk: bool = False) -> Iterator[Store]:
+    """Run Azurite, Microsoft's emulator of Azure Blob Storage (needs Node.js).
+
+    Args:
+        on_disk: Keep blobs on disk, so that the server can be restarted; else in memory.
+    """
     (port,) = free_ports(1)
     endpoint = f"http://{HOST}:{port}"
     # No --location, which it refuses beside --inMemoryPersistence: it works in its current, temporary, directory.
-    command = [_azurite_program(), "--blobHost", HOST, "--blobPort", str(port), "--inMemoryPersistence"]
+    command = [_azurite_program(), "--blobHost", HOST, "--blobPort", str(port)]
     command += ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+    command += [] if on_disk else ["--inMemoryPersistence"]
     text = (
         f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={AZURE_KEY};"
         f"BlobEndpoint={endpoint}/{AZURE_ACCOUNT};"
@@ -425,7 +438,7 @@ def azurite() -> Iterator[Store]:
         return Store("azurite", f"abfs://{BUCKET}", options, endpoint, _probed(AzureRaw(text)))
 
     with _running("azurite", command) as server:
-        yield server.ready(store)
+        yield server.restartable(store, kill=False) if on_disk else server.ready(store)
 
 
 class DirectoryRaw:
@@ -559,10 +572,36 @@ def _file_store(protocol: str, port: int, options: dict[str, Any], directory: st
 class _Server:
     """A server's process and the file that takes its output."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
         self._name = name
-        self._process = process
+        self._start = start
+        self._process = start()
         self._log = log
+
+    def end(self) -> None:
+        """Terminate the process, kill it if it takes its time, and reap it."""
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._kill()
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def restartable(self, attempt: Callable[[], Store], *, kill: bool = True) -> Store:
+        """Repeat `attempt` until it works; its store can be restarted, which ends the process and does so again."""
+
+        def restart() -> None:
+            if kill:
+                self._kill()
+            else:
+                self.end()
+            self._process = self._start()
+            self.ready(attempt)
+
+        return replace(self.ready(attempt), restart=restart)
 
     def ready(self, attempt: Callable[[], _T]) -> _T:
         """Repeat `attempt` until it works and return its result; give up when the process ends or time is over."""
@@ -589,29 +628,23 @@ def _running(name: str, command: Sequence[str], env: Mapping[str, str] | None = 
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     with _temporary_directory() as directory:
         log = Path(directory, "output.log")
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=directory,
-                env={**inherited, **(env or {})},
-            )
+
+        def start() -> subprocess.Popen[bytes]:
+            with log.open("ab") as output:
+                return subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=directory,
+                    env={**inherited, **(env or {})},
+                )
+
+        server = _Server(name, start, log)
         try:
-            yield _Server(name, process, log)
+            yield server
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Terminate a process, kill it if it takes its time, and reap it."""
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+            server.end()
 
 
 @contextmanager
