@@ -85,6 +85,14 @@ def servers(session: nox.Session) -> None:
 
 
 @nox.session
+def interleavings(session: nox.Session) -> None:
+    """Explore orders of steps of workers on one case, on all processors: ``nox -s interleavings -- 20000 [FIRST]``."""
+    install_wheel(session, "pandas,energyplus", "pytest")
+    count, first = [*session.posargs, "20000", "0"][:2] if len(session.posargs) != 1 else (session.posargs[0], "0")
+    session.run("python", "tests/support/interleavings.py", first, count, f"--processes={os.cpu_count()}")
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """Test the lowest versions that the project declares."""
     session.install("uv")
