@@ -4,6 +4,7 @@
 _study/study.json                       what holds for the whole study
 _study/inputs/<sha256>.<ext>            models, weather files and every other file that a model reads, each stored once
 _study/jobs/<case>.json                 what a case runs, or which run was adopted
+_study/jobs/<case>.<token>.replacing    exists while a client replaces the job
 _study/ok/<case>.<key>.<run>.json       the outcome of a successful case, with its summary; can be rebuilt from the run
 _study/failed/<case>.<key>.<run>.json   the outcome of a case that EnergyPlus ended with an error
 <case>/...                              the run, with its run.json
@@ -33,9 +34,11 @@ __all__ = [
     "State",
     "check_case",
     "job_path",
+    "mark_path",
     "outcome_path",
     "outcomes_directory",
     "parse_jobs",
+    "parse_marks",
     "parse_outcomes",
     "short_key",
 ]
@@ -53,6 +56,7 @@ _LONGEST = 200
 _OUTCOME = re.compile(
     rf"(?P<case>.+)\.(?P<key>[0-9a-f]{{{_KEY_LENGTH}}})\.(?P<run>[0-9a-f]{{{_RUN_LENGTH}}})\.json", re.DOTALL
 )
+_MARK = re.compile(r"(?P<case>.+)\.[0-9a-f]{32}\.replacing", re.DOTALL)
 _FORBIDDEN = '/\\<>:"|?*'
 
 
@@ -117,6 +121,21 @@ class EndedRun(NamedTuple):
     def of(cls, key: str, run_id: str) -> Self:
         """The ending of a run by the whole hash and id."""
         return cls(short_key(key), run_id[:_RUN_LENGTH])
+
+
+def mark_path(case: str, token: str) -> str:
+    """The path of the mark that a client leaves while it replaces the job of a case; *token* has 32 hex digits."""
+    return f"{JOBS}/{case}.{token}.replacing"
+
+
+def parse_marks(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The marks in a listing of the jobs: their paths, by case."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        match = _MARK.fullmatch(path.rpartition("/")[2])
+        if match:
+            found.setdefault(match["case"], []).append(path)
+    return found
 
 
 def outcome_path(state: Ended, case: str, ending: EndedRun) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import did_you_mean
-from idfkit_fs.errors import CaseNotFoundError, StudyNotFoundError
+from idfkit_fs.errors import CaseNotFoundError, RecordError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.studies.job import Metric
 from idfkit_fs.studies.layout import (
@@ -20,10 +20,12 @@ from idfkit_fs.studies.layout import (
     outcome_path,
     outcomes_directory,
     parse_jobs,
+    parse_marks,
     parse_outcomes,
+    short_key,
 )
 from idfkit_fs.studies.status import StudyStatus
-from idfkit_fs.studies.stored import read_study
+from idfkit_fs.studies.stored import read_job, read_study
 
 __all__ = ["Listing", "read_listing"]
 
@@ -37,12 +39,16 @@ class Listing:
         cases: The names of the cases, sorted.
         ended: For each state, the cases that ended in it, with their runs.
         metrics: The metrics of the study.
+        marks: The marks of clients that are replacing jobs, or were killed while they did, by case.
+        void: The outcomes of those cases that are of another job, and do not count.
     """
 
     url: str
     cases: tuple[str, ...]
     ended: dict[Ended, dict[str, set[EndedRun]]]
     metrics: tuple[Metric, ...] = ()
+    marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    void: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def states(self) -> dict[str, State]:
         """The state of each case; sorted."""
@@ -99,9 +105,23 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
             text = "This is a run, not a study; open it with open_result(), or give the URL of the study"
             raise StudyNotFoundError.for_url(fs.url(), text) from None
         raise
-    return Listing(
-        fs.url(),
-        tuple(sorted(parse_jobs(jobs.result()))),
-        {state: parse_outcomes(sizes.result()) for state, sizes in ended.items()},
-        metrics,
-    )
+    cases, marks = tuple(sorted(parse_jobs(jobs.result()))), parse_marks(jobs.result())
+    runs = {state: parse_outcomes(sizes.result()) for state, sizes in ended.items()}
+    void = {case: _drop_void(fs, case, runs) for case in marks}
+    return Listing(fs.url(), cases, runs, metrics, marks, void)
+
+
+def _drop_void(fs: FsspecFileSystem, case: str, runs: dict[Ended, dict[str, set[EndedRun]]]) -> list[str]:
+    """Take away what a case whose job is being replaced has of another job: the listing does not tell which is new."""
+    try:
+        key = short_key(read_job(fs, case).key)
+    except (CaseNotFoundError, RecordError):
+        return []
+    paths = []
+    for state, of_state in runs.items():
+        old = {run for run in of_state.get(case, ()) if run.key != key}
+        paths += [outcome_path(state, case, run) for run in old]
+        left = of_state.pop(case, set()) - old
+        if left:
+            of_state[case] = left
+    return paths

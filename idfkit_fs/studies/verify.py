@@ -121,6 +121,11 @@ class _Check:
         except RecordError as exc:
             yield Finding(self.case, one_line(exc), "add the case again with overwrite=True")
             return
+        marks = self.listing.marks.get(self.case, ())
+        if marks:
+            if self.repair:
+                self.fs.remove_if_exists([*self.listing.void.get(self.case, ()), *marks])
+            yield self._finding("the replacement of its job was not finished, or is under way", "finished")
         register = read_register(self.run_fs)
         if register.damaged is not None:
             if self.repair and register.tag:
@@ -142,6 +147,8 @@ class _Check:
             states = ", ".join(sorted({state for state, _ in stale}))
             why = "of another job" if record is not None and not wanted else "missing"
             yield self._finding(f"it counts as {states}, but its run is {why}", "run the study again")
+        if record is not None:
+            yield from self._beside(record)
         if record is not None and wanted:
             yield from self._of_run(job, record)
 
@@ -163,8 +170,6 @@ class _Check:
                 remove_run(self.run_fs, read_register(self.run_fs))
             yield self._finding(problem, "run the study again")
             return
-        if record.contested:
-            yield from self._beside(record)
         wrong_outcome = self._of_outcome(job, record)
         if wrong_outcome:
             if self.repair:
@@ -172,16 +177,19 @@ class _Check:
             yield self._finding(wrong_outcome, "its outcome was written again", "repair it, or run the study again")
 
     def _beside(self, record: RunRecord) -> Iterator[Finding]:
-        """What a publisher left that was killed after another one had finished. EnergyPlus's own names only."""
+        """What a publisher left that was slower and was killed; in the run's own directory, EnergyPlus's files only."""
         names = [*self.run_fs.glob("", "**")]
-        stems = stems_in(names)
-        outputs = {name for stem in stems for name in outputs_of(names, stem, stems)} | {*SIDECARS}
-        left = [name for name in names if name in outputs or name.startswith("_run-")]
-        left = sorted({*left} - record.paths)
+        left = {name for name in names if name.startswith("_run-")}
+        if record.contested:
+            stems = stems_in(names)
+            outputs = {name for stem in stems for name in outputs_of(names, stem, stems)}
+            left |= (outputs | SIDECARS).intersection(names)
+        left -= record.paths
         if self.repair:
             remove_files(self.run_fs, left)
-            settled = record.model_copy(update={"contested": False})
-            self.run_fs.swap(RECORD_NAME, settled.to_json(), read_register(self.run_fs).tag)
+            if record.contested:
+                settled = record.model_copy(update={"contested": False})
+                self.run_fs.swap(RECORD_NAME, settled.to_json(), read_register(self.run_fs).tag)
         if left:
             yield self._finding(f"{len(left)} files of a run that was not published to the end", "removed")
 
@@ -211,8 +219,7 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
     def run_of(case: str) -> Finding | None:
         run_fs = fs.joinpath(case)
         register = read_register(run_fs)
-        run = register.record or register.claim
-        if run is None or run.job is None:
+        if register.claim is None and (register.record is None or register.record.job is None):
             return None
         if repair:
             remove_claim(run_fs, register)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, Ru
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.register import Register, read_register, remove_run
 from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
-from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, job_path, parse_jobs
+from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, job_path, mark_path, parse_jobs
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.parameters import parse_parameters
 from idfkit_fs.studies.prepare import Case, Inputs
@@ -158,13 +159,14 @@ class StudyWriter:
         except RecordError:
             if not overwrite:
                 raise
-        outcomes: set[str] = set()
-        self._retire(job.case, outcomes)  # first: from now on the case is pending, even if this process dies
+        # Should this process die in between, the mark says that the listings alone do not tell the case's state.
+        mark, outcomes = mark_path(job.case, uuid.uuid4().hex), set[str]()
+        self.fs.write_bytes(mark, b"")
         self.fs.write_bytes(path, data)
         register = self._retire(job.case, outcomes)  # a worker that read the old job may have gone on meanwhile
         if not keeps_run and (existing is None or (existing.key, existing.options) != (job.key, job.options)):
             self._remove_run(job.case, register, outcomes)
-        self.fs.remove_if_exists(outcomes)
+        self.fs.remove_if_exists([*outcomes, mark])
 
     def _retire(self, case: str, outcomes: set[str]) -> Register:
         """Make the outcome of a case's run void, also of one that is being published; note those that existed."""
@@ -184,7 +186,10 @@ class StudyWriter:
             return
         if not overwrite:
             raise CaseExistsError.for_foreign_run(self.fs.url(case), case)
-        self._remove_run(case, register, set())
+        if self._job(case) is None:  # after the register was read: it may be the run of a job that is new
+            if register.record is not None:
+                retire(self.fs, case, register.record)
+            remove_run(self.fs.joinpath(case), register)
 
     def _remove_foreign(self, job: Job) -> None:
         """Take away the record of a run that is not the job's, so that the job can be run."""
@@ -210,7 +215,7 @@ class StudyWriter:
             parallel_map(lambda case: self._remove(case, listing), names, done)
 
     def _remove(self, case: str, listing: Listing) -> None:
-        outcomes = {*listing.outcomes_of(case)}
+        outcomes = {*listing.outcomes_of(case), *listing.void.get(case, ()), *listing.marks.get(case, ())}
         self._retire(case, outcomes)
         self.fs.remove_if_exists([job_path(case)])
         register = self._retire(case, outcomes)  # a worker that read the job may have gone on; it removes its own files
