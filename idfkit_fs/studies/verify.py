@@ -16,7 +16,7 @@ from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import RecordError
 from idfkit_fs.runs.check import damage_of
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
-from idfkit_fs.runs.register import read_register, remove_claim, remove_files, remove_run
+from idfkit_fs.runs.register import Register, read_register, remove_claim, remove_files, remove_run
 from idfkit_fs.runs.result import result_of
 from idfkit_fs.studies.display import counted, one_line
 from idfkit_fs.studies.job import Job
@@ -121,12 +121,24 @@ class _Check:
         except RecordError as exc:
             yield Finding(self.case, one_line(exc), "add the case again with overwrite=True")
             return
+        yield from self._of_marks()
+        register = read_register(self.run_fs)
+        yield from self._of_register(register)
+        record = register.record
+        yield from self._of_stale(job, record)
+        if record is not None:
+            yield from self._beside(record)
+            if record.job == job.key:
+                yield from self._of_run(job, record)
+
+    def _of_marks(self) -> Iterator[Finding]:
         marks = self.listing.marks.get(self.case, ())
         if marks:
             if self.repair:
                 self.fs.remove_if_exists([*self.listing.void.get(self.case, ()), *marks])
             yield self._finding("the replacement of its job was not finished, or is under way", "finished")
-        register = read_register(self.run_fs)
+
+    def _of_register(self, register: Register) -> Iterator[Finding]:
         if register.damaged is not None:
             if self.repair and register.tag:
                 self.run_fs.remove_tagged(RECORD_NAME, register.tag)
@@ -136,21 +148,18 @@ class _Check:
                 remove_claim(self.run_fs, register)
             left = f"{len(register.claim.files)} files of a run that was not published to the end"
             yield self._finding(f"{left}; a worker still runs, or was killed", "removed", "if none runs, repair it")
-        record = register.record
-        wanted = record is not None and record.job == job.key
-        stale = self._runs()
+
+    def _of_stale(self, job: Job, record: RunRecord | None) -> Iterator[Finding]:
+        """Outcomes that are not of the run that exists."""
+        stale, wanted = self._runs(), record is not None and record.job == job.key
         if record is not None and wanted:
             stale.discard((state_of(record), EndedRun.of(job.key, record.id)))
         if stale:
             if self.repair:
                 self.fs.remove_if_exists([outcome_path(state, self.case, run) for state, run in stale])
             states = ", ".join(sorted({state for state, _ in stale}))
-            why = "of another job" if record is not None and not wanted else "missing"
+            why = "missing" if record is None or wanted else "of another job"
             yield self._finding(f"it counts as {states}, but its run is {why}", "run the study again")
-        if record is not None:
-            yield from self._beside(record)
-        if record is not None and wanted:
-            yield from self._of_run(job, record)
 
     def _runs(self) -> set[tuple[Ended, EndedRun]]:
         ended = self.listing.ended

@@ -475,14 +475,13 @@ def _gate_step(operation: str, function: Callable[..., Any]) -> Callable[..., An
 def gated() -> Iterator[None]:
     """Have fsspec's memory filesystem and the package's pools and loops obey a scheduler."""
     import idfkit_fs._fs.sync as adapter
-    from idfkit_fs._util import parallel, retry
+    from idfkit_fs._util import interrupts, parallel, retry
     from idfkit_fs.runs import simulate
-    from idfkit_fs.studies import loops
 
     instead = {
         id(ThreadPoolExecutor): _Pool,
         id(parallel.parallel_map): _map,
-        id(loops.run_coroutine): _run_coroutine,
+        id(interrupts.run_coroutine): _run_coroutine,
         # What stays the same, and takes a third of the time: the versions of packages, and where EnergyPlus is.
         id(importlib.metadata.version): functools.cache(importlib.metadata.version),
         id(simulate.find_installation): functools.cache(simulate.find_installation),
