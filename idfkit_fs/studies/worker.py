@@ -249,7 +249,12 @@ class _Task:
         except (NotFoundError, PermissionDeniedError) as exc:
             if isinstance(exc, PermissionDeniedError) and not exc.may_be_missing:
                 raise
-            state = self.write_outcome(record, self.summarise_published(files or result_of(self.run_fs, record)))
+            try:
+                state = self.write_outcome(record, self.summarise_published(files or result_of(self.run_fs, record)))
+            except (NotFoundError, DamagedRunError):
+                if self._has_run(record):
+                    raise
+                return None
             if self._has_run(record):
                 return state
             self.fs.remove_if_exists([path])
