@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from idfkit.simulation import SimulationResult
-from support.variants import cases
+from support.variants import cases, variant
 
 from idfkit_fs import Study, run_case
 from idfkit_fs._cli.commands import commands
 from idfkit_fs.errors import CaseNotFoundError
 from idfkit_fs.runs.register import Claim
+from idfkit_fs.studies.writer import StudyWriter
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,27 @@ def test_a_damaged_run_that_was_adopted_is_not_thrown_away(tmp_path: Path, local
         _ = study.result("case-00").sql
     study.adopt("case-00", local_run.run_dir, overwrite=True)
     assert study.verify(deep=True).findings == ()
+
+
+def test_a_client_that_dies_while_it_replaces_a_job_hides_nothing(
+    directory: Path, epw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_args: object) -> None:
+        raise Killed
+
+    study = Study(directory)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(StudyWriter, "_retire", killed)
+        study.add("case-00", variant(0.9), epw, overwrite=True)
+    assert study.status().pending == ("case-00",)  # the outcome is there, but of the old job
+    assert [each.case for each in study.verify().findings] == ["case-00"]
+    assert study.run().simulated == ("case-00",)
+    assert study.status().ok == ("case-00", "case-01")
+    assert study.verify(repair=True).ok and study.verify(deep=True).findings == ()
+    assert not [path for path in study.fs.glob("_study", "**") if path.endswith(".replacing")]
 
 
 def test_the_command(directory: Path) -> None:
