@@ -257,7 +257,7 @@ class _Task:
                 return None
             if self._has_run(record):
                 return state
-            self.fs.remove_if_exists([path])
+            self._take_back(path)
             return None
         if outcome:
             return state_of(record)
@@ -269,6 +269,12 @@ class _Task:
         if not same or self.run_fs.swap(RECORD_NAME, renewed.to_json(), register.tag) is None:
             return None
         return self.complete_outcome(renewed, files)
+
+    def _take_back(self, path: str) -> None:
+        """Remove the outcome of a run that is gone; a void one stays, or a slower worker could create it again."""
+        found = self.fs.read_tagged(path)
+        if found is not None and found[0]:
+            self.fs.remove_tagged(path, found[1])
 
     def _has_run(self, record: RunRecord) -> bool:
         now = read_record(self.run_fs)

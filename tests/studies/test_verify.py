@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from support.variants import cases
 
 from idfkit_fs import Study, run_case
 from idfkit_fs._cli.commands import commands
-from idfkit_fs.errors import CaseNotFoundError
+from idfkit_fs.errors import CaseNotFoundError, RecordError
 from idfkit_fs.runs.register import Claim
+from idfkit_fs.studies.listing import read_listing
+from idfkit_fs.studies.verify import verify_cases
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,7 @@ def removed(directory: Path) -> None:
 
 def half_removed(directory: Path) -> None:
     removed(directory)
-    no_outcome(directory)
+    outcome_of(directory, "case-00").write_bytes(b"")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,33 @@ def test_a_damaged_run_that_was_adopted_is_not_thrown_away(tmp_path: Path, local
         _ = study.result("case-00").sql
     study.adopt("case-00", local_run.run_dir, overwrite=True)
     assert study.verify(deep=True).findings == ()
+
+
+def test_what_the_study_did_not_make_is_left_alone(directory: Path) -> None:
+    """A copy of a case, a publication that is under way, and a case that was added since the study was listed."""
+    study = Study(directory)
+    shutil.copytree(directory / "case-00", directory / "backup")
+    (directory / "mine").mkdir()
+    (directory / "mine" / "run.json").write_bytes(Claim(id="a" * 32, files=("eplus.sql",)).to_json())
+    found = study.verify(repair=True)
+    assert [each.case for each in found.findings] == ["backup"] and not found.ok and "adopt it" in str(found)
+    assert (directory / "backup" / "run.json").exists() and (directory / "mine" / "run.json").exists()
+    listing = read_listing(study.fs)
+    late = dataclasses.replace(listing, cases=("case-00",), ended={"ok": {}, "failed": {}})
+    verify_cases(study.fs, late, None, deep=False, repair=True, progress=False)
+    assert (directory / "case-01" / "run.json").exists()
+
+
+def test_a_record_of_a_newer_format_is_kept(directory: Path) -> None:
+    path = directory / "case-00" / "run.json"
+    newer = path.read_bytes().replace(b'"version": 1', b'"version": 2', 1)
+    path.write_bytes(newer)
+    study = Study(directory)
+    assert "verify the study with the newer idfkit-fs" in str(study.verify(repair=True))
+    for refused in (lambda: run_case(directory, "case-00"), lambda: study.remove("case-00")):
+        with pytest.raises(RecordError, match="pip install --upgrade"):
+            refused()
+    assert path.read_bytes() == newer
 
 
 def test_the_command(directory: Path) -> None:
