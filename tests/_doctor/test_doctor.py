@@ -200,7 +200,9 @@ def test_a_key_without_a_secret_is_no_matter_of_rights(moto: Store) -> None:
 
 
 def test_a_remedy_with_brackets_stays_whole() -> None:
-    exc = StoreError.for_url("s3://b/k", "It is archived; restore it (S3: restore-object), then try again (Code: words)")
+    exc = StoreError.for_url(
+        "s3://b/k", "It is archived; restore it (S3: restore-object), then try again (Code: words)"
+    )
     assert _cause_and_fix(exc) == ("It is archived (Code: words)", "restore it (S3: restore-object), then try again")
 
 
