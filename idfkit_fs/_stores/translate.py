@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 from collections.abc import Iterator, Mapping
 
 from idfkit_fs._stores.reasons import REASONS, Reason, certificate_remedy
@@ -370,6 +371,8 @@ def translate(
     right = missing_right(chain, url) if kind is PermissionDeniedError else None
     if found and not (right and found[0].is_general):
         reason, told = found
+        if isinstance(told, socket.gaierror):
+            told = exc  # whose text names the host, where the name server's does not
         number = reason.number or getattr(told, "errno", None) or kind.number
         translated = kind(number, _explain_reason(reason, told, url, bucket, secrets), url)
         if isinstance(translated, UnreachableError):

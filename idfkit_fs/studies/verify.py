@@ -74,7 +74,8 @@ class Verification:
         repaired = sum(finding.repaired for finding in self.findings)
         lines = [f"{each.case}: {each.problem}; {each.remedy}" for each in self.findings[:_SHOWN]]
         more = len(self.findings) - len(lines)
-        title = f"{counted(self.checked)} checked: {len(self.findings)} problems, {repaired} repaired"
+        problems = "1 problem" if len(self.findings) == 1 else f"{len(self.findings)} problems"
+        title = f"{counted(self.checked)} checked: {problems}, {repaired} repaired"
         return "\n".join([title, *lines, *([f"and {more} more"] if more else [])])
 
     def __repr__(self) -> str:
