@@ -18,7 +18,7 @@ from support.servers import AZURE_ACCOUNT, AZURE_KEY, BUCKET, REPOSITORY, Store,
 from support.variants import variant
 
 from idfkit_fs import FsspecFileSystem, Study, open_result, publish, run_case, simulate
-from idfkit_fs.errors import PermissionDeniedError, PublishError, RunExistsError, RunNotFoundError
+from idfkit_fs.errors import IncompleteRunError, PermissionDeniedError, PublishError, RunExistsError, RunNotFoundError
 
 Options = Callable[[str], dict[str, Any]]
 
@@ -72,6 +72,9 @@ def test_the_policies_of_the_docs(login: Options, prefix: str) -> None:
     assert tuple(run_case(url, "case-1", worker)) == ("case-1", "ok", "simulated")
     assert tuple(run_case(url, "case-1", worker)) == ("case-1", "ok", "found")
     study = Study(url, storage_options=worker)
+    assert study.run(["case-1"]).found == ("case-1",) and [*study.results(["case-1"])] == ["case-1"]
+    with pytest.raises((IncompleteRunError, PermissionDeniedError), match="case-9"):
+        study.run(["case-9"])
     with pytest.raises(
         PermissionDeniedError, match=rf"s3:ListBucket on arn:aws:s3:::{BUCKET}, with the prefix '{prefix}/_s"
     ):

@@ -34,7 +34,7 @@ from idfkit_fs._cli.shared import (
 from idfkit_fs._cli.stopping import stoppable
 from idfkit_fs._util.messages import printable, redact
 from idfkit_fs._util.urls import last_name
-from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, MissingExtraError
+from idfkit_fs.errors import ExistsError, IdfkitFsError, IncompleteRunError, MissingExtraError
 from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.layout import State
@@ -321,9 +321,11 @@ def get(
     with stoppable("the files that were downloaded are whole; run the command again to get the others"):
         run = None if cases or every else run_at(url, options)
         if run is not None:
-            echo_lines(
-                [run.download(directory / last_name(url), include=include, overwrite=overwrite, progress=progress)]
-            )
+            target = directory / last_name(url)
+            if target.is_symlink():
+                text = "This is a link; remove it, or download into another directory"
+                raise ExistsError.for_url(str(target), text)
+            echo_lines([run.download(target, include=include, overwrite=overwrite, progress=progress)])
             return
         study = open_study(url, options)
         if bool(cases) == every:

@@ -17,6 +17,7 @@ from idfkit.exceptions import EnergyPlusNotFoundError
 from idfkit_fs._util.interrupts import run_coroutine
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
+from idfkit_fs.errors import RecordError
 from idfkit_fs.studies.plan import Group, Planned, Source
 from idfkit_fs.studies.report import CaseRun, RunReport, incomplete
 from idfkit_fs.studies.worker import async_run_case, run_case
@@ -70,7 +71,11 @@ def run_cases(
         cases = run_coroutine(run(done))
     report = RunReport(tuple(sorted(cases.runs)))
     if cases.errors:
-        raise incomplete(report, cases.errors, "could not be run", "; run the study again to run these cases")
+        damaged = all(isinstance(error, RecordError) for error in cases.errors.values())
+        remedy = (
+            "; add these cases again with overwrite=True" if damaged else "; run the study again to run these cases"
+        )
+        raise incomplete(report, cases.errors, "could not be run", remedy)
     return report
 
 

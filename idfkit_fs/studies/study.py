@@ -18,7 +18,14 @@ from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar, progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
-from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, ModelError, RecordError, RunNotFoundError
+from idfkit_fs.errors import (
+    CaseNotFoundError,
+    IdfkitFsError,
+    ModelError,
+    PermissionDeniedError,
+    RecordError,
+    RunNotFoundError,
+)
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.result import RunResult, open_result
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
@@ -36,7 +43,7 @@ from idfkit_fs.studies.read_summary import read_rows
 from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
 from idfkit_fs.studies.status import StudyStatus
-from idfkit_fs.studies.stored import read_job
+from idfkit_fs.studies.stored import read_job, read_study
 from idfkit_fs.studies.verify import Verification, verify_cases
 from idfkit_fs.studies.writer import StudyWriter
 
@@ -319,7 +326,8 @@ class Study:
         running stay pending.
 
         Args:
-            cases: Names of the cases to run, except those that are ok; None for all cases in *states*.
+            cases: Names of the cases to run, except those that are ok; None for all cases in *states*. A login that may
+                not list can run named cases, but not again those that failed.
             states: ``"pending"``, ``"failed"``, or both.
             executor: Any [concurrent.futures.Executor][], such as a process pool or
                 ``dask.distributed.Client(...).get_executor()``; its workers receive the storage options. None runs
@@ -353,9 +361,10 @@ class Study:
             raise ValueError(f"states can be 'pending' and 'failed', not {unknown.pop()!r}")
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
-        listing = self._list()
+        named = None if cases is None else _names(cases)
+        listing = self._list_for(named)
         known = listing.states()
-        chosen = [case for case in known if known[case] in states] if cases is None else listing.check(cases)
+        chosen = [case for case in known if known[case] in states] if named is None else listing.check(named)
         if reuse is False:
             plan = make_plan({case: case for case in chosen}, listing.ended["failed"], sources={})
             return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
@@ -366,7 +375,7 @@ class Study:
         with progress_bar(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
             planned = dict(zip(chosen, parallel_map(self._planned, chosen, done), strict=True))
         given_up = {case for case, job in planned.items() if job and job.model is None and known[case] == "failed"}
-        if given_up and cases is not None and "failed" not in states:
+        if given_up and named is not None and "failed" not in states:
             text = f"Case {min(given_up)!r} failed, and cannot be run again: it was adopted, and its model is unknown"
             raise ModelError(text)
         keys = {case: job.key if job else case for case, job in planned.items() if case not in given_up}
@@ -450,9 +459,10 @@ class Study:
         Examples:
             >>> {case: result.success for case, result in study.results().items()}  # doctest: +SKIP
         """
-        listing = self._list()
+        named = None if cases is None else _names(cases)
+        listing = self._list_for(named)
         states = listing.states()
-        names = [case for case in states if states[case] != "pending"] if cases is None else listing.check(cases)
+        names = [case for case in states if states[case] != "pending"] if named is None else listing.check(named)
         with progress_bar(len(names), f"Opening {last_name(self.url)}", "case", progress) as done:
             return dict(zip(names, parallel_map(self.result, names, done), strict=True))
 
@@ -785,8 +795,22 @@ class Study:
         """
         return verify_cases(self.fs, self._list(), cases, deep, repair, progress)
 
+    def _list_for(self, cases: list[str] | None) -> Listing:
+        """The listing; for a login that may not list, the named cases as if they were pending."""
+        try:
+            return self._list()
+        except PermissionDeniedError:
+            if cases is None:
+                raise
+        names = tuple(dict.fromkeys(cases))
+        return Listing(self.url, names, {"ok": {}, "failed": {}}, read_study(self.fs).metrics)
+
     def _list(self) -> Listing:
         return read_listing(self.fs)
+
+
+def _names(cases: str | Iterable[str]) -> list[str]:
+    return [cases] if isinstance(cases, str) else [*cases]
 
 
 def _runs_in(fs: FsspecFileSystem, listing: Listing) -> dict[str, Source]:
