@@ -163,6 +163,7 @@ def sheltered() -> Iterator[None]:
     They bring to an end, or take back, what was begun in a store.
     """
     outer, stop = current_stop(), Stop()
+    stop.times = 1  # when it stops, nothing within has a grace of its own
     timer = threading.Timer(_GRACE_SECONDS, stop.set)
     timer.daemon = True
 
