@@ -11,9 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from support.servers import BUCKET, S3Raw, Store
 from support.signals import inherited_signals
 
 from idfkit_fs import Study, async_simulate, open_result, publish
+from idfkit_fs._util.interrupts import Stop, sheltered, stopped_by, unless_stopped
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no signals for one process alone")
 
@@ -430,6 +433,26 @@ def test_a_command_that_is_stopped_aborts_its_upload(moto: Store, temporary: Pat
     )
     assert uploads(moto) == []
     assert list(temporary.iterdir()) == []
+
+
+def test_a_second_stop_ends_every_request() -> None:
+    stop, begun = Stop(), threading.Event()
+
+    async def silent() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    def take_back() -> None:
+        with sheltered():
+            asyncio.run(unless_stopped(silent(), needed=True))
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(stopped_by(stop, take_back))
+        assert begun.wait(60)
+        stop.set()
+        stop.set()
+        with pytest.raises(InterruptedError):
+            running.result(8)  # less than the grace of a first stop
 
 
 def test_a_finished_run_is_kept_when_its_upload_is_interrupted(
