@@ -9,7 +9,7 @@ from typing import Any
 from adlfs import AzureBlobFileSystem
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, is_permanent
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, in_pieces, is_permanent
 from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import ATTEMPTS
 
@@ -42,8 +42,13 @@ class BoundedAzureBlobFileSystem(AzureBlobFileSystem):
         transport = self.service_client._pipeline._transport  # noqa: SLF001 - of the blobs' clients too
         send = transport.send
 
-        async def send_unless_stopped(*args: Any, **kwargs: Any) -> Any:
-            return await unless_stopped(send(*args, **kwargs))
+        async def send_unless_stopped(request: Any, **kwargs: Any) -> Any:
+            body = request.data
+            request.data = in_pieces(body)
+            try:
+                return await unless_stopped(send(request, **kwargs))
+            finally:
+                request.data = body
 
         transport.send = send_unless_stopped
 

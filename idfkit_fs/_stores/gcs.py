@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import ClientResponse, ClientTimeout
 from gcsfs.core import GCSFileSystem
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, in_pieces, may_pass
 from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import retry_request
 
@@ -40,8 +40,10 @@ class BoundedGCSFileSystem(GCSFileSystem):
         session = {"raise_for_status": _raise_reason, **(session_kwargs or {})}
         super().__init__(*args, requests_timeout=requests_timeout, session_kwargs=session, **kwargs)
 
-    async def _request(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        request = functools.partial(_REQUEST, self, method, *args, **kwargs)
+    async def _request(self, method: str, *args: Any, data: Any = None, **kwargs: Any) -> Any:
+        async def request() -> Any:
+            return await _REQUEST(self, method, *args, data=in_pieces(data), **kwargs)
+
         # gcsfs deletes the session of an upload that fails.
         reply = await unless_stopped(retry_request(request, may_pass), needed=method == "DELETE")
         if method.upper() == "GET":

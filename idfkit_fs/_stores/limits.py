@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 from collections.abc import Mapping
+from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
@@ -29,6 +31,7 @@ __all__ = [
     "SILENCE_SECONDS",
     "bounded_class",
     "check_sized",
+    "in_pieces",
     "is_permanent",
     "may_pass",
     "retried_errors",
@@ -54,6 +57,21 @@ def bounded_class(cls: type[AbstractFileSystem]) -> type[AbstractFileSystem] | N
         return None
     bounded: type[AbstractFileSystem] = getattr(importlib.import_module(name[0]), name[1])
     return bounded
+
+
+def in_pieces(body: Any) -> Any:
+    """The body of a request so that aiohttp sends it in pieces, from its beginning: make it anew for each attempt.
+
+    Bytes are handed to the connection at once, which goes on sending them when the request has been cancelled.
+    """
+    return _Pieces(body) if isinstance(body, bytes) else body
+
+
+class _Pieces(io.BytesIO):
+    """Bytes that are not copied when aiohttp asks how many they are."""
+
+    def getbuffer(self) -> memoryview:
+        return memoryview(self.getvalue())
 
 
 def may_pass(exc: Exception) -> bool:

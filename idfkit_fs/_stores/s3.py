@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import IO, Any, TypeVar
 
 import s3fs
 from botocore.handlers import add_expect_header
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import S3_RETRYABLE_ERRORS
 
-from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, may_pass
+from idfkit_fs._stores.limits import CONNECT_SECONDS, SILENCE_SECONDS, check_sized, in_pieces, may_pass
 from idfkit_fs._stores.translate import has_bare_status
 from idfkit_fs._util.interrupts import unless_stopped
 from idfkit_fs._util.retry import retry_request
 from idfkit_fs.errors import InterruptedTransferError
 
 __all__ = ["QuickS3FileSystem"]
+
+T = TypeVar("T")
 
 _MIB = 2**20
 _RANGE = 8 * _MIB
@@ -52,6 +53,8 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
       [retry_request][idfkit_fs._util.retry.retry_request] alone, or by botocore alone if `config_kwargs` has `retries`.
     - What `s3_additional_kwargs` say of an object holds for copies too (see `_for_copies`).
     - A HEAD that is refused is followed by one GET, whose reply says why.
+    - When a part of an upload fails, the other parts have ended before the upload is aborted: one that arrived
+      afterwards would stay in the bucket, and cost money.
     """
 
     # `get_file` takes a size.
@@ -84,7 +87,12 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         if method in ("copy_object", "upload_part_copy"):
             akwarglist = (self._for_copies, *akwarglist)
-        request = functools.partial(super()._call_s3, method, *akwarglist, **kwargs)
+        call_s3 = super()._call_s3
+
+        async def request() -> Any:
+            body = {"Body": in_pieces(kwargs["Body"])} if "Body" in kwargs else {}
+            return await call_s3(method, *akwarglist, **{**kwargs, **body})
+
         try:
             call = request() if self._botocore_repeats else retry_request(request, may_pass)
             reply = await unless_stopped(call, needed=method in _NEEDED)
@@ -111,6 +119,28 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
             reply["Body"].close()
         return refused
 
+    async def _upload_file_part_concurrent(
+        self,
+        bucket: str,
+        key: str,
+        mpu: Mapping[str, Any],
+        f0: IO[bytes],
+        chunksize: int,
+        callback: Callback = DEFAULT_CALLBACK,
+        max_concurrency: int | None = None,
+    ) -> list[Any]:
+        async def send(number: int, part: bytes) -> Any:
+            where = {"Bucket": bucket, "Key": key, "UploadId": mpu["UploadId"], "PartNumber": number}
+            reply = await self._call_s3("upload_part", **where, Body=part)
+            callback.relative_update(len(part))
+            return reply
+
+        replies: list[Any] = []
+        parallel = max_concurrency or self.max_concurrency
+        while parts := [part for _ in range(parallel) if (part := f0.read(chunksize))]:
+            replies += await _all(send(number, part) for number, part in enumerate(parts, len(replies) + 1))
+        return replies
+
     async def _cat_file(self, *args: Any, **kwargs: Any) -> Any:
         return await unless_stopped(super()._cat_file(*args, **kwargs))
 
@@ -136,14 +166,7 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
                 async with parallel:
                     await self._fetch_range(rpath, file, start, min(start + _RANGE, size), versions, callback)
 
-            tasks = [asyncio.ensure_future(fetch(start)) for start in range(0, size, _RANGE)]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                # The file must not be closed while other tasks write to it, when one fails.
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await _all(fetch(start) for start in range(0, size, _RANGE))
 
     async def _fetch_range(
         self, rpath: str, file: IO[bytes], start: int, stop: int, versions: set[str], callback: Callback
@@ -183,6 +206,17 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
                 return
         # `_call_s3` repeats its own requests, and raises no ConnectionError.
         await retry_request(fetch_rest, lambda exc: isinstance(exc, ConnectionError))
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await calls in parallel; when one fails, all have ended when its error is raised."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _for_copies(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -163,14 +163,18 @@ def sheltered() -> Iterator[None]:
     They bring to an end, or take back, what was begun in a store.
     """
     outer, stop = current_stop(), Stop()
+    stop.times = 1  # when it stops, nothing within has a grace of its own
     timer = threading.Timer(_GRACE_SECONDS, stop.set)
     timer.daemon = True
+    lock = threading.Lock()  # two threads may call this at the same time, as the block begins
 
     def limit() -> None:
         if outer.times > 1:
             stop.set()
-        elif timer.ident is None:
-            timer.start()
+            return
+        with lock:
+            if timer.ident is None:
+                timer.start()
 
     token = _current.set(stop)
     try:

@@ -506,6 +506,8 @@ def test_an_upload_that_hangs_delays_no_signal(
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     options = [part for name, value in shaky_place.options.items() for part in ("-o", f"{name}={json.dumps(value)}")]
+    upload = r"PUT \S*/case-00/eplus\."
+    proxy.stall(300, None, on=upload)
     with inherited_signals():
         process = subprocess.Popen(
             [sys.executable, "-m", "idfkit_fs", "run", shaky_place.url, *options],
@@ -514,9 +516,7 @@ def test_an_upload_that_hangs_delays_no_signal(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-    _wait_for(process, lambda: _energyplus(process))
-    proxy.rate = 10
-    _wait_for(process, lambda: any(re.match(r"(PUT|POST) \S*/case-00/", line) for line in proxy.request_lines))
+    _wait_for(process, lambda: any(re.match(upload, line) for line in proxy.request_lines))
 
     sent = time.monotonic()
     process.terminate()
@@ -525,6 +525,5 @@ def test_an_upload_that_hangs_delays_no_signal(
     assert process.returncode == 143
     assert time.monotonic() - sent < 5
     assert list(temporary.iterdir()) == []
-    proxy.rate = None
-    proxy.drop()
+    proxy.heal()
     assert study.status().pending == ("case-00",)

@@ -11,8 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +28,19 @@ from idfkit.simulation import EnergyPlusConfig, SimulationResult
 from small_office import one_zone, small_office
 from support.places import Place
 from support.proxy import FaultProxy
-from support.servers import BUCKET, Store
+from support.servers import BUCKET, S3Raw, Store
 from support.signals import inherited_signals
 
 from idfkit_fs import Study, async_simulate, open_result, publish
+from idfkit_fs._util.interrupts import Stop, sheltered, stopped_by, unless_stopped
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no signals for one process alone")
 
 MIB = 2**20
 
-# What a user's program calls; afterwards it lives on, as a notebook does, and goes on using the store.
+# A user's program; after an interrupt it lives on, as a notebook does, and goes on using the store.
 PROGRAM = """
-import asyncio, json, sys
+import asyncio, json, sys, tempfile
 import idfkit_fs
 
 def run_in_processes(study):
@@ -44,45 +48,57 @@ def run_in_processes(study):
     with ProcessPoolExecutor(1) as pool:
         study.run(executor=pool)
 
-url, options, what, *rest = json.loads(sys.argv[1])
-there = dict(output_dir=url, storage_options=options, annual=True)
-calls = {
-    "simulate": lambda: idfkit_fs.simulate(*rest, **there),
-    "simulate with progress": lambda: idfkit_fs.simulate(*rest, **there, progress=True),
-    "async_simulate": lambda: asyncio.run(idfkit_fs.async_simulate(*rest, **there)),
-    "run_case": lambda: idfkit_fs.run_case(url, "long", options),
-    "Study.run": lambda: idfkit_fs.Study(url, storage_options=options).run(),
-    "Study.run in processes": lambda: run_in_processes(idfkit_fs.Study(url, storage_options=options)),
-    "publish": lambda: idfkit_fs.publish(*rest, url, storage_options=options),
-    "download": lambda: idfkit_fs.open_result(url, storage_options=options).download(*rest),
-}
-if __name__ == "__main__":
+def call(what, url, options, *rest):
+    there = dict(output_dir=url, storage_options=options, annual=True)
+    calls = {
+        "simulate": lambda: idfkit_fs.simulate(*rest, **there),
+        "simulate with progress": lambda: idfkit_fs.simulate(*rest, **there, progress=True),
+        "async_simulate": lambda: asyncio.run(idfkit_fs.async_simulate(*rest, **there)),
+        "run_case": lambda: idfkit_fs.run_case(url, "long", options),
+        "Study.run": lambda: idfkit_fs.Study(url, storage_options=options).run(),
+        "Study.run in processes": lambda: run_in_processes(idfkit_fs.Study(url, storage_options=options)),
+        "publish": lambda: idfkit_fs.publish(*rest, url, storage_options=options),
+        "download": lambda: idfkit_fs.open_result(url, storage_options=options).download(*rest),
+    }
     try:
         calls[what]()
     except KeyboardInterrupt as exc:
-        kept = exc  # as a notebook keeps the last exception, and with it every frame
+        kept.append(exc)  # as a notebook keeps the last exception, and with it every frame
         print(json.dumps(getattr(exc, "__notes__", [])), flush=True)
         fs = idfkit_fs.FsspecFileSystem.from_url(url, **options)
         for number in range(20):
             fs.exists(f"asked-{number}")
         print("asked", flush=True)
-        sys.stdin.read()
+    else:
+        print("ended without an interrupt", flush=True)
+
+kept = []
+if __name__ == "__main__":
+    for line in sys.stdin:
+        tempfile.tempdir, *arguments = json.loads(line)
+        call(*arguments)
 """
 
 
 class Watched(FaultProxy):
     """A proxy that does something as the first request of a kind arrives, and goes slowly from there."""
 
-    _due: tuple[str, Callable[[], object]] | None = None
+    window = 4
+    _due: tuple[str, Callable[[], object], float] | None = None
 
-    def when(self, pattern: str, act: Callable[[], object]) -> None:
-        self._due = pattern, act
+    def when(self, pattern: str, act: Callable[[], object], rate: float = 4 * MIB) -> None:
+        """As the first such request arrives, act; the rate is so slow that the file is not there before a signal is."""
+        self._due = pattern, act, rate
+
+    def fast(self) -> None:
+        """Count what arrives from now on, and go fast again."""
+        self.reset_counters()
+        self.rate = None
 
     def _count(self, **seen: Any) -> None:
         super()._count(**seen)
         if self._due is not None and re.search(self._due[0], seen.get("line") or ""):
-            act, self._due = self._due[1], None
-            self.rate = 32 * MIB  # so that the file is not there before the signal is
+            (_, act, self.rate), self._due = self._due, None
             act()
 
 
@@ -132,10 +148,60 @@ def started(command: list[str], temporary: Path, **kwargs: Any) -> subprocess.Po
         return subprocess.Popen(command, env=env, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
 
 
-def program(temporary: Path, *arguments: Any) -> subprocess.Popen[str]:
-    script = temporary.parent / "program.py"
-    script.write_text(PROGRAM, encoding="utf-8")
-    return started([sys.executable, str(script), json.dumps(arguments)], temporary)
+class Notebook:
+    """A program that makes one call after the other, each in a directory for temporary files of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._child: subprocess.Popen[str] | None = None
+        self.is_idle = True
+
+    @property
+    def child(self) -> subprocess.Popen[str]:
+        """The program, which is started when it is needed."""
+        if self._child is None:
+            script = self._directory / "program.py"
+            script.write_text(PROGRAM, encoding="utf-8")
+            self._child = started([sys.executable, str(script)], self._directory)
+        return self._child
+
+    def call(self, temporary: Path, what: str, url: str | Path, options: dict[str, Any], *rest: str | Path) -> None:
+        """Begin a call."""
+        self.is_idle = False
+        line = json.dumps([str(temporary), what, str(url), options, *map(str, rest)])
+        print(line, file=self.child.stdin, flush=True)
+
+    def interrupt(self) -> None:
+        self.child.send_signal(signal.SIGINT)
+
+    def said(self) -> str:
+        """The next line of what the program says."""
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline().strip() or pytest.fail(f"ended: {self.child.communicate()}")
+        self.is_idle = line in ("asked", "ended without an interrupt")
+        return line
+
+    def end(self) -> None:
+        if self._child is not None:
+            if not self.is_idle:
+                self._child.kill()
+            self._child.communicate()
+            self._child, self.is_idle = None, True
+
+
+@pytest.fixture(scope="module")
+def _notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+    notebook = Notebook(tmp_path_factory.mktemp("notebook"))
+    yield notebook
+    notebook.end()
+
+
+@pytest.fixture
+def notebook(_notebook: Notebook) -> Iterator[Notebook]:
+    """A program that lives on from test to test; after one that failed, another."""
+    yield _notebook
+    if not _notebook.is_idle:
+        _notebook.end()
 
 
 def command(temporary: Path, *arguments: Any, options: dict[str, Any], **kwargs: Any) -> subprocess.Popen[str]:
@@ -160,15 +226,16 @@ def living_in(directory: Path) -> list[str]:
     return found
 
 
-def said(child: subprocess.Popen[str]) -> str:
-    assert child.stdout is not None
-    return child.stdout.readline() or pytest.fail(f"ended too early: {child.communicate()}")
+def left_in(temporary: Path) -> list[str]:
+    """The temporary files that are left, but for the temporary cache of a process that lives on."""
+    return [path.name for path in temporary.iterdir() if not path.name.startswith("idfkit-fs-cache-")]
 
 
 def uploads(store: Store) -> list[Any]:
-    """The uploads in parts that were begun and neither completed nor aborted."""
-    client: Any = store.raw
-    return client._client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+    """The uploads in parts that were begun on S3, and neither completed nor aborted."""
+    if not isinstance(store.raw, S3Raw):
+        return []
+    return store.raw._client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
 
 
 # EnergyPlus.
@@ -185,22 +252,32 @@ def uploads(store: Store) -> list[Any]:
     ],
 )
 def test_an_interrupt_ends_energyplus(
-    what: str, signals: list[signal.Signals], to_all: bool, tmp_path: Path, temporary: Path, long_model: Path, epw: Path
+    notebook: Notebook,
+    what: str,
+    signals: list[signal.Signals],
+    to_all: bool,
+    tmp_path: Path,
+    temporary: Path,
+    long_model: Path,
+    epw: Path,
 ) -> None:
     url = tmp_path / "url"
-    arguments = [str(long_model), str(epw)]
+    arguments = [long_model, epw]
     if "simulate" not in what:
         arguments = []
         Study(url).add("long", long_model, epw, annual=True)
-    with program(temporary, str(url), {}, what, *arguments) as child:
-        wait_for(child, lambda: list(temporary.rglob("eplus.eso")))
+    notebook.call(temporary, what, url, {}, *arguments)
+    wait_for(notebook.child, lambda: list(temporary.rglob("eplus.eso")))
+    # A shell that looks at the outputs lives on.
+    with subprocess.Popen(["sleep", "300"], cwd=next(temporary.rglob("eplus.eso")).parent) as shell:
         for number in signals:
-            (os.killpg if to_all else os.kill)(child.pid, number)
-        assert said(child) == "[]\n"
-        assert living_in(temporary) == []
-        assert list(temporary.iterdir()) == []
-        child.communicate("")
-    assert child.returncode == 0
+            (os.killpg if to_all else os.kill)(notebook.child.pid, number)
+        assert notebook.said() == "[]"
+        assert shell.poll() is None
+        shell.kill()
+    assert living_in(temporary) == []
+    assert left_in(temporary) == []
+    assert notebook.said() == "asked"
     assert not url.exists() or {path.name for path in url.iterdir()} <= {"_study"}
 
 
@@ -208,17 +285,19 @@ def test_an_interrupt_ends_energyplus(
 def test_a_signal_that_ends_the_process_ends_energyplus_first(
     what: str, tmp_path: Path, temporary: Path, long_model: Path, epw: Path
 ) -> None:
-    url = tmp_path / "url"
-    arguments = [str(long_model), str(epw)] if what == "simulate" else []
-    if not arguments:
+    url, notebook = tmp_path / "url", Notebook(tmp_path)
+    if what == "simulate":
+        notebook.call(temporary, what, url, {}, long_model, epw)
+    else:
         Study(url).add("long", long_model, epw, annual=True)
-    with program(temporary, str(url), {}, what, *arguments) as child:
+        notebook.call(temporary, what, url, {})
+    with notebook.child as child:
         wait_for(child, lambda: list(temporary.rglob("eplus.eso")))
         os.killpg(child.pid, signal.SIGTERM)
         child.communicate()
     assert child.returncode == -signal.SIGTERM
     assert living_in(temporary) == []
-    assert [path.name for path in temporary.iterdir() if path.name.startswith("id")] == []
+    assert [name for name in left_in(temporary) if name.startswith("id")] == []
 
 
 async def test_nothing_runs_in_a_directory_that_is_removed(
@@ -276,20 +355,6 @@ async def test_what_energyplus_started_is_ended_too(
     assert living_in(no_leftovers) == []
 
 
-def test_a_shell_that_looks_at_the_outputs_lives_on(
-    tmp_path: Path, temporary: Path, long_model: Path, epw: Path
-) -> None:
-    with program(temporary, str(tmp_path / "url"), {}, "simulate", str(long_model), str(epw)) as child:
-        wait_for(child, lambda: list(temporary.rglob("eplus.eso")))
-        (outputs,) = temporary.rglob("eplus.eso")
-        with subprocess.Popen(["sleep", "300"], cwd=outputs.parent) as shell:
-            child.send_signal(signal.SIGINT)
-            assert said(child) == "[]\n"
-            assert shell.poll() is None
-            shell.kill()
-        child.communicate("")
-
-
 def test_an_ignored_interrupt_interrupts_nothing(tmp_path: Path, temporary: Path, epw: Path) -> None:
     """As in the background of a script, or under nohup."""
     Study(tmp_path / "study").add("quick", one_zone(), epw, annual=True)
@@ -304,48 +369,55 @@ def test_an_ignored_interrupt_interrupts_nothing(tmp_path: Path, temporary: Path
 # Uploads and downloads.
 
 
-@pytest.mark.parametrize("slow", ["moto", "seaweed"], indirect=True)
-def test_an_interrupt_aborts_an_upload_in_parts(slow: tuple[Store, Watched], temporary: Path, large_run: Path) -> None:
-    store, proxy = slow
-    url, before = f"{store.url}/{temporary.parent.name}", {path.name for path in large_run.iterdir()}
-    with program(temporary, url, store.through(proxy.endpoint).storage_options, "publish", str(large_run)) as child:
-        proxy.when(r"^PUT .*partNumber=", lambda: child.send_signal(signal.SIGINT))
-        assert said(child) == "[]\n"
-        proxy.reset_counters()
-        proxy.rate = None
-        assert said(child) == "asked\n"
-        assert not [line for line in proxy.request_lines if not re.match("GET|HEAD", line)]
-        assert uploads(store) == []
-        child.communicate("")
-    assert child.returncode == 0
-    assert list(temporary.iterdir()) == []
-    assert {path.name for path in large_run.iterdir()} == before
-    assert not [key for key in store.raw.keys("") if key.endswith(f"{temporary.parent.name}/run.json")]
-    assert publish(large_run, url, storage_options=store.storage_options).success
-
-
 @pytest.mark.parametrize(
     ("slow", "pattern"),
     [
-        ("gcs", r"uploadType=resumable.*upload_id=|upload_id="),
-        pytest.param("azurite_blob", r"^PUT .*comp=block&", marks=pytest.mark.azurite),
+        ("moto", r"^PUT .*partNumber="),
+        ("seaweed", r"^PUT .*partNumber="),
+        ("gcs", r"^POST .*upload_id="),
+        pytest.param("azurite_blob", r"^PUT .*/eplus\.bnd", marks=pytest.mark.azurite),
     ],
     indirect=["slow"],
 )
-def test_an_interrupt_ends_uploads_to_other_stores(
-    slow: tuple[Store, Watched], pattern: str, temporary: Path, large_run: Path
+def test_an_interrupt_takes_an_upload_back(
+    notebook: Notebook, slow: tuple[Store, Watched], pattern: str, temporary: Path, large_run: Path
 ) -> None:
     store, proxy = slow
-    url = f"{store.url}/{temporary.parent.name}"
-    with program(temporary, url, store.through(proxy.endpoint).storage_options, "publish", str(large_run)) as child:
-        proxy.when(pattern, lambda: child.send_signal(signal.SIGINT))
-        assert said(child) == "[]\n"
-        proxy.reset_counters()
-        proxy.rate = None
-        assert said(child) == "asked\n"
-        assert not [line for line in proxy.request_lines if not re.match("GET|HEAD", line)]
-        child.communicate("")
-    assert not [key for key in store.raw.keys("") if key.endswith((".bnd", "run.json"))]
+    name, before = uuid.uuid4().hex, {path.name for path in large_run.iterdir()}
+    url, options = f"{store.url}/{name}", store.through(proxy.endpoint).storage_options
+    proxy.when(pattern, notebook.interrupt)
+    notebook.call(temporary, "publish", url, options, large_run)
+    assert notebook.said() == "[]"
+    proxy.fast()
+    assert notebook.said() == "asked"
+    assert not [line for line in proxy.request_lines if not re.match("GET|HEAD", line)]
+    assert store.raw.keys(f"{name}/") == []
+    assert uploads(store) == []
+    assert left_in(temporary) == []
+    assert {path.name for path in large_run.iterdir()} == before
+    assert publish(large_run, url, storage_options=store.storage_options).success
+
+
+def test_a_second_interrupt_ends_what_the_first_one_takes_back(
+    notebook: Notebook, moto: Store, s3_place: Place, temporary: Path, large_run: Path
+) -> None:
+    with watched(moto) as proxy:
+        interrupted: list[float] = []
+
+        def interrupt() -> None:
+            interrupted.append(time.monotonic())
+            notebook.interrupt()
+            proxy.when("^DELETE .*uploadId=", interrupt, rate=1)
+
+        proxy.when(r"^PUT .*partNumber=", interrupt, rate=1)
+        notebook.call(temporary, "publish", s3_place.url, moto.through(proxy.endpoint).storage_options, large_run)
+        assert notebook.said() == "[]"
+        assert time.monotonic() - interrupted[1] < 9  # else it was the end of the grace
+        proxy.fast()
+        assert notebook.said() == "asked"
+    (upload,) = uploads(moto)
+    moto.raw._client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+    assert publish(large_run, s3_place.url, storage_options=s3_place.options).success
 
 
 def test_a_command_that_is_stopped_aborts_its_upload(moto: Store, temporary: Path, large_run: Path) -> None:
@@ -363,41 +435,56 @@ def test_a_command_that_is_stopped_aborts_its_upload(moto: Store, temporary: Pat
     assert list(temporary.iterdir()) == []
 
 
+def test_a_second_stop_ends_every_request() -> None:
+    stop, begun = Stop(), threading.Event()
+
+    async def silent() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    def take_back() -> None:
+        with sheltered():
+            asyncio.run(unless_stopped(silent(), needed=True))
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(stopped_by(stop, take_back))
+        assert begun.wait(60)
+        stop.set()
+        stop.set()
+        with pytest.raises(InterruptedError):
+            running.result(8)  # less than the grace of a first stop
+
+
 def test_a_finished_run_is_kept_when_its_upload_is_interrupted(
-    s3_place: Place, moto: Store, temporary: Path, tmp_path: Path, model: IDFDocument, epw: Path
+    notebook: Notebook, s3_place: Place, moto: Store, temporary: Path, tmp_path: Path, model: IDFDocument, epw: Path
 ) -> None:
     (tmp_path / "model.idf").write_text(str(write_idf(model)), encoding="utf-8")
     with watched(moto) as proxy:
+        proxy.when(r"^PUT .*/eplus\.", notebook.interrupt)
         options = moto.through(proxy.endpoint).storage_options
-        arguments = [str(tmp_path / "model.idf"), str(epw)]
-        with program(temporary, s3_place.url, options, "simulate", *arguments) as child:
-            proxy.when(r"^PUT .*/eplus\.", lambda: child.send_signal(signal.SIGINT))
-            (note,) = json.loads(said(child))
-            child.communicate("")
-    (kept,) = temporary.iterdir()
-    assert str(kept) in note
-    assert publish(kept, s3_place.url, storage_options=s3_place.options).success
-    assert not kept.exists()
+        notebook.call(temporary, "simulate", s3_place.url, options, tmp_path / "model.idf", epw)
+        (note,) = json.loads(notebook.said())
+        assert notebook.said() == "asked"
+    (kept,) = left_in(temporary)
+    assert str(temporary / kept) in note
+    assert publish(temporary / kept, s3_place.url, storage_options=s3_place.options).success
+    assert left_in(temporary) == []
 
 
-def test_an_interrupt_ends_a_download(moto: Store, s3_place: Place, temporary: Path, large_run: Path) -> None:
+def test_an_interrupt_ends_a_download(
+    notebook: Notebook, moto: Store, s3_place: Place, tmp_path: Path, temporary: Path, large_run: Path
+) -> None:
     publish(large_run, s3_place.url, storage_options=s3_place.options)
-    target = temporary.parent / "target"
+    target = tmp_path / "target"
     with watched(moto) as proxy:
+        proxy.when(r"^GET .*/eplus\.bnd", notebook.interrupt)
         options = moto.through(proxy.endpoint).storage_options
-        with program(temporary, s3_place.url, options, "download", str(target)) as child:
-            proxy.when(r"^GET .*/eplus\.bnd", lambda: child.send_signal(signal.SIGINT))
-            assert said(child) == "[]\n"
-            proxy.reset_counters()
-            proxy.rate = None
-            assert said(child) == "asked\n"
-            assert not [line for line in proxy.request_lines if "eplus" in line]
-            child.communicate("")
-        with command(temporary, "get", s3_place.url, "--to", target, options=options) as child:
-            proxy.when(r"^GET .*/eplus\.bnd", child.terminate)
-            _, errors = child.communicate()
-        assert (child.returncode, errors.partition(";")[0]) == (143, "Stopped by SIGTERM")
+        notebook.call(temporary, "download", s3_place.url, options, target)
+        assert notebook.said() == "[]"
+        proxy.fast()
+        assert notebook.said() == "asked"
+        assert not [line for line in proxy.request_lines if "eplus" in line]
     assert not [path for path in target.rglob("*") if path.name.endswith(".tmp")]
-    assert list(temporary.iterdir()) == []
+    assert left_in(temporary) == []
     open_result(s3_place.url, storage_options=s3_place.options).download(target)
     assert open_result(target).success

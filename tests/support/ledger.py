@@ -67,8 +67,9 @@ class Ledger:
         for state in ("ok", "failed"):
             for name in self.names(f"_study/{state}/"):
                 outcome = self.read(name)
-                case, key, _ = name.rpartition("/")[2].rsplit(".", 2)
+                case, key, run, _ = name.rpartition("/")[2].rsplit(".", 3)
                 assert (outcome["case"], outcome["state"], outcome["key"][:16]) == (case, state, key)
+                assert records[case]["id"].startswith(run)
                 assert records[case]["job"] == outcome["key"]
                 assert records[case]["success"] == (state == "ok")
         return records

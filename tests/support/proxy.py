@@ -27,7 +27,6 @@ from types import TracebackType
 from typing import Self
 
 _CHUNK = 64 * 1024
-_WINDOW = 1024  # chunks under way per direction: bounds memory, far above any bandwidth-delay product used in tests
 _REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
 # `100 Continue` and its like: invitations to send the body, not yet the reply. moto sends two of them at once.
 _INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1\d\d [^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)+")
@@ -84,7 +83,10 @@ class FaultProxy:
         request_lines: The first line of each HTTP request seen, such as `GET /bucket/key HTTP/1.1`.
         bytes_up: Bytes that clients sent.
         bytes_down: Bytes that the server sent.
+        window: Chunks of 64 KiB under way in each direction of a connection.
     """
+
+    window = 1024  # bounds memory, far above any bandwidth-delay product used in tests
 
     def __init__(self, target_host: str, target_port: int) -> None:
         self.delay = 0.0
@@ -324,7 +326,7 @@ class _Connection:
         link: _Link,
     ) -> None:
         """Move one direction's bytes, each chunk due at its own time, until the end of stream or a fault."""
-        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_WINDOW)
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(self._proxy.window)
         sender = asyncio.create_task(_deliver(queue, writer))
         ending: _Last | None = None
         try:
