@@ -20,13 +20,12 @@ from support.ledger import numbers
 from support.recorded import VARIABLE, Recorded, cell, recorded_model
 from support.servers import Store
 from support.shelves import noise
-from support.storm import Counts, Storm
+from support.storm import Counts, Storm, differences
 from support.variants import HEATING
 
 from idfkit_fs import Case, FsspecFileSystem, RunResult, Study, open_result, publish
 from idfkit_fs._util import retry
 from idfkit_fs.errors import IncompleteRunError, PublishError
-from idfkit_fs.studies.job import Job
 
 RUNS = 4
 CASES = 6
@@ -144,24 +143,6 @@ class Days:
             self.counts.check(_equal(frame, read(expected)), f"{name} of the study: {frame.attrs}")
         until("to_parquet", lambda: study.to_parquet(f"{self.url}/dataset", VARIABLE, storage_options=self.options))
 
-    # What stays.
-
-    def left_over(self) -> list[str]:
-        """Objects that no record, job or outcome names."""
-        keys = {*self.raw.keys()}
-        named = {f"dataset/case-{number}.parquet" for number in range(CASES)}
-        for key in keys:
-            if key.endswith("/run.json"):
-                above = key.removesuffix("run.json")
-                named |= {key, *(above + entry["name"] for entry in json.loads(self.raw.get(key))["files"])}
-            elif key.startswith("study/_study/jobs/"):
-                job = Job.from_json(self.raw.get(key), key)
-                inputs = {file.name for file in (job.model, job.weather, *job.files.values()) if file is not None}
-                named |= {key, f"study/{job.outcome_path('ok')}", *(f"study/_study/inputs/{name}" for name in inputs)}
-        missing = named - keys
-        assert not missing
-        return sorted(keys - named - {"study/_study/study.json"})
-
 
 def _equal(frame: pd.DataFrame, expected: pd.DataFrame) -> bool:
     try:
@@ -239,7 +220,9 @@ def test_a_store_on_bad_days(
     for number in range(CASES):
         run = open_result(f"{study.url}/case-{number}", storage_options=dict(store.storage_options))
         counts.check(run.timeseries(VARIABLE).equals(repeats_runs.truths[number % 4].series), f"case {number}")
-    counts.left_over = days.left_over()  # and `no_leftovers` looks for temporary files
+    missing, left_over = differences(store.raw, "study")
+    counts.lost += missing
+    counts.left_over += {*left_over} - {f"dataset/case-{number}.parquet" for number in range(CASES)}
     assert counts.is_good, counts
     assert storm.met.keys() == storm.kinds
     assert counts.clear_errors

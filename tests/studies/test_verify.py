@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from idfkit.simulation import SimulationResult
-from support.variants import cases
+from support.places import Place
+from support.proxy import FaultProxy
+from support.variants import cases, variant
 
-from idfkit_fs import Study, run_case
+from idfkit_fs import Case, Study, run_case
 from idfkit_fs._cli.commands import commands
-from idfkit_fs.errors import CaseNotFoundError
+from idfkit_fs._util import retry
+from idfkit_fs.errors import CaseNotFoundError, UnreachableError
 from idfkit_fs.runs.register import Claim
 
 
@@ -154,6 +157,31 @@ def test_a_damaged_run_that_was_adopted_is_not_thrown_away(tmp_path: Path, local
         _ = study.result("case-00").sql
     study.adopt("case-00", local_run.run_dir, overwrite=True)
     assert study.verify(deep=True).findings == ()
+
+
+@pytest.mark.parametrize(
+    "refused", [r"^GET .*case-00/run\.json", r"^PUT .*_study/ok/", r"^DELETE .*replacing", r"^DELETE .*_study/ok/"]
+)
+def test_a_replacement_that_the_store_broke_off_is_finished_by_the_next_attempt(
+    refused: str, shaky_place: Place, proxy: FaultProxy, epw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
+    study = Study(shaky_place.url, storage_options=shaky_place.options)
+    study.add_cases(cases(1, epw))
+    study.run()
+    new = Case("case-00", variant(0.2), epw, {"insulation_m": 0.2})
+    proxy.answer_status(503, None, on=refused)
+    with pytest.raises(UnreachableError):
+        study.add_cases([new], overwrite=True)
+    assert not study.status().ok  # nobody takes the old run for that of the new job
+    proxy.heal()
+    study.add_cases([new], overwrite=True)
+    assert study.verify(deep=True).findings == () and study.status().pending == ("case-00",)
+    assert not study.fs.glob("case-00", "**")
+    study.run()
+    study.add_cases([new], overwrite=True)  # keeps the run
+    assert study.status().ok == ("case-00",) and study.verify(deep=True).findings == ()
+    assert len(study.fs.glob("_study", "ok/*")) == 1
 
 
 def test_the_command(directory: Path) -> None:
