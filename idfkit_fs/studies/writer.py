@@ -155,17 +155,14 @@ class StudyWriter:
                 case's URL, and *overwrite* is False.
             RecordError: If the existing job is damaged, and *overwrite* is False.
         """
-        path, data = job_path(job.case), job.to_json()
         existing: Job | None = None
-        begun = self._broken_off.get(job.case)
-        if begun is not None and not self.fs.exists(begun.mark):  # somebody else has finished it
-            begun = None
+        begun = self._begun(job.case)
         try:
             existing = None if is_new else self._job(job.case)
             if existing is None:
                 if not (is_free or keeps_run):
                     self._check_free(job.case, overwrite)
-                if self.fs.create_exclusive(path, data):
+                if self.fs.create_exclusive(job_path(job.case), job.to_json()):
                     return
                 existing = self._job(job.case)  # another process was quicker
             if existing is not None and existing.asks_for_same(job) and begun is None:
@@ -177,11 +174,20 @@ class StudyWriter:
         except RecordError:
             if not overwrite:
                 raise
+        begun = begun or _Replacement(mark_path(job.case, uuid.uuid4().hex), set(), existing)
+        self._replace(begun, existing, job, keeps_run)
+
+    def _begun(self, case: str) -> _Replacement | None:
+        """The replacement of a case's job that the store broke off, unless somebody else has finished it."""
+        begun = self._broken_off.get(case)
+        return begun if begun is not None and self.fs.exists(begun.mark) else None
+
+    def _replace(self, begun: _Replacement, existing: Job | None, job: Job, keeps_run: bool) -> None:
         # Should this process die in between, the mark says that the listings alone do not tell the case's state. Should
         # the store fail, the next attempt does the rest, although the job is the new one then.
-        begun = self._broken_off[job.case] = begun or _Replacement(mark_path(job.case, uuid.uuid4().hex), set(), existing)
+        self._broken_off[job.case] = begun
         self.fs.write_bytes(begun.mark, b"")
-        self.fs.write_bytes(path, data)
+        self.fs.write_bytes(job_path(job.case), job.to_json())
         # A worker that read the old job may have gone on meanwhile.
         register = self._retire(job.case, begun.outcomes)
         old = (begun.replaced, existing)
