@@ -165,7 +165,7 @@ class StudyWriter:
                 if self.fs.create_exclusive(job_path(job.case), job.to_json()):
                     return
                 existing = self._job(job.case)  # another process was quicker
-            if existing is not None and existing.asks_for_same(job) and begun is None:
+            if existing is not None and existing.asks_for_same(job) and not (begun and overwrite):
                 if overwrite:
                     self._remove_foreign(job)
                 return
