@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from support.variants import HEATING
 from idfkit_fs import Case, FsspecFileSystem, RunResult, Study, open_result, publish
 from idfkit_fs._util import retry
 from idfkit_fs.errors import IncompleteRunError, PublishError
+from idfkit_fs.runs.record import RunRecord
 
 RUNS = 4
 CASES = 6
@@ -77,14 +77,15 @@ class Days:
         """Whether what was acknowledged exists, seen past this package and its faults."""
         truth = self.published[number]
         try:
-            record = json.loads(self.raw.get(f"runs/{number}/run.json"))
+            record = RunRecord.from_json(self.raw.get(f"runs/{number}/run.json"), f"run {number}")
         except Exception as exc:  # noqa: BLE001 - each client has its own
             self.counts.lost.append(f"run {number}: {exc!r}")
             return
-        files = {entry["name"]: entry["sha256"] for entry in record["files"]}
+        files = {entry.name: entry.sha256 for entry in record.files}
         self.counts.check(self.recorded.truths[truth].digests.items() <= files.items(), f"record of run {number}")
         for name, digest in files.items():
-            data = self.raw.get(f"runs/{number}/{name}")
+            # A publication that follows one that was broken off is in a directory of its own.
+            data = self.raw.get(f"runs/{number}/{record.path(name)}")
             self.counts.check(hashlib.sha256(data).hexdigest() == digest, f"{name} of run {number}")
 
     def read(self, number: int) -> None:
@@ -93,9 +94,10 @@ class Days:
         run: RunResult = self.counts.until_done(
             "open", lambda: open_result(f"{self.url}/runs/{number}", storage_options=options)
         )
+        assert run.record is not None
         fs = FsspecFileSystem.from_url(run.url, **options)  # which knows no hashes
         for name, digest in truth.digests.items():
-            data = self.counts.until_done(f"read {name}", functools.partial(fs.read_bytes, name))
+            data = self.counts.until_done(f"read {name}", functools.partial(fs.read_bytes, run.record.path(name)))
             self.counts.check(hashlib.sha256(data).hexdigest() == digest, f"{name} of run {number}, as it is read")
         series = self.counts.until_done("series", lambda: run.timeseries(VARIABLE))
         self.counts.check(series.equals(truth.series), f"series of run {number}")

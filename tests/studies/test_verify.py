@@ -18,6 +18,7 @@ from idfkit_fs import Case, Study, run_case
 from idfkit_fs._cli.commands import commands
 from idfkit_fs._util import retry
 from idfkit_fs.errors import CaseNotFoundError, UnreachableError
+from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.register import Claim
 
 
@@ -79,6 +80,18 @@ def claimed(directory: Path) -> None:
     (directory / "case-00" / "eplus.sql").write_bytes(b"a part")
 
 
+def one_file_beside(directory: Path) -> None:
+    """The run went into a directory of its own, because of another publisher, of which one file is left."""
+    home = directory / "case-00"
+    record = RunRecord.from_json((home / "run.json").read_bytes(), "run.json")
+    record = record.model_copy(update={"directory": f"_run-{'a' * 12}", "contested": True})
+    (home / record.directory).mkdir()
+    for entry in record.files:
+        (home / entry.name).rename(home / record.path(entry.name))
+    (home / "run.json").write_bytes(record.to_json())
+    (home / "eplus.mdd").write_bytes(b"")
+
+
 def removed(directory: Path) -> None:
     (directory / "_study" / "jobs" / "case-00.json").unlink()
 
@@ -99,6 +112,7 @@ def half_removed(directory: Path) -> None:
         (no_json, "its record cannot be used", True),
         (other_run, "counts as ok, but its run is of another job", True),
         (claimed, "1 files of a run that was not published to the end", True),
+        (one_file_beside, "1 files of a run that was not published to the end", False),
         (removed, "has an outcome, but no job", False),
         (half_removed, "has a run, or a part of one, but no job", False),
     ],
