@@ -193,7 +193,13 @@ class UnfinishedRunError(StoreError):
 
 
 class RecordError(IdfkitFsError, ValueError):
-    """A ``run.json`` or another JSON object that cannot be used: invalid, unsafe, or of a newer format."""
+    """A ``run.json`` or another JSON object that cannot be used: invalid, unsafe, or of a newer format.
+
+    Attributes:
+        is_newer: Whether a newer idfkit-fs wrote it, which can use it.
+    """
+
+    is_newer: bool = False
 
 
 class DamagedRunError(StoreError):

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
@@ -52,7 +52,13 @@ def stoppable(left: str) -> Iterator[None]:
             time.sleep(_GRACE_SECONDS)  # this thread is a daemon, and ends with a process that exits in time
             _kill_children()
             shutil.rmtree(directory, ignore_errors=True)
-            os._exit(128 + received[0])
+            end()
+
+    def end() -> NoReturn:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            print(f"Stopped by {signal.Signals(received[0]).name}; {left}", file=sys.stderr, flush=True)
+        os._exit(128 + received[0])  # whatever was raised, and without messages of interrupted threads
 
     before, tempfile.tempdir = tempfile.tempdir, directory
     # The handler must not start a thread: it may interrupt the start of another one.
@@ -72,11 +78,7 @@ def stoppable(left: str) -> Iterator[None]:
         if received:
             psutil.wait_procs(_kill_children(), timeout=2)
             shutil.rmtree(directory, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
-                name = signal.Signals(received[0]).name
-                print(f"Stopped by {name}; {left}", file=sys.stderr)
-            os._exit(128 + received[0])  # whatever was raised, and without messages of interrupted threads
+            end()
         over.set()
         tempfile.tempdir = before
         for number, handler in handlers.items():

@@ -57,9 +57,14 @@ _GCSFS_WAYS = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
 _LOGIN = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|Expired|TokenRefreshRequired|AuthenticationFailed"
     r"|AuthorizationFailure|InvalidAuthenticationInfo|InvalidClientTokenId|UnrecognizedClientException|InvalidSecurity"
-    r"|AccountProblem|NotSignedUp|AccountIsDisabled|\b401\b|NoCredentials|authentication failed|failed to authenticate",
+    r"|AccountProblem|NotSignedUp|AccountIsDisabled|\b401\b|NoCredentials|PartialCredentials|authentication failed"
+    r"|failed to authenticate",
     re.IGNORECASE,
 )
+# By what a backend says that it has no login to ask with: the store was not asked.
+_NOT_ASKED = re.compile("NoCredentials|PartialCredentials")
+# The store's own words at the end of a message, after a remedy that may have brackets of its own.
+_SAID = re.compile(r" \((?!(?:S3|AWS|Google|Azure|Linux)\b)\w+: .*\)$")
 # And by what they refuse a request of another time; rclone has only these words for it.
 _SKEWED = re.compile("RequestTimeTooSkewed|RequestInTheFuture|difference between the request time|date header too old")
 
@@ -196,6 +201,8 @@ class _Examination:
             self._add(Check(name, "failed", cause, SET_CLOCK))
         else:
             self._add(Check(name, "failed", f"{cause}; it is the {self._found[name].detail}", fix))
+            if _NOT_ASKED.search(said):
+                del self._found["reachable"]
 
     def _check(
         self,
@@ -271,7 +278,7 @@ def _cause_and_fix(exc: IdfkitFsError) -> tuple[str, str]:
     """What is wrong, and what to do: the two halves of every message of this package."""
     text = str(getattr(exc, "strerror", None) or exc)
     parts = re.split(r"; |: (?=create|pip install)", text, maxsplit=1)
-    said = re.search(r" \((?:\w+): .*\)$", parts[-1])
+    said = _SAID.search(parts[-1])
     if len(parts) == 1 or said is None:
         return parts[0], parts[1] if len(parts) > 1 else ""
     # The store's own words belong to the cause.

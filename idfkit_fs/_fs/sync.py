@@ -59,6 +59,8 @@ __all__ = ["FsspecFileSystem"]
 T = TypeVar("T")
 A = TypeVar("A", bound="FsspecFileSystem")
 
+_REFUSALS = 5  # of a store that says that a file has changed which has not
+
 
 class FsspecFileSystem:
     """Any fsspec filesystem as [idfkit's FileSystem][idfkit.simulation.fs.FileSystem].
@@ -711,6 +713,7 @@ class FsspecFileSystem:
             ConnectionError: If the store does not answer; the file may have been written.
             PermissionError: If the store refuses access. A file that is missing can be written by a login that may
                 neither read nor list.
+            StoreError: If the store refuses again and again, although the file has not changed.
 
         Examples:
             >>> fs = FsspecFileSystem.from_url("memory://study-003")
@@ -722,15 +725,25 @@ class FsspecFileSystem:
             (False, True)
         """
         key = self._root.to_file_key(path)
-        try:
-            return self.call(key, lambda fs: swap_file(fs, key, data, tag), only_bucket=True, conditional=True)
-        except ExistsError:
-            # A reply that was lost makes the store's class, or ours, try again, and meet its own file.
+        for _ in range(_REFUSALS):
             try:
-                found = self.read_tagged(path)
-            except PermissionDeniedError:  # whoever may not read it cannot know it for their own
-                return None
-            return found[1] if found is not None and found[0] == data else None
+                return self.call(key, lambda fs: swap_file(fs, key, data, tag), only_bucket=True, conditional=True)
+            except ExistsError:
+                # A reply that was lost makes the store's class, or ours, try again, and meet its own file.
+                try:
+                    found = self.read_tagged(path)
+                except PermissionDeniedError:  # whoever may not read it cannot know it for their own
+                    return None
+                if found is not None and found[0] == data:
+                    return found[1]
+                if (None if found is None else found[1]) != tag:
+                    return None
+        # Callers read again what has changed, and would do so for ever.
+        text = (
+            "The store refuses to replace a file as if it had changed, and it has not; use the store's own endpoint, "
+            "or have the proxy before it pass ETag, If-Match and If-None-Match on as they are"
+        )
+        raise StoreError.for_url(self.url(path), text)
 
     def remove_tagged(self, path: StrPath, tag: str) -> bool:
         """Remove a small file if it has not changed since it was read.

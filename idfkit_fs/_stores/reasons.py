@@ -406,7 +406,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "No credentials were found, or a part of them is missing",
         "give them by storage options, the environment or a profile, or pass anon=True for a public bucket "
-        "(Google: token='anon')",
+        "(Google: the token 'anon')",
         PermissionDeniedError,
         _DENIED,
         _told(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 from collections.abc import Iterator, Mapping
 
 from idfkit_fs._stores.reasons import REASONS, Reason, certificate_remedy
@@ -213,7 +214,7 @@ def _class_of_chain(chain: list[BaseException]) -> type[StoreError] | None:
 
 
 def _class_if_conditional(chain: list[BaseException]) -> type[StoreError] | None:
-    if any(_http_status(exc) == 412 for exc in chain):
+    if any(_http_status(exc) == 412 and _service_code(exc) != "LeaseIdMissing" for exc in chain):
         return ExistsError
     return UnreachableError if any(_service_code(exc) == "ConditionalRequestConflict" for exc in chain) else None
 
@@ -288,6 +289,12 @@ def _how_unreachable(chain: list[BaseException]) -> str:
     return "The store did not answer; check the endpoint and the network"
 
 
+def _how_denied(right: MissingRight | None) -> str:
+    if right is not None:
+        return f"The login is not allowed to do this; have its owner allow {right.text}"
+    return "The store refused access; check that the credentials are right, not expired, and allow this"
+
+
 def _explain(
     kind: type[StoreError],
     chain: list[BaseException],
@@ -306,9 +313,7 @@ def _explain(
     if kind is NotFoundError:
         return "A file exists where a directory is needed" if isinstance(first, NotADirectoryError) else "No such file"
     if kind is PermissionDeniedError:
-        allowed = right.text if right else "this"
-        text = "The store refused access; check that the credentials are right, not expired, and allow"
-        return f"{text} {allowed} ({detail})"
+        return f"{_how_denied(right)} ({detail})"
     if kind is InterruptedTransferError:
         return f"The connection broke during the transfer; check the network, then try again ({detail})"
     if kind is UnreachableError:
@@ -366,6 +371,8 @@ def translate(
     right = missing_right(chain, url) if kind is PermissionDeniedError else None
     if found and not (right and found[0].is_general):
         reason, told = found
+        if isinstance(told, socket.gaierror):
+            told = exc  # whose text names the host, where the name server's does not
         number = reason.number or getattr(told, "errno", None) or kind.number
         translated = kind(number, _explain_reason(reason, told, url, bucket, secrets), url)
         if isinstance(translated, UnreachableError):

@@ -87,11 +87,13 @@ def _check_version(content: dict[str, Any], cls: type[VersionedJson], url: str) 
         raise RecordError(f"{url} is a damaged record: its version is no number")
     known = cls.model_fields["version"].default
     if version > known:
-        raise RecordError(
+        error = RecordError(
             f"{url} was written in format {version} by a newer idfkit-fs "
             f"({_cut(content.get('idfkit_fs_version', 'unknown'))}); this one reads up to {known}: "
             "pip install --upgrade idfkit-fs"
         )
+        error.is_newer = True
+        raise error
 
 
 def _cut(text: object) -> str:

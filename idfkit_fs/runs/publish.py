@@ -36,7 +36,7 @@ from idfkit_fs.errors import (
 from idfkit_fs.runs.contents import Contents, contents_of_directory, contents_of_existing, contents_of_run
 from idfkit_fs.runs.draft import read_draft
 from idfkit_fs.runs.existing import Existing, find_existing
-from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
+from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord, next_generation
 from idfkit_fs.runs.register import Claim, Register, drop_claim, read_record, read_register, remove_files
 from idfkit_fs.runs.result import STUDY_FILE, RunResult, result_of, what_exists
 from idfkit_fs.runs.selection import Selection, check_patterns
@@ -443,40 +443,43 @@ class Publication:
                     drop_claim(self.fs, claim, tag)
             raise
         with sheltered():
-            others = self._commit(claim, tag, record)
-        if others is None:
+            committed = self._commit(claim, tag, record)
+        if committed is None:
             remove_files(self.fs, claim.own_files)
             if self.guard is None:
                 text = "Another run was published here at the same time, and is kept; publish again to replace it"
                 raise RunExistsError.for_url(self.fs.url(), text)
             return None
+        kept, others = committed
         _remove_leftovers(self.fs, leftovers | others)
-        return record
+        return kept
 
-    def _commit(self, claim: Claim, tag: str, record: RunRecord) -> set[str] | None:
+    def _commit(self, claim: Claim, tag: str, record: RunRecord) -> tuple[RunRecord, set[str]] | None:
         """Write the record instead of the claim.
 
         Returns:
-            The files of publishers that were slower; None if another one has finished before.
+            The record, and the files to remove, of publishers that were slower; None if another run was published
+            before.
         """
         others: set[str] = set()
         while self.fs.swap(RECORD_NAME, record.to_json(), tag) is None:
             register = read_register(self.fs)
             if register.record is not None and register.record.id == record.id:
-                return set()  # by another process, from the same directory
+                # By another process, from the same directory.
+                return register.record, claim.own_files - register.record.paths if claim.contested else set()
             other = register.claim
             if other is None or register.tag is None or other.generation != claim.generation:
                 return None
             # Another publisher has taken over. It knows that, and writes elsewhere; the first that finishes wins.
             others |= other.own_files
             tag = register.tag
-        return others - record.paths
+        return record, others - record.paths
 
 
 def _completed(record: RunRecord, claim: Claim, files: tuple[RecordedFile, ...]) -> RunRecord:
     """The record of a run whose files are all there."""
-    where = {"directory": claim.directory, "contested": claim.contested, "generation": claim.generation + 1}
-    return record.model_copy(update={"files": files, **where})
+    where = {"directory": claim.directory, "contested": claim.contested}
+    return record.model_copy(update={"files": files, "generation": next_generation(claim.generation), **where})
 
 
 def _check_apart(directory: Path, fs: FsspecFileSystem) -> None:
@@ -487,11 +490,10 @@ def _check_apart(directory: Path, fs: FsspecFileSystem) -> None:
 
 def _remove_leftovers(fs: FsspecFileSystem, names: set[str]) -> None:
     """Remove what is left of a replaced run."""
-    for name in sorted(names):
-        try:
-            fs.remove_if_exists([name])
-        except OSError as exc:
-            logger.warning("A file of the replaced run could not be removed: %s", exc)
+    try:
+        remove_files(fs, names)
+    except OSError as exc:
+        logger.warning("A file of the replaced run could not be removed: %s", exc)
 
 
 @contextlib.contextmanager

@@ -18,12 +18,14 @@ from idfkit_fs._util.versioned_json import VersionedJson
 __all__ = [
     "INPUT_FILES",
     "RECORD_NAME",
+    "Generation",
     "RecordedFile",
     "RunDirectory",
     "RunId",
     "RunPath",
     "RunRecord",
     "Sha256",
+    "next_generation",
     "problem_of_names",
 ]
 
@@ -31,8 +33,10 @@ RECORD_NAME = "run.json"
 INPUT_FILES = "input-files"
 """The directory of a run in which the files lie that the model reads."""
 _TEXT_LIMIT = 64 * 1024
-# Names that this package gives meaning to, in a run's directory or at a study's URL.
-_OURS = re.compile(r"run\.json|_study(/.*)?|(.*/)?\.idfkit-fs-[^/]*", re.IGNORECASE)
+# Names that this package gives meaning to, at the URL of a run or a study, or of one further down: what a record or a
+# claim lists is removed with it.
+_OURS = re.compile(r"(.*/)?(run\.json|_study(/.*)?|\.idfkit-fs-[^/]*)", re.IGNORECASE)
+_GENERATIONS = 2**31
 
 
 def _safe_name(name: str) -> str:
@@ -78,8 +82,14 @@ RunPath = Annotated[str, AfterValidator(_safe_name)]
 """The path of a file within a run, with forward slashes."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Generation = Annotated[int, Field(ge=0, lt=_GENERATIONS)]
 RunDirectory = Annotated[str, Field(pattern=r"^(_run-[0-9a-f]{12})?$")]
 """The directory of a run's files below its URL: empty, unless another publisher may still be writing there."""
+
+
+def next_generation(generation: int) -> int:
+    """The generation of a record that follows; one that readers accept, whatever was read."""
+    return (generation + 1) % _GENERATIONS
 
 
 class RecordedFile(BaseModel):
@@ -154,7 +164,7 @@ class RunRecord(VersionedJson):
     started_local: NaiveDatetime | None = None
     directory: RunDirectory = ""
     contested: bool = False
-    generation: int = Field(default=0, ge=0)
+    generation: Generation = 0
     files: Annotated[tuple[RecordedFile, ...], AfterValidator(_apart)] = ()
 
     def path(self, name: str) -> str:

@@ -8,7 +8,6 @@ lives, and writes into a directory of its own; nobody ever writes where another 
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from idfkit_fs._util.messages import redact
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.versioned_json import READ_AT_MOST, VersionedJson
 from idfkit_fs.errors import BucketNotFoundError, PermissionDeniedError, RecordError
-from idfkit_fs.runs.record import RECORD_NAME, RunDirectory, RunId, RunPath, RunRecord, Sha256
+from idfkit_fs.runs.record import RECORD_NAME, Generation, RunDirectory, RunId, RunPath, RunRecord, Sha256
 
 __all__ = [
     "Claim",
@@ -56,7 +55,7 @@ class Claim(VersionedJson):
     attempt: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] = Field(default_factory=lambda: uuid.uuid4().hex)
     directory: RunDirectory = ""
     contested: bool = False
-    generation: int = Field(default=0, ge=0)
+    generation: Generation = 0
     files: tuple[RunPath, ...] = ()
 
     @property
@@ -122,6 +121,7 @@ def read_register(fs: FsspecFileSystem) -> Register:
     """Read the register of the run at a filesystem's root.
 
     Raises:
+        RecordError: If it is of a newer format.
         BucketNotFoundError: If the bucket does not exist.
         StoreError: If the store failed, refused access, or did not answer.
     """
@@ -137,6 +137,8 @@ def read_register(fs: FsspecFileSystem) -> Register:
     try:
         content = _parse(data, redact(fs.url(RECORD_NAME)))
     except RecordError as exc:
+        if exc.is_newer:  # a whole run, perhaps, which must not be replaced as a damaged one
+            raise
         return Register(tag, damaged=exc)
     return Register(tag, record=content) if isinstance(content, RunRecord) else Register(tag, claim=content)
 
@@ -150,9 +152,10 @@ def _parse(data: bytes, url: str) -> RunRecord | Claim:
     try:
         return RunRecord.from_json(data, url)
     except RecordError as exc:
-        with contextlib.suppress(RecordError):
+        try:
             return Claim.from_json(data, url)
-        raise exc from None
+        except RecordError as other:
+            raise (other if other.is_newer else exc) from None
 
 
 def read_record(fs: FsspecFileSystem) -> RunRecord | None:
@@ -193,7 +196,7 @@ def remove_run(fs: FsspecFileSystem, register: Register, others: Iterable[str] =
     others = {*others} - {RECORD_NAME}
     if register.claim is not None or (register.tag is None and not others):
         return True
-    claim = register.claimed_by(uuid.uuid4().hex, None, set())
+    claim = register.claimed_by(uuid.uuid4().hex, register.record.job if register.record else None, set())
     files = others.union(claim.files)
     claim = claim.model_copy(update={"files": tuple(sorted(files))})
     tag = fs.swap(RECORD_NAME, claim.to_json(), register.tag)

@@ -9,9 +9,9 @@ from typing import get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import did_you_mean
-from idfkit_fs.errors import CaseNotFoundError, RecordError, StudyNotFoundError
+from idfkit_fs.errors import CaseNotFoundError, NotFoundError, RecordError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
-from idfkit_fs.studies.job import Metric
+from idfkit_fs.studies.job import Job, Metric
 from idfkit_fs.studies.layout import (
     JOBS,
     Ended,
@@ -25,7 +25,7 @@ from idfkit_fs.studies.layout import (
     short_key,
 )
 from idfkit_fs.studies.status import StudyStatus
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import read_job, read_outcome, read_study
 
 __all__ = ["Listing", "read_listing"]
 
@@ -114,14 +114,23 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
 def _drop_void(fs: FsspecFileSystem, case: str, runs: dict[Ended, dict[str, set[EndedRun]]]) -> list[str]:
     """Take away what a case whose job is being replaced has of another job: the listing does not tell which is new."""
     try:
-        key = short_key(read_job(fs, case).key)
+        job = read_job(fs, case)
     except (CaseNotFoundError, RecordError):
         return []
     paths = []
     for state, of_state in runs.items():
-        old = {run for run in of_state.get(case, ()) if run.key != key}
-        paths += [outcome_path(state, case, run) for run in old]
-        left = of_state.pop(case, set()) - old
-        if left:
-            of_state[case] = left
+        for run in sorted(of_state.pop(case, ())):
+            if _is_of_job(fs, job, state, run):
+                of_state.setdefault(case, set()).add(run)
+            else:
+                paths.append(outcome_path(state, case, run))
     return paths
+
+
+def _is_of_job(fs: FsspecFileSystem, job: Job, state: Ended, run: EndedRun) -> bool:
+    if run.key != short_key(job.key):
+        return False
+    try:
+        return read_outcome(fs, job.case, state, {run}).parameters == job.parameters
+    except (NotFoundError, RecordError):
+        return False

@@ -13,7 +13,7 @@ from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
-from idfkit_fs.errors import RecordError
+from idfkit_fs.errors import CaseNotFoundError, RecordError
 from idfkit_fs.runs.check import damage_of
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import Register, read_register, remove_claim, remove_files, remove_run
@@ -74,7 +74,8 @@ class Verification:
         repaired = sum(finding.repaired for finding in self.findings)
         lines = [f"{each.case}: {each.problem}; {each.remedy}" for each in self.findings[:_SHOWN]]
         more = len(self.findings) - len(lines)
-        title = f"{counted(self.checked)} checked: {len(self.findings)} problems, {repaired} repaired"
+        problems = "1 problem" if len(self.findings) == 1 else f"{len(self.findings)} problems"
+        title = f"{counted(self.checked)} checked: {problems}, {repaired} repaired"
         return "\n".join([title, *lines, *([f"and {more} more"] if more else [])])
 
     def __repr__(self) -> str:
@@ -122,7 +123,11 @@ class _Check:
             yield Finding(self.case, one_line(exc), "add the case again with overwrite=True")
             return
         yield from self._of_marks()
-        register = read_register(self.run_fs)
+        try:
+            register = read_register(self.run_fs)
+        except RecordError as exc:
+            yield Finding(self.case, one_line(exc), "verify the study with the newer idfkit-fs")
+            return
         yield from self._of_register(register)
         record = register.record
         yield from self._of_stale(job, record)
@@ -228,9 +233,15 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
 
     def run_of(case: str) -> Finding | None:
         run_fs = fs.joinpath(case)
-        register = read_register(run_fs)
-        if register.claim is None and (register.record is None or register.record.job is None):
+        try:
+            register = read_register(run_fs)
+        except RecordError:
             return None
+        run = register.record or register.claim
+        if run is None or run.job is None or _has_job(fs, case):  # by now: it may be newer than the listing
+            return None
+        if register.record is not None and not _was_case(fs, case, register.record):
+            return Finding(case, "it has a case's run, perhaps a copy, but no job", "adopt it, or remove the directory")
         if repair:
             remove_claim(run_fs, register)
             remove_run(run_fs, register)
@@ -242,7 +253,25 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
         if repair:
             fs.remove_if_exists(listing.outcomes_of(case))
         found.append(Finding(case, "it has an outcome, but no job", "removed" if repair else "repair it", repair))
+    if repair:
+        fs.remove_if_exists(mark for case in {*listing.marks}.difference(listing.cases) for mark in listing.marks[case])
     return found
+
+
+def _has_job(fs: FsspecFileSystem, case: str) -> bool:
+    try:
+        read_job(fs, case)
+    except CaseNotFoundError:
+        return False
+    except RecordError:
+        pass
+    return True
+
+
+def _was_case(fs: FsspecFileSystem, case: str, record: RunRecord) -> bool:
+    """Whether the study made a run, and not who copied one there: an outcome is left, or what was made void of it."""
+    job = record.job
+    return job is not None and fs.exists(outcome_path(state_of(record), case, EndedRun.of(job, record.id)))
 
 
 def _remove_void(fs: FsspecFileSystem) -> None:

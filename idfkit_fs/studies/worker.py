@@ -21,7 +21,9 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.ending import Ending, read_counts
 from idfkit_fs._outputs.naming import output_name
 from idfkit_fs._util.interrupts import current_stop, in_thread, run_coroutine, stopped_by
+from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import Location
+from idfkit_fs._util.versioned_json import READ_AT_MOST
 from idfkit_fs.errors import (
     CaseExistsError,
     CaseNotFoundError,
@@ -31,7 +33,7 @@ from idfkit_fs.errors import (
     PermissionDeniedError,
     RecordError,
 )
-from idfkit_fs.runs.check import check_files
+from idfkit_fs.runs.check import check_files, damage_of
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.model import parse_model, version_of
 from idfkit_fs.runs.publish import Guard, Publication
@@ -204,8 +206,11 @@ class _Task:
     def will_do(self, record: RunRecord) -> bool:
         """Whether another worker has run the case meanwhile."""
         known = self.existing.record
-        is_new = known is None or record.id != known.id
-        return is_new and record.job == self.job.key and (record.success or not self.retry_failed)
+        if (known is not None and record.id == known.id) or record.job != self.job.key:
+            return False
+        if self.retry_failed and not record.success:
+            return False
+        return not damage_of(result_of(self.run_fs, record))
 
     def retire(self, record: RunRecord) -> None:
         """Make the outcome of a run void that is being replaced."""
@@ -245,7 +250,7 @@ class _Task:
         """
         path = self.job.outcome_path(record)
         try:
-            outcome = self.fs.fetch_start(path, 1)
+            outcome = self.fs.fetch_start(path, READ_AT_MOST)
         except (NotFoundError, PermissionDeniedError) as exc:
             if isinstance(exc, PermissionDeniedError) and not exc.may_be_missing:
                 raise
@@ -257,10 +262,12 @@ class _Task:
                 return None
             if self._has_run(record):
                 return state
-            self.fs.remove_if_exists([path])
+            self._take_back(path)
             return None
-        if outcome:
+        if outcome and self._is_of_job(outcome, path):
             return state_of(record)
+        if outcome:
+            retire(self.fs, self.job.case, record)
         # Void: somebody began to replace the run, or changed the job's parameters. The same run, with an id of its
         # own, can have an outcome.
         renewed = record.model_copy(update={"id": uuid.uuid4().hex})
@@ -269,6 +276,19 @@ class _Task:
         if not same or self.run_fs.swap(RECORD_NAME, renewed.to_json(), register.tag) is None:
             return None
         return self.complete_outcome(renewed, files)
+
+    def _is_of_job(self, outcome: bytes, path: str) -> bool:
+        """Whether an outcome has the parameters of the job: a client that was replacing them may have died."""
+        try:
+            return Outcome.from_json(outcome, redact(self.fs.url(path))).parameters == self.job.parameters
+        except RecordError:
+            return False
+
+    def _take_back(self, path: str) -> None:
+        """Remove the outcome of a run that is gone; a void one stays, or a slower worker could create it again."""
+        found = self.fs.read_tagged(path)
+        if found is not None and found[0]:
+            self.fs.remove_tagged(path, found[1])
 
     def _has_run(self, record: RunRecord) -> bool:
         now = read_record(self.run_fs)

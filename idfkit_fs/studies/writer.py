@@ -214,10 +214,13 @@ class StudyWriter:
             return
         if not overwrite:
             raise CaseExistsError.for_foreign_run(self.fs.url(case), case)
-        if self._job(case) is None:  # after the register was read: it may be the run of a job that is new
-            if register.record is not None:
-                retire(self.fs, case, register.record)
-            remove_run(self.fs.joinpath(case), register)
+        if self._job(case) is not None:  # after the register was read: it may be the run of a job that is new
+            return
+        if register.record is not None:
+            retire(self.fs, case, register.record)
+        if not remove_run(self.fs.joinpath(case), register):
+            text = f"The run of case {case!r} was replaced while it was to be removed; add the case again"
+            raise CaseExistsError.for_url(self.fs.url(case), text)
 
     def _remove_foreign(self, job: Job) -> None:
         """Take away the record of a run that is not the job's, so that the job can be run."""

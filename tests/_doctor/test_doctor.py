@@ -30,9 +30,10 @@ from support.servers import AZURE_KEY, FILE_PASSWORD, FILE_USER, Store, boto_cli
 import idfkit_fs
 from idfkit_fs import DoctorReport, FsspecFileSystem, doctor
 from idfkit_fs._cli.commands import commands
+from idfkit_fs._doctor.doctor import _cause_and_fix
 from idfkit_fs._doctor.probe import Probe
 from idfkit_fs._util import retry
-from idfkit_fs.errors import LocationError
+from idfkit_fs.errors import LocationError, StoreError
 
 AZURITE = pytest.param("azurite_blob", marks=pytest.mark.azurite)
 SERVERS = ["moto", "seaweed", "rclone_s3", "gcs", "sftp", "ftp", AZURITE]
@@ -188,6 +189,23 @@ def test_without_a_login_nobody_is_asked(moto: Store) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the program is a shell's")
+def test_a_key_without_a_secret_is_no_matter_of_rights(moto: Store) -> None:
+    # The store is not asked, so it did not answer either.
+    report = doctor(moto.url, storage_options={"endpoint_url": moto.endpoint, "key": "AKIAEXAMPLEKEYG6"})
+    assert report.failed == ("login",), str(report)
+    assert "PartialCredentialsError" in report["login"].detail
+    assert report["login"].fix.startswith("give them by storage options")
+    assert report["login"].fix.endswith("(Google: the token 'anon')")
+    assert report["reachable"].status == report["list"].status == "skipped"
+
+
+def test_a_remedy_with_brackets_stays_whole() -> None:
+    exc = StoreError.for_url(
+        "s3://b/k", "It is archived; restore it (S3: restore-object), then try again (Code: words)"
+    )
+    assert _cause_and_fix(exc) == ("It is archived (Code: words)", "restore it (S3: restore-object), then try again")
+
+
 def test_a_login_that_cannot_be_had_is_a_failure(moto: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[default]\ncredential_process = false\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))

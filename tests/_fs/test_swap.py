@@ -398,3 +398,17 @@ def test_whose_conditions_are_trusted(url: str, is_known: bool) -> None:
     from idfkit_fs._stores.conditional import _is_known
 
     assert _is_known(url) is is_known
+
+
+def test_a_store_that_never_takes_its_own_tag_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a proxy that rewrites ETags: callers, which read again what has changed, would do so for ever."""
+    fs = FsspecFileSystem.from_url(f"memory://weak-{uuid.uuid4().hex}")
+    tag = fs.swap("run.json", b"first", None)
+
+    def refuse(*_args: object) -> str:
+        raise FileExistsError("412")
+
+    monkeypatch.setattr("idfkit_fs._fs.sync.swap_file", refuse)
+    assert fs.swap("run.json", b"second", "another tag") is None
+    with pytest.raises(StoreError, match="as if it had changed, and it has not"):
+        fs.swap("run.json", b"second", tag)

@@ -196,6 +196,8 @@ def test_a_host_that_does_not_exist(store: str, attempts: list[float]) -> None:
     # A machine without a name server cannot know that the name does not exist.
     known = "The host name does not exist" in str(caught.value)
     assert known or str(caught.value.strerror).startswith("The host name cannot be looked up at this moment")
+    if store == "s3":
+        assert "does-not-exist.invalid" in str(caught.value)
     assert caught.value.permanent is known
     assert len(attempts) == (0 if known else retry.ATTEMPTS - 1)
 

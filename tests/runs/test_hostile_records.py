@@ -120,9 +120,10 @@ def test_json_in_another_encoding_is_refused(encoding: str) -> None:
         {"version": 10**300},
         {"version": 9, "idfkit_fs_version": "9" * 1_000_000},
         {"finished": 1e300},
+        {"generation": 2**31},
         {"sidecar_footers": {"a": "b"}},
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_wrong_types_are_refused_in_a_short_message(fields: dict[str, Any]) -> None:
     with pytest.raises(RecordError) as caught:
@@ -134,6 +135,8 @@ REFUSED = [
     *("run.json", "RUN.json", "_study/study.json", "_Study/ok/a.json", "_study", ".idfkit-fs-unpublished.json"),
     *(
         "sub/.idfkit-fs-0.tmp",
+        "case-7/run.json",
+        "study-001/_study/jobs/case-7.json",
         "CON",
         "nul.txt",
         "a/COM1.csv",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 from collections.abc import Callable
@@ -17,9 +18,12 @@ from support.variants import cases, variant
 from idfkit_fs import Case, Study, run_case
 from idfkit_fs._cli.commands import commands
 from idfkit_fs._util import retry
-from idfkit_fs.errors import CaseNotFoundError, UnreachableError
+from idfkit_fs.errors import CaseNotFoundError, RecordError, UnreachableError
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.register import Claim
+from idfkit_fs.studies.listing import read_listing
+from idfkit_fs.studies.verify import verify_cases
+from idfkit_fs.studies.writer import StudyWriter
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,7 @@ def removed(directory: Path) -> None:
 
 def half_removed(directory: Path) -> None:
     removed(directory)
-    no_outcome(directory)
+    outcome_of(directory, "case-00").write_bytes(b"")
 
 
 @pytest.mark.parametrize(
@@ -196,6 +200,72 @@ def test_a_replacement_that_the_store_broke_off_is_finished_by_the_next_attempt(
     study.add_cases([new], overwrite=True)  # keeps the run
     assert study.status().ok == ("case-00",) and study.verify(deep=True).findings == ()
     assert len(study.fs.glob("_study", "ok/*")) == 1
+
+
+def test_a_client_that_dies_while_it_replaces_a_job_hides_nothing(
+    directory: Path, epw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_args: object) -> None:
+        raise Killed
+
+    study = Study(directory)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(StudyWriter, "_retire", killed)
+        study.add("case-00", variant(0.9), epw, overwrite=True)
+    assert study.status().pending == ("case-00",)  # the outcome is there, but of the old job
+    assert [each.case for each in study.verify().findings] == ["case-00"]
+    assert study.run().simulated == ("case-00",)
+    assert study.status().ok == ("case-00", "case-01")
+    assert study.verify(repair=True).ok and study.verify(deep=True).findings == ()
+    assert not [path for path in study.fs.glob("_study", "**") if path.endswith(".replacing")]
+
+
+def test_parameters_that_a_client_was_replacing_when_it_died_are_written_by_the_next_run(
+    directory: Path, epw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    study = Study(directory)
+    job = study.summary_rows()[1][0]
+    case = cases(1, epw)[0]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(StudyWriter, "_retire", killed)
+        study.add_cases([dataclasses.replace(case, parameters={"colour": "red"})], overwrite=True)
+    assert study.status().pending == ("case-00",)
+    assert study.run().found == ("case-00",)
+    rows = {row["case"]: row for row in study.summary_rows()[1]}
+    assert rows["case-00"]["colour"] == "red" and rows["case-00"]["site_energy_kwh"] == job["site_energy_kwh"]
+
+
+def test_what_the_study_did_not_make_is_left_alone(directory: Path) -> None:
+    """A copy of a case, a publication that is under way, and a case that was added since the study was listed."""
+    study = Study(directory)
+    shutil.copytree(directory / "case-00", directory / "backup")
+    (directory / "mine").mkdir()
+    (directory / "mine" / "run.json").write_bytes(Claim(id="a" * 32, files=("eplus.sql",)).to_json())
+    found = study.verify(repair=True)
+    assert [each.case for each in found.findings] == ["backup"] and not found.ok and "adopt it" in str(found)
+    assert (directory / "backup" / "run.json").exists() and (directory / "mine" / "run.json").exists()
+    listing = read_listing(study.fs)
+    late = dataclasses.replace(listing, cases=("case-00",), ended={"ok": {}, "failed": {}})
+    verify_cases(study.fs, late, None, deep=False, repair=True, progress=False)
+    assert (directory / "case-01" / "run.json").exists()
+
+
+def test_a_record_of_a_newer_format_is_kept(directory: Path) -> None:
+    path = directory / "case-00" / "run.json"
+    newer = path.read_bytes().replace(b'"version": 1', b'"version": 2', 1)
+    path.write_bytes(newer)
+    study = Study(directory)
+    assert "verify the study with the newer idfkit-fs" in str(study.verify(repair=True))
+    for refused in (lambda: run_case(directory, "case-00"), lambda: study.remove("case-00")):
+        with pytest.raises(RecordError, match="pip install --upgrade"):
+            refused()
+    assert path.read_bytes() == newer
 
 
 def test_the_command(directory: Path) -> None:
