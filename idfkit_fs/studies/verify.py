@@ -195,8 +195,9 @@ class _Check:
         names = [*self.run_fs.glob("", "**")]
         left = {name for name in names if name.startswith("_run-")}
         if record.contested:
-            stems = stems_in(names)
-            outputs = {name for stem in stems for name in outputs_of(names, stem, stems)}
+            # A single file may be all that is left of a run, and names no stem.
+            stems = {*stems_in(names), record.output_prefix, f"{record.output_prefix}out"}
+            outputs = {name for stem in stems for name in outputs_of(names, stem, [stem])}
             left |= (outputs | SIDECARS).intersection(names)
         left -= record.paths
         if self.repair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.naming import stems_in
@@ -27,6 +27,20 @@ __all__ = ["StudyWriter"]
 _Prepared = tuple[Job, dict[str, bytes | Path]]
 
 
+class _Replacement(NamedTuple):
+    """A job that is being replaced.
+
+    Attributes:
+        mark: The path of the mark that says so.
+        outcomes: The outcomes that it has made void, and will remove.
+        replaced: The job that existed at first; None if it could not be used.
+    """
+
+    mark: str
+    outcomes: set[str]
+    replaced: Job | None
+
+
 class StudyWriter:
     """Adds and removes cases.
 
@@ -42,6 +56,7 @@ class StudyWriter:
         self.fs = fs
         self._metrics = metrics
         self._stored_inputs: set[str] | None = None
+        self._broken_off: dict[str, _Replacement] = {}
 
     def add(self, cases: Iterable[Case], overwrite: bool, progress: bool) -> None:
         """Add cases; see [Study.add_cases][idfkit_fs.Study.add_cases]."""
@@ -140,17 +155,17 @@ class StudyWriter:
                 case's URL, and *overwrite* is False.
             RecordError: If the existing job is damaged, and *overwrite* is False.
         """
-        path, data = job_path(job.case), job.to_json()
         existing: Job | None = None
+        begun = self._begun(job.case)
         try:
             existing = None if is_new else self._job(job.case)
             if existing is None:
                 if not (is_free or keeps_run):
                     self._check_free(job.case, overwrite)
-                if self.fs.create_exclusive(path, data):
+                if self.fs.create_exclusive(job_path(job.case), job.to_json()):
                     return
                 existing = self._job(job.case)  # another process was quicker
-            if existing is not None and existing.asks_for_same(job):
+            if existing is not None and existing.asks_for_same(job) and not (begun and overwrite):
                 if overwrite:
                     self._remove_foreign(job)
                 return
@@ -159,14 +174,27 @@ class StudyWriter:
         except RecordError:
             if not overwrite:
                 raise
-        # Should this process die in between, the mark says that the listings alone do not tell the case's state.
-        mark, outcomes = mark_path(job.case, uuid.uuid4().hex), set[str]()
-        self.fs.write_bytes(mark, b"")
-        self.fs.write_bytes(path, data)
-        register = self._retire(job.case, outcomes)  # a worker that read the old job may have gone on meanwhile
-        if not keeps_run and (existing is None or (existing.key, existing.options) != (job.key, job.options)):
-            self._remove_run(job.case, register, outcomes)
-        self.fs.remove_if_exists([*outcomes, mark])
+        begun = begun or _Replacement(mark_path(job.case, uuid.uuid4().hex), set(), existing)
+        self._replace(begun, existing, job, keeps_run)
+
+    def _begun(self, case: str) -> _Replacement | None:
+        """The replacement of a case's job that the store broke off, unless somebody else has finished it."""
+        begun = self._broken_off.get(case)
+        return begun if begun is not None and self.fs.exists(begun.mark) else None
+
+    def _replace(self, begun: _Replacement, existing: Job | None, job: Job, keeps_run: bool) -> None:
+        # Should this process die in between, the mark says that the listings alone do not tell the case's state. Should
+        # the store fail, the next attempt does the rest, although the job is the new one then.
+        self._broken_off[job.case] = begun
+        self.fs.write_bytes(begun.mark, b"")
+        self.fs.write_bytes(job_path(job.case), job.to_json())
+        # A worker that read the old job may have gone on meanwhile.
+        register = self._retire(job.case, begun.outcomes)
+        old = (begun.replaced, existing)
+        if not keeps_run and any(each is None or (each.key, each.options) != (job.key, job.options) for each in old):
+            self._remove_run(job.case, register, begun.outcomes)
+        self.fs.remove_if_exists([*begun.outcomes, begun.mark])
+        del self._broken_off[job.case]
 
     def _retire(self, case: str, outcomes: set[str]) -> Register:
         """Make the outcome of a case's run void, also of one that is being published; note those that existed."""

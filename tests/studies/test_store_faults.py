@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -20,13 +19,13 @@ from support.ledger import numbers
 from support.recorded import VARIABLE, Recorded, cell, recorded_model
 from support.servers import Store
 from support.shelves import noise
-from support.storm import Counts, Storm
+from support.storm import Counts, Storm, differences
 from support.variants import HEATING
 
 from idfkit_fs import Case, FsspecFileSystem, RunResult, Study, open_result, publish
 from idfkit_fs._util import retry
 from idfkit_fs.errors import IncompleteRunError, PublishError
-from idfkit_fs.studies.job import Job
+from idfkit_fs.runs.record import RunRecord
 
 RUNS = 4
 CASES = 6
@@ -78,14 +77,15 @@ class Days:
         """Whether what was acknowledged exists, seen past this package and its faults."""
         truth = self.published[number]
         try:
-            record = json.loads(self.raw.get(f"runs/{number}/run.json"))
+            record = RunRecord.from_json(self.raw.get(f"runs/{number}/run.json"), f"run {number}")
         except Exception as exc:  # noqa: BLE001 - each client has its own
             self.counts.lost.append(f"run {number}: {exc!r}")
             return
-        files = {entry["name"]: entry["sha256"] for entry in record["files"]}
+        files = {entry.name: entry.sha256 for entry in record.files}
         self.counts.check(self.recorded.truths[truth].digests.items() <= files.items(), f"record of run {number}")
         for name, digest in files.items():
-            data = self.raw.get(f"runs/{number}/{name}")
+            # A publication that follows one that was broken off is in a directory of its own.
+            data = self.raw.get(f"runs/{number}/{record.path(name)}")
             self.counts.check(hashlib.sha256(data).hexdigest() == digest, f"{name} of run {number}")
 
     def read(self, number: int) -> None:
@@ -94,9 +94,10 @@ class Days:
         run: RunResult = self.counts.until_done(
             "open", lambda: open_result(f"{self.url}/runs/{number}", storage_options=options)
         )
+        assert run.record is not None
         fs = FsspecFileSystem.from_url(run.url, **options)  # which knows no hashes
         for name, digest in truth.digests.items():
-            data = self.counts.until_done(f"read {name}", functools.partial(fs.read_bytes, name))
+            data = self.counts.until_done(f"read {name}", functools.partial(fs.read_bytes, run.record.path(name)))
             self.counts.check(hashlib.sha256(data).hexdigest() == digest, f"{name} of run {number}, as it is read")
         series = self.counts.until_done("series", lambda: run.timeseries(VARIABLE))
         self.counts.check(series.equals(truth.series), f"series of run {number}")
@@ -143,24 +144,6 @@ class Days:
             frame = until(name, functools.partial(read, study))
             self.counts.check(_equal(frame, read(expected)), f"{name} of the study: {frame.attrs}")
         until("to_parquet", lambda: study.to_parquet(f"{self.url}/dataset", VARIABLE, storage_options=self.options))
-
-    # What stays.
-
-    def left_over(self) -> list[str]:
-        """Objects that no record, job or outcome names."""
-        keys = {*self.raw.keys()}
-        named = {f"dataset/case-{number}.parquet" for number in range(CASES)}
-        for key in keys:
-            if key.endswith("/run.json"):
-                above = key.removesuffix("run.json")
-                named |= {key, *(above + entry["name"] for entry in json.loads(self.raw.get(key))["files"])}
-            elif key.startswith("study/_study/jobs/"):
-                job = Job.from_json(self.raw.get(key), key)
-                inputs = {file.name for file in (job.model, job.weather, *job.files.values()) if file is not None}
-                named |= {key, f"study/{job.outcome_path('ok')}", *(f"study/_study/inputs/{name}" for name in inputs)}
-        missing = named - keys
-        assert not missing
-        return sorted(keys - named - {"study/_study/study.json"})
 
 
 def _equal(frame: pd.DataFrame, expected: pd.DataFrame) -> bool:
@@ -239,7 +222,9 @@ def test_a_store_on_bad_days(
     for number in range(CASES):
         run = open_result(f"{study.url}/case-{number}", storage_options=dict(store.storage_options))
         counts.check(run.timeseries(VARIABLE).equals(repeats_runs.truths[number % 4].series), f"case {number}")
-    counts.left_over = days.left_over()  # and `no_leftovers` looks for temporary files
+    missing, left_over = differences(store.raw, "study")
+    counts.lost += missing
+    counts.left_over += {*left_over} - {f"dataset/case-{number}.parquet" for number in range(CASES)}
     assert counts.is_good, counts
     assert storm.met.keys() == storm.kinds
     assert counts.clear_errors

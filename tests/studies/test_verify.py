@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from idfkit.simulation import SimulationResult
+from support.places import Place
+from support.proxy import FaultProxy
 from support.variants import cases, variant
 
-from idfkit_fs import Study, run_case
+from idfkit_fs import Case, Study, run_case
 from idfkit_fs._cli.commands import commands
-from idfkit_fs.errors import CaseNotFoundError, RecordError
+from idfkit_fs._util import retry
+from idfkit_fs.errors import CaseNotFoundError, RecordError, UnreachableError
+from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.register import Claim
 from idfkit_fs.studies.listing import read_listing
 from idfkit_fs.studies.verify import verify_cases
@@ -80,6 +84,18 @@ def claimed(directory: Path) -> None:
     (directory / "case-00" / "eplus.sql").write_bytes(b"a part")
 
 
+def one_file_beside(directory: Path) -> None:
+    """The run went into a directory of its own, because of another publisher, of which one file is left."""
+    home = directory / "case-00"
+    record = RunRecord.from_json((home / "run.json").read_bytes(), "run.json")
+    record = record.model_copy(update={"directory": f"_run-{'a' * 12}", "contested": True})
+    (home / record.directory).mkdir()
+    for entry in record.files:
+        (home / entry.name).rename(home / record.path(entry.name))
+    (home / "run.json").write_bytes(record.to_json())
+    (home / "eplus.mdd").write_bytes(b"")
+
+
 def removed(directory: Path) -> None:
     (directory / "_study" / "jobs" / "case-00.json").unlink()
 
@@ -100,6 +116,7 @@ def half_removed(directory: Path) -> None:
         (no_json, "its record cannot be used", True),
         (other_run, "counts as ok, but its run is of another job", True),
         (claimed, "1 files of a run that was not published to the end", True),
+        (one_file_beside, "1 files of a run that was not published to the end", False),
         (removed, "has an outcome, but no job", False),
         (half_removed, "has a run, or a part of one, but no job", False),
     ],
@@ -158,6 +175,31 @@ def test_a_damaged_run_that_was_adopted_is_not_thrown_away(tmp_path: Path, local
         _ = study.result("case-00").sql
     study.adopt("case-00", local_run.run_dir, overwrite=True)
     assert study.verify(deep=True).findings == ()
+
+
+@pytest.mark.parametrize(
+    "refused", [r"^GET .*case-00/run\.json", r"^PUT .*_study/ok/", r"^DELETE .*replacing", r"^DELETE .*_study/ok/"]
+)
+def test_a_replacement_that_the_store_broke_off_is_finished_by_the_next_attempt(
+    refused: str, shaky_place: Place, proxy: FaultProxy, epw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
+    study = Study(shaky_place.url, storage_options=shaky_place.options)
+    study.add_cases(cases(1, epw))
+    study.run()
+    new = Case("case-00", variant(0.2), epw, {"insulation_m": 0.2})
+    proxy.answer_status(503, None, on=refused)
+    with pytest.raises(UnreachableError):
+        study.add_cases([new], overwrite=True)
+    assert not study.status().ok  # nobody takes the old run for that of the new job
+    proxy.heal()
+    study.add_cases([new], overwrite=True)
+    assert study.verify(deep=True).findings == () and study.status().pending == ("case-00",)
+    assert not study.fs.glob("case-00", "**")
+    study.run()
+    study.add_cases([new], overwrite=True)  # keeps the run
+    assert study.status().ok == ("case-00",) and study.verify(deep=True).findings == ()
+    assert len(study.fs.glob("_study", "ok/*")) == 1
 
 
 def test_a_client_that_dies_while_it_replaces_a_job_hides_nothing(

@@ -312,11 +312,14 @@ class _Connection:
         await asyncio.sleep(2 * self._proxy.delay)
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\n"
         head += ("Content-Type: application/xml\r\n" if body else "") + "Connection: close\r\n\r\n"
-        writer.write((head + body).encode())
-        writer.write_eof()
+        try:
+            writer.write((head + body).encode())
+            writer.write_eof()
+        except RuntimeError:  # the server had ended the connection before, and so this side was ended
+            return await self.reset()
         while chunk := await reader.read(_CHUNK):
             self._proxy._count(up=len(chunk))
-        await self.close()
+        return await self.close()
 
     async def _pump(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -17,9 +18,11 @@ from typing import Any
 
 from support.proxy import Ending, FaultProxy
 
-from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, NotReportedError, PublishError
+from idfkit_fs.errors import IdfkitFsError, IncompleteRunError, NotReportedError, PublishError, RecordError
+from idfkit_fs.runs.record import RunRecord
+from idfkit_fs.studies.job import Job
 
-__all__ = ["Counts", "Storm", "is_clear"]
+__all__ = ["Counts", "Storm", "differences", "is_clear"]
 
 _LOG = logging.getLogger("storm")
 _REFUSED = {429: "TooManyRequests", 500: "InternalError", 503: "SlowDown"}
@@ -209,3 +212,38 @@ def is_clear(exc: BaseException) -> bool:
     if isinstance(exc, PublishError) and not Path(exc.local_dir).is_dir():
         return False
     return bool(exc.filename) if isinstance(exc, OSError) else "://" in str(exc) or isinstance(exc, NotReportedError)
+
+
+def differences(raw: Any, study: str) -> tuple[list[str], list[str]]:
+    """Compare what a bucket holds with what its records, its jobs and the study itself name.
+
+    Args:
+        raw: The bucket.
+        study: The key of the study in it.
+
+    Returns:
+        What is missing; and what nothing names. The inputs of cases that were replaced or removed are kept.
+    """
+    keys = {*raw.keys()}
+    records = {}
+    for key in keys:
+        if key.endswith("/run.json"):
+            with contextlib.suppress(RecordError):  # a claim, which nobody should have left
+                records[key] = RunRecord.from_json(raw.get(key), key)
+    named = {f"{study}/_study/study.json", *records}
+    for key, record in records.items():
+        named |= {key.removesuffix("run.json") + path for path in record.paths}
+    for key in keys:
+        if key.startswith(f"{study}/_study/jobs/"):
+            job = Job.from_json(raw.get(key), key)
+            inputs = [file.name for file in (job.model, job.weather, *job.files.values()) if file]
+            named |= {key, *(f"{study}/_study/inputs/{name}" for name in inputs)}
+            of_case = f"{study}/{job.case}/run.json"
+            named.add(f"{study}/{job.outcome_path(records[of_case])}" if of_case in records else of_case)
+    inputs_kept = {
+        key
+        for key in keys
+        if key.startswith(f"{study}/_study/inputs/")
+        and key.rpartition("/")[2].startswith(hashlib.sha256(raw.get(key)).hexdigest())
+    }
+    return sorted(named - keys), sorted(keys - named - inputs_kept)
