@@ -24,6 +24,7 @@ from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.progress import require_tqdm
 from idfkit_fs._util.urls import Location, UPathLike, repair
 from idfkit_fs.errors import (
+    CaseExistsError,
     DamagedRunError,
     ExistsError,
     LocationError,
@@ -501,6 +502,8 @@ def publish_errors(directory: Path, url: str) -> Iterator[None]:
     """Turn errors while a local run is published into a PublishError that names its directory."""
     try:
         yield
+    except CaseExistsError:  # of a case that was replaced or removed; its worker removes the run
+        raise
     except ExistsError as exc:
         exc.add_note(f"The new run is kept in {directory}")
         raise

@@ -36,7 +36,7 @@ from idfkit_fs._util.files import temporary_errors
 from idfkit_fs._util.interrupts import current_stop, in_thread, run_coroutine, settled
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.urls import Location, last_name, to_text
-from idfkit_fs.errors import PublishError
+from idfkit_fs.errors import CaseExistsError, PublishError
 from idfkit_fs.runs.draft import write_draft
 from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
 from idfkit_fs.runs.locate import check_weather, local_input
@@ -500,7 +500,7 @@ class LocalRun:
         except BaseException as exc:
             if stop.is_set() and not self.keep_finished:
                 shutil.rmtree(self.directory, ignore_errors=True)
-            elif stop.is_set() or not isinstance(exc, PublishError):
+            elif not isinstance(exc, CaseExistsError) and (stop.is_set() or not isinstance(exc, PublishError)):
                 exc.add_note(f"The run is kept in {self.directory}; idfkit_fs.publish() publishes it to the end")
             raise
         shutil.rmtree(self.directory, ignore_errors=True)

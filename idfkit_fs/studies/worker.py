@@ -435,7 +435,11 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
     except BaseException as exc:
         await run.abandon(exc)
         raise
-    published = await run.async_publish(result, task.existing, ending)
+    try:
+        published = await run.async_publish(result, task.existing, ending)
+    except CaseExistsError:  # the case was replaced or removed: nobody wants the run any more
+        await in_thread(run.remove)
+        raise
     record = published.record
     if record is None or record.id == facts["id"]:
         return await in_thread(task.write_outcome, record, summary)

@@ -224,7 +224,7 @@ def differences(raw: Any, study: str) -> tuple[list[str], list[str]]:
     Returns:
         What is missing; and what nothing names. The inputs of cases that were replaced or removed are kept.
     """
-    keys = {*raw.keys()}
+    keys = {*raw.keys()} - {".probe"}  # of `servers`, which SeaweedFS may have again after it was killed
     records = {}
     for key in keys:
         if key.endswith("/run.json"):
