@@ -234,7 +234,7 @@ REASONS: tuple[Reason, ...] = (
         ),
     ),
     Reason(
-        "The file is encrypted with a key of its owner, which was not given or is another one",
+        "The file is encrypted with a key of its owner (SSE-C), which was not given or is another one",
         "give the key that it was written with (S3: s3_additional_kwargs with SSECustomerKey and SSECustomerAlgorithm)",
         PermissionDeniedError,
         _DENIED,

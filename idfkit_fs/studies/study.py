@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from html import escape
@@ -21,6 +22,7 @@ from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import (
     CaseNotFoundError,
     IdfkitFsError,
+    IncompleteRunError,
     ModelError,
     PermissionDeniedError,
     RecordError,
@@ -36,7 +38,7 @@ from idfkit_fs.studies.engine import run_cases
 from idfkit_fs.studies.job import Job, Metrics, parse_metrics
 from idfkit_fs.studies.layout import check_case
 from idfkit_fs.studies.listing import Listing, read_listing
-from idfkit_fs.studies.plan import Source, make_plan
+from idfkit_fs.studies.plan import Group, Source, make_plan
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries, write_parquet
 from idfkit_fs.studies.read_summary import read_rows
@@ -367,7 +369,7 @@ class Study:
         chosen = [case for case in known if known[case] in states] if named is None else listing.check(named)
         if reuse is False:
             plan = make_plan({case: case for case in chosen}, listing.ended["failed"], sources={})
-            return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
+            return self._run(plan, listing, executor, max_workers, progress)
         sources = _runs_in(self.fs, listing)
         if reuse is not None:
             other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self.fs.storage_options)
@@ -380,7 +382,29 @@ class Study:
             raise ModelError(text)
         keys = {case: job.key if job else case for case, job in planned.items() if case not in given_up}
         plan = make_plan(keys, listing.ended["failed"], sources)
-        return run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
+        return self._run(plan, listing, executor, max_workers, progress)
+
+    def _run(
+        self,
+        plan: list[Group],
+        listing: Listing,
+        executor: Executor | None,
+        max_workers: int | None,
+        progress: bool,
+    ) -> RunReport:
+        """Run cases, and remove the outcomes of the runs that were replaced: also of one whose record was lost."""
+        try:
+            report = run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
+        except IncompleteRunError as exc:
+            self._remove_outcomes(listing, exc.report)
+            raise
+        self._remove_outcomes(listing, report)
+        return report
+
+    def _remove_outcomes(self, listing: Listing, report: RunReport) -> None:
+        replaced = [path for run in report.runs if run.how != "found" for path in listing.outcomes_of(run.case)]
+        with contextlib.suppress(PermissionDeniedError):  # then they stay, void
+            parallel_map(lambda path: self.fs.remove_if_exists([path]), replaced)
 
     def _planned(self, case: str) -> Job | None:
         try:

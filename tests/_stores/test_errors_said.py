@@ -127,7 +127,7 @@ HOPELESS: list[tuple[str, int, str, str, str, type[StoreError], int, str, str]] 
     ("s3", 400, "InvalidToken", "The provided token is malformed or otherwise not valid.", "", PermissionDeniedError, EACCES, "The credentials are wrong: the session token is invalid", "new token"),
     ("s3", 403, "AccountProblem", "There is a problem with your AWS account that prevents the operation from completing successfully.", "", PermissionDeniedError, EACCES, "The account is disabled", "console"),
     ("s3", 403, "AllAccessDisabled", "All access to this object has been disabled.", "", PermissionDeniedError, EACCES, "The account is disabled", "console"),
-    ("s3", 403, "AccessDenied", "Access Denied", "", PermissionDeniedError, EACCES, "The login is not allowed to do this", "policy"),
+    ("s3", 403, "AccessDenied", "Access Denied", "", PermissionDeniedError, EACCES, "The login is not allowed to do this", "on arn:aws:s3:::bucket/run/a.csv"),
     ("s3", 403, "AccessDenied", "User: arn:aws:iam::1:user/u is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:1:key/k because no identity-based policy allows the kms:Decrypt action", "", PermissionDeniedError, EACCES, "The encryption key (KMS)", "kms:Decrypt"),
     ("s3", 400, "KMS.DisabledException", "arn:aws:kms:us-east-1:1:key/k is disabled.", "", PermissionDeniedError, EACCES, "The encryption key (KMS)", "enable it"),
     ("s3", 400, "KMS.NotFoundException", "Key 'arn:aws:kms:us-east-1:1:key/k' does not exist", "", PermissionDeniedError, EACCES, "The encryption key (KMS)", "enable it"),
@@ -143,7 +143,7 @@ HOPELESS: list[tuple[str, int, str, str, str, type[StoreError], int, str, str]] 
     ("s3", 507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold. Please delete a few objects to proceed.", "", StoreFullError, errno.EDQUOT, "The store is full, or its quota is used up", "remove files"),
     ("s3", 507, "InsufficientStorage", "Insufficient storage", "", StoreFullError, errno.EDQUOT, "The store is full, or its quota is used up", "remove files"),
     ("gs", 403, "accountDisabled", "The billing account for the owning project is disabled in state closed", "", PermissionDeniedError, EACCES, "The account is disabled", "console"),
-    ("gs", 403, "forbidden", "u@p.iam.gserviceaccount.com does not have storage.objects.get access to the Google Cloud Storage object.", "", PermissionDeniedError, EACCES, "The login is not allowed to do this", "Storage Object User"),
+    ("gs", 403, "forbidden", "u@p.iam.gserviceaccount.com does not have storage.objects.get access to the Google Cloud Storage object.", "", PermissionDeniedError, EACCES, "The login is not allowed to do this", "storage.objects.get on gs://bucket"),
     ("gs", 403, "insufficientPermissions", "Insufficient Permission", "", PermissionDeniedError, EACCES, "The login is not allowed to do this", "Storage Object User"),
     ("gs", 403, "retentionPolicyNotMet", "Object 'bucket/run/a.csv' is subject to bucket's retention policy and cannot be deleted or overwritten until 2027-01-01", "", PermissionDeniedError, EPERM, "The file may not be changed or removed", "wait until"),
     ("gs", 403, "objectUnderActiveHold", "Object 'bucket/run/a.csv' is under active Temporary hold and cannot be deleted, overwritten or archived", "", PermissionDeniedError, EPERM, "The file may not be changed or removed", "wait until"),
@@ -158,7 +158,7 @@ HOPELESS: list[tuple[str, int, str, str, str, type[StoreError], int, str, str]] 
     ("abfs", 403, "AuthenticationFailed", NO_AUTHENTICATION, "<AuthenticationErrorDetail>The MAC signature found in the HTTP request 'x' is not the same as any computed signature.</AuthenticationErrorDetail>", PermissionDeniedError, EACCES, "The credentials are wrong: the secret does not fit", "account key"),
     ("abfs", 403, "AuthenticationFailed", NO_AUTHENTICATION, TOO_OLD, PermissionDeniedError, EACCES, "The clock of this machine is wrong", "w32tm"),
     ("abfs", 403, "AuthenticationFailed", NO_AUTHENTICATION, "<AuthenticationErrorDetail>Signature not valid in the specified time frame: Start [Wed, 01 Jan 2025 00:00:00 GMT] - Expiry [Thu, 02 Jan 2025 00:00:00 GMT] - Current [Thu, 01 Jan 2026 00:00:00 GMT]</AuthenticationErrorDetail>", PermissionDeniedError, EACCES, "The credentials have expired", "SAS"),
-    ("abfs", 403, "AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission.", "", PermissionDeniedError, EACCES, "The login is not allowed to do this", "Storage Blob Data Contributor"),
+    ("abfs", 403, "AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission.", "", PermissionDeniedError, EACCES, "The login is not allowed to do this", "or the role Storage Blob Data"),
     ("abfs", 403, "InsufficientAccountPermissions", "The account being accessed does not have sufficient permissions to execute this operation.", "", PermissionDeniedError, EACCES, "The login is not allowed to do this", "letters"),
     ("abfs", 403, "AuthorizationFailure", "This request is not authorized to perform this operation.", "", PermissionDeniedError, EACCES, "The account does not allow this kind of login", "network"),
     ("abfs", 403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted on this storage account.", "", PermissionDeniedError, EACCES, "The account does not allow this kind of login", "az login"),
@@ -256,7 +256,7 @@ def test_s3_is_asked_why_it_refuses_a_head(replies: Replies, name: str, status: 
 def test_a_head_that_is_refused_without_any_reason_stays_refused(replies: Replies) -> None:
     replies.status = 403
     exc = refused(lambda: opened("s3", replies.endpoint).exists("a.csv"), PermissionError)
-    assert "check that the credentials are right" in str(exc)
+    assert "have its owner allow s3:GetObject" in str(exc)
     assert replies.requests == ["HEAD", "GET"]
 
 

@@ -143,7 +143,7 @@ def test_a_record_that_cannot_be_used(s3_place: Place, content: bytes, message: 
 
 
 def test_a_missing_bucket_is_named(moto: Store) -> None:
-    with pytest.raises(BucketNotFoundError, match="'no-such-bucket': create it"):
+    with pytest.raises(BucketNotFoundError, match="'no-such-bucket'; create it"):
         open_result("s3://no-such-bucket/case", storage_options=moto.storage_options)
 
 

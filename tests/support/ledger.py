@@ -38,16 +38,18 @@ class Ledger:
         self.raw.delete(f"{self.prefix}/{name}")
 
     def outcome(self, case: str, state: str = "ok") -> str:
-        (name,) = self.names(f"_study/{state}/{case}.")
+        names = self.names(f"_study/{state}/{case}.")
+        (name,) = [name for name in names if self.raw.get(f"{self.prefix}/{name}")]  # others are void
         return name
 
     def whole_runs(self) -> dict[str, dict[str, Any]]:
         """The record of each case that has one, after a look at every file that it names."""
-        records = {name.partition("/")[0]: self.read(name) for name in self.names() if name.endswith("/run.json")}
+        found = {name.partition("/")[0]: self.read(name) for name in self.names() if name.endswith("/run.json")}
+        records = {case: record for case, record in found.items() if record["format"] == "idfkit-fs run"}  # or a claim
         tags = self._tags()
         for case, record in records.items():
             for entry in record["files"]:
-                name = f"{case}/{entry['name']}"
+                name = "/".join(filter(None, (case, record["directory"], entry["name"])))
                 if self._seen.get(name, ("",))[0] != tags.get(name, "gone"):
                     data = self.raw.get(f"{self.prefix}/{name}")
                     digest = hashlib.sha256(data).hexdigest()
@@ -66,6 +68,8 @@ class Ledger:
         records = self.whole_runs()
         for state in ("ok", "failed"):
             for name in self.names(f"_study/{state}/"):
+                if not self.raw.get(f"{self.prefix}/{name}"):
+                    continue  # void
                 outcome = self.read(name)
                 case, key, run, _ = name.rpartition("/")[2].rsplit(".", 3)
                 assert (outcome["case"], outcome["state"], outcome["key"][:16]) == (case, state, key)

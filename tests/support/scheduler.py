@@ -18,6 +18,7 @@ import random
 import selectors
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -471,10 +472,29 @@ def _gate_step(operation: str, function: Callable[..., Any]) -> Callable[..., An
     return lambda fs, key, *args: at_gate(operation, key, lambda: function(fs, key, *args))
 
 
+class _Clock:
+    """The local cache's clock: who waits for another thread of its actor to fetch a file stands still."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        actor = _mine.actor
+        if actor is None or actor.scheduler is None:
+            time.sleep(seconds)
+            return
+        actor.scheduler.leave(actor)
+        try:
+            time.sleep(seconds)
+        finally:
+            actor.scheduler.enter(actor)
+
+
 @contextlib.contextmanager
 def gated() -> Iterator[None]:
     """Have fsspec's memory filesystem and the package's pools and loops obey a scheduler."""
     import idfkit_fs._fs.sync as adapter
+    from idfkit_fs._cache import store
     from idfkit_fs._util import interrupts, parallel, retry
     from idfkit_fs.runs import simulate
 
@@ -498,4 +518,5 @@ def gated() -> Iterator[None]:
             function = getattr(adapter, name)
             stack.enter_context(mock.patch.object(adapter, name, _gate_step(name, function)))
         stack.enter_context(mock.patch.object(retry, "FIRST_WAIT", 0.0))
+        stack.enter_context(mock.patch.object(store, "time", _Clock()))
         yield
