@@ -23,7 +23,7 @@ def test_every_row_is_on_the_page() -> None:
     assert [row[0] for row in ROWS] == [reason.wrong.replace("{bucket!r}", "*name*") for reason in REASONS]
 
 
-@pytest.mark.parametrize(("row", "reason"), zip(ROWS, REASONS, strict=True), ids=[r.wrong[:40] for r in REASONS])
+@pytest.mark.parametrize(("row", "reason"), [*zip(ROWS, REASONS, strict=True)], ids=[r.wrong[:40] for r in REASONS])
 def test_the_page_says_what_the_code_does(row: list[str], reason: Reason) -> None:
     _, remedy, kind, repeated, words = row
     assert remedy == reason.remedy.format(certificate="see [below](#certificates)")
