@@ -21,6 +21,7 @@ from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
 from idfkit_fs._util.interrupts import current_stop, run_stoppable, sheltered
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
+from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import require_tqdm
 from idfkit_fs._util.urls import Location, UPathLike, repair
 from idfkit_fs.errors import (
@@ -490,11 +491,20 @@ def _check_apart(directory: Path, fs: FsspecFileSystem) -> None:
 
 
 def _remove_leftovers(fs: FsspecFileSystem, names: set[str]) -> None:
-    """Remove what is left of a replaced run."""
-    try:
-        remove_files(fs, names)
-    except OSError as exc:
-        logger.warning("A file of the replaced run could not be removed: %s", exc)
+    """Remove what is left of a replaced run; a store that fails now and then is asked once more at the end."""
+
+    def remove(name: str) -> OSError | None:
+        try:
+            fs.remove_if_exists([name])
+        except OSError as exc:
+            return exc
+        return None
+
+    ordered = sorted(names)
+    refused = [name for name, exc in zip(ordered, parallel_map(remove, ordered), strict=True) if exc is not None]
+    for exc in map(remove, refused):
+        if exc is not None:
+            logger.warning("A file of the replaced run could not be removed: %s", exc)
 
 
 @contextlib.contextmanager
