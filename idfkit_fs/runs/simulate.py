@@ -489,16 +489,20 @@ class LocalRun:
             PublishError: If publishing failed.
         """
         stop = current_stop()
+        cut = False
         try:
             if Path(result.run_dir).resolve() != self.directory.resolve():
                 # Found in idfkit's SimulationCache, whose entries must not be changed.
                 shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
             with publish_errors(self.directory, self.publication.fs.url()):
-                record = self._record(result, ending or self.ending(result))
+                ending = ending or self.ending(result)
+                cut = ending.cut
+                record = self._record(result, ending)
                 write_draft(self.directory, record)
             published = self.publication.send(self.directory, record, stop, existing)
         except BaseException as exc:
-            if stop.is_set() and not self.keep_finished:
+            # What stopped this call may have ended EnergyPlus itself, as a signal to the whole group does.
+            if stop.is_set() and (cut or not self.keep_finished):
                 shutil.rmtree(self.directory, ignore_errors=True)
             elif not isinstance(exc, CaseExistsError) and (stop.is_set() or not isinstance(exc, PublishError)):
                 exc.add_note(f"The run is kept in {self.directory}; idfkit_fs.publish() publishes it to the end")
