@@ -44,12 +44,13 @@ def test_raw_client_and_fsspec_see_the_same_objects(store: Store) -> None:
     assert fs.cat_file(f"{root}/{WEIRD_KEY}") == b"from the raw client"
     fs.pipe_file(f"{root}/back/{WEIRD_KEY}", b"from fsspec")
     assert store.raw.get(f"back/{WEIRD_KEY}") == b"from fsspec"
-    assert store.raw.keys() == [WEIRD_KEY, f"back/{WEIRD_KEY}"]
+    written = {WEIRD_KEY, f"back/{WEIRD_KEY}"}
+    assert written <= {*store.raw.keys()}
     assert store.raw.keys("a b#1%20?[1]+&é/") == [WEIRD_KEY]
     assert store.raw.keys("a b#1%20?1") == []
-    for key in store.raw.keys(""):
+    for key in written:
         store.raw.delete(key)
-    assert store.raw.keys() == []
+    assert written.isdisjoint(store.raw.keys())
 
 
 def test_missing_object_raises(store: Store) -> None:
