@@ -169,7 +169,7 @@ def test_a_file_that_is_larger_than_its_record_is_not_fetched(
     proxy.reset_counters()
     with pytest.raises(DamagedRunError, match="differs from the run's record"):
         reads(result, tmp_path / "target")[number]()
-    assert proxy.bytes_down < 8 * 2**20
+    assert proxy.bytes_down < 16 * 2**20  # what the network holds has been sent, whatever is read of it
     assert not (tmp_path / "target/a.txt").exists()
 
 

@@ -165,7 +165,7 @@ def test_workers_that_are_killed_at_random_moments_lose_nothing(
         names = ledger.names()
         begun = {name.partition("/")[0] for name in names} - {"_study"}
         recorded = {name.partition("/")[0] for name in names if name.endswith("/run.json")}
-        noted = {name.rpartition("/")[2].rsplit(".", 2)[0] for name in names if name.startswith("_study/ok/")}
+        noted = {name.rpartition("/")[2].rsplit(".", 3)[0] for name in names if name.startswith("_study/ok/")}
         assert before <= noted <= recorded <= begun
         assert study.status().ok == tuple(sorted(noted))
         hits[step_of(moody.request_lines[-1])] += 1
