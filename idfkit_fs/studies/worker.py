@@ -378,12 +378,13 @@ class _Task:
             finished = finish_case(self.fs, self.job.case)
             if finished is not None:
                 return finished
-        # Nobody but this worker could have created the outcomes that were made void.
-        run = EndedRun.of(self.job.key, record.id)
-        self.fs.remove_if_exists([outcome_path(state, self.job.case, run) for state in get_args(Ended)])
         register = read_register(self.run_fs)
-        if job is None and register.record is not None and register.record.id == record.id:
-            remove_run(self.run_fs, register)
+        gone = register.record is None or register.record.id != record.id
+        if job is None and not gone:
+            gone = remove_run(self.run_fs, register)
+        if gone:  # nobody but this worker could still have created the outcomes that were made void
+            run = EndedRun.of(self.job.key, record.id)
+            self.fs.remove_if_exists([outcome_path(state, self.job.case, run) for state in get_args(Ended)])
         raise self._replaced()
 
 
