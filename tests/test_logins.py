@@ -127,7 +127,7 @@ def test_a_publication_that_was_refused_goes_on_later(moto: Store, prefix: str, 
         gate.reset(lambda need: need.right == "get" or (need.right == "put" and not need.key.endswith(".sql")))
         with pytest.raises(PublishError, match=r"s3:PutObject on arn:aws:s3:::.*/eplus.sql") as caught:
             simulate(variant(0.05), None, output_dir=url, storage_options=options, include=FILES, design_day=True)
-        with pytest.raises(ValueError, match=r"run\.json"):
+        with pytest.raises(RunNotFoundError, match="No run's record exists"):
             open_result(url, storage_options=options)
         gate.reset(lambda need: need.right in ("get", "put"))
         publish(caught.value.local_dir, url, storage_options=options, include=FILES)
