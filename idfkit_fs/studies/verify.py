@@ -243,8 +243,8 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
         if register.record is not None and not _was_case(fs, case, register.record):
             return Finding(case, "it has a case's run, perhaps a copy, but no job", "adopt it, or remove the directory")
         if repair:
-            remove_claim(run_fs, register)
             remove_run(run_fs, register)
+            remove_claim(run_fs, read_register(run_fs))  # of a contested URL it stays until nobody writes there
         return Finding(case, "it has a run, or a part of one, but no job", "removed" if repair else "repair it", repair)
 
     others = [name for name in fs.directories() if name not in listing.cases and not name.startswith("_study")]
