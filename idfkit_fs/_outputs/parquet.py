@@ -228,7 +228,7 @@ def _chunks_of(footer: pq.FileMetaData, columns: set[str]) -> list[_Chunk]:
     for group in (footer.row_group(number) for number in range(footer.num_row_groups)):
         for chunk in (group.column(number) for number in numbers):
             offsets = [chunk.data_page_offset, chunk.dictionary_page_offset]
-            start = min(filter(None, offsets), default=-1)  # 0 stands for no page too
+            start = min(filter(None, offsets), default=-1)  # 0 means no page too
             if chunk.num_values != group.num_rows or chunk.file_path:
                 raise SidecarError("the columns in its footer have different numbers of rows")
             stop = start + chunk.total_compressed_size

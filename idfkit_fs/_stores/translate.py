@@ -225,7 +225,7 @@ def is_not_found(exc: Exception) -> bool:
 
 
 def has_bare_status(exc: Exception) -> bool:
-    """Whether S3 refused a request, and its reply had no body to say why: the status stands for the code."""
+    """Whether S3 refused a request, and its reply had no body to say why: the status is in the place of the code."""
     return any(_service_code(cause) in ("400", "403") for cause in _causes(exc, None))
 
 
