@@ -43,6 +43,7 @@ __all__ = [
     "make_job",
     "parse_metrics",
     "stat_name",
+    "state_of",
 ]
 
 
@@ -302,7 +303,7 @@ class Job(VersionedJson):
 
     def outcome_path(self, record: RunRecord) -> str:
         """The path of the outcome of a run of this job."""
-        return outcome_path("ok" if record.success else "failed", self.case, EndedRun.of(self.key, record.id))
+        return outcome_path(state_of(record), self.case, EndedRun.of(self.key, record.id))
 
 
 class Outcome(VersionedJson):
@@ -326,6 +327,11 @@ class Outcome(VersionedJson):
     parameters: _Parameters = Field(default_factory=dict)
     record: RunRecord
     summary: Summary
+
+
+def state_of(record: RunRecord) -> Ended:
+    """The state of a case that has this run."""
+    return "ok" if record.success else "failed"
 
 
 def stat_name(weather: RecordedFile) -> str:

@@ -11,10 +11,10 @@ from idfkit_fs._util.versioned_json import READ_AT_MOST
 from idfkit_fs.errors import BucketNotFoundError, CaseNotFoundError, NotFoundError, RecordError, StudyNotFoundError
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.register import Claim, read_record
-from idfkit_fs.studies.job import Job, Outcome, StudyFile
+from idfkit_fs.studies.job import Job, Outcome, StudyFile, state_of
 from idfkit_fs.studies.layout import STUDY, Ended, EndedRun, job_path, outcome_path
 
-__all__ = ["read_job", "read_outcome", "read_study", "retire", "state_of"]
+__all__ = ["read_job", "read_outcome", "read_study", "retire"]
 
 
 def read_study(fs: FsspecFileSystem) -> StudyFile:
@@ -103,8 +103,3 @@ def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> list[str]
             fs.write_bytes(path, b"")
             existed.append(path)
     return existed
-
-
-def state_of(record: RunRecord) -> Ended:
-    """The state of a case that has this run."""
-    return "ok" if record.success else "failed"

@@ -19,10 +19,10 @@ from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import Register, read_register, remove_claim, remove_files, remove_run
 from idfkit_fs.runs.result import result_of
 from idfkit_fs.studies.display import counted, one_line
-from idfkit_fs.studies.job import Job
+from idfkit_fs.studies.job import Job, state_of
 from idfkit_fs.studies.layout import Ended, EndedRun, outcome_path, outcomes_directory
 from idfkit_fs.studies.listing import Listing
-from idfkit_fs.studies.stored import read_job, read_outcome, retire, state_of
+from idfkit_fs.studies.stored import read_job, read_outcome, retire
 from idfkit_fs.studies.worker import finish_case
 
 __all__ = ["Finding", "Verification", "verify_cases"]

@@ -41,11 +41,11 @@ from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import Register, read_record, read_register, remove_run
 from idfkit_fs.runs.result import RunResult, open_result, result_of
 from idfkit_fs.runs.simulate import LocalRun, find_installation
-from idfkit_fs.studies.job import Job, Metric, Outcome, Summary
+from idfkit_fs.studies.job import Job, Metric, Outcome, Summary, state_of
 from idfkit_fs.studies.layout import INPUTS, Ended, EndedRun, check_case, outcome_path
 from idfkit_fs.studies.plan import Source
 from idfkit_fs.studies.report import CaseRun
-from idfkit_fs.studies.stored import read_job, read_study, retire, state_of
+from idfkit_fs.studies.stored import read_job, read_study, retire
 from idfkit_fs.studies.summary import summarise
 
 __all__ = ["async_run_case", "finish_case", "guard_of", "run_case"]
@@ -222,7 +222,7 @@ class _Task:
         Who does that looks at the run's register afterwards, and finds the claim if it came first.
         """
         if not self._is_wanted():
-            raise self._replaced()
+            raise self.replaced()
 
     def _is_wanted(self) -> bool:
         job = self._job_now()
@@ -239,7 +239,8 @@ class _Task:
                 raise
             return None
 
-    def _replaced(self) -> CaseExistsError:
+    def replaced(self) -> CaseExistsError:
+        """The error for a case that is not what this worker began with."""
         return CaseExistsError.for_url(self.fs.url(), f"Case {self.job.case!r} was replaced or removed while it ran")
 
     def complete_outcome(self, record: RunRecord, files: RunResult | None = None) -> Ended | None:
@@ -385,7 +386,7 @@ class _Task:
         if gone:  # nobody but this worker could still have created the outcomes that were made void
             run = EndedRun.of(self.job.key, record.id)
             self.fs.remove_if_exists([outcome_path(state, self.job.case, run) for state in get_args(Ended)])
-        raise self._replaced()
+        raise self.replaced()
 
 
 def _look_up(fs: FsspecFileSystem, case: str, retry_failed: bool = False) -> _Task:
@@ -446,7 +447,7 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
         return await in_thread(task.write_outcome, record, summary)
     state = await in_thread(task.complete_outcome, record)  # another worker was quicker
     if state is None:
-        raise CaseExistsError.for_url(task.fs.url(), f"Case {job.case!r} was replaced or removed while it ran")
+        raise task.replaced()
     return state
 
 
