@@ -388,7 +388,7 @@ def verify(
     """
     found = open_study(url, options).verify(cases or None, deep=deep, repair=repair, progress=progress)
     findings = [finding._asdict() for finding in found.findings]
-    echo_json({"checked": found.checked, "findings": findings}) if as_json else click.echo(str(found))
+    echo_json({"checked": found.checked, "findings": findings}) if as_json else echo(str(found))
     sys.exit(0 if found.ok else 1)
 
 

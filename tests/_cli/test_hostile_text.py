@@ -94,7 +94,10 @@ def hostile_study(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("summary",), ("summary", "--format", "csv"), ("summary", "--format", "json"), ("status",), ("ls",), ("get", "a")],
+    [
+        *(("summary",), ("summary", "--format", "csv"), ("summary", "--format", "json")),
+        *(("status",), ("ls",), ("get", "a"), ("verify",)),
+    ],
     ids=lambda arguments: "-".join(arguments),
 )
 def test_commands_print_no_escapes(hostile_study: Path, arguments: tuple[str, ...]) -> None:
