@@ -504,7 +504,7 @@ def _remove_leftovers(fs: FsspecFileSystem, names: set[str]) -> None:
     refused = [name for name, exc in zip(ordered, parallel_map(remove, ordered), strict=True) if exc is not None]
     for exc in map(remove, refused):
         if exc is not None:
-            logger.warning("A file of the replaced run could not be removed: %s", exc)
+            logger.warning("A file of the replaced run could not be removed; remove it by hand: %s", exc)
 
 
 @contextlib.contextmanager

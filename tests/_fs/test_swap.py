@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from support.counting import count_up
 from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
@@ -128,20 +129,9 @@ def test_a_missing_bucket_is_an_error(where: str, request: pytest.FixtureRequest
             call()
 
 
-def count_up(fs: FsspecFileSystem, times: int) -> None:
-    """Add one, again and again until nobody came between; each write has bytes of its own."""
-    for _ in range(times):
-        while True:
-            found = fs.read_tagged(NAME)
-            number = int(found[0].split()[0]) if found else 0
-            mine = f"{number + 1} {uuid.uuid4().hex}".encode()
-            if fs.swap(NAME, mine, found[1] if found else None) is not None:
-                break
-
-
 def test_no_change_is_lost_among_threads(atomic: FsspecFileSystem) -> None:
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda _: count_up(atomic, 5), range(6)))
+        list(pool.map(lambda _: count_up(atomic, NAME, 5), range(6)))
     assert atomic.read_bytes(NAME).split()[0] == b"30"
 
 
@@ -186,7 +176,7 @@ def test_a_replacement_and_a_removal_exclude_each_other(removes: FsspecFileSyste
 def test_no_change_is_lost_among_processes(tmp_path: Path) -> None:
     fs = FsspecFileSystem.from_url(tmp_path)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(count_up, [fs] * 2, [300] * 2))
+        list(pool.map(count_up, [fs] * 2, [NAME] * 2, [300] * 2))
     assert int(fs.read_bytes(NAME).split()[0]) == 600
 
 

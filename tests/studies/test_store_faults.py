@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -191,6 +192,7 @@ def test_a_store_on_bad_days(
     in_peace: Study,
     tmp_path: Path,
     counts_of: dict[str, Counts],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """One request in six meets a fault, some requests fail five times, and the server is killed twice.
 
@@ -224,7 +226,10 @@ def test_a_store_on_bad_days(
         counts.check(run.timeseries(VARIABLE).equals(repeats_runs.truths[number % 4].series), f"case {number}")
     missing, left_over = differences(store.raw, "study")
     counts.lost += missing
-    counts.left_over += {*left_over} - {f"dataset/case-{number}.parquet" for number in range(CASES)}
+    dataset = {f"dataset/case-{number}.parquet" for number in range(CASES)}
+    # A file of a replaced run that could not be removed while the server was away, as a warning says.
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    counts.left_over += [key for key in left_over if key not in dataset and not any(f"/{key}" in text for text in said)]
     assert counts.is_good, counts
     assert storm.met.keys() == storm.kinds
     assert counts.clear_errors
