@@ -34,6 +34,7 @@ from idfkit_fs._stores.backends import (
     is_object_store,
     options_of,
     tuned,
+    version_of,
 )
 from idfkit_fs._stores.instances import after_fork, identity_of, renewed
 from idfkit_fs._stores.limits import retried_errors
@@ -637,11 +638,23 @@ class FsspecFileSystem:
             >>> fs.list_sizes("case-42")
             {'notes.txt': 19}
         """
+        return {name: expected_size(entry) for name, entry in self._files_in(directory)}
+
+    def list_versions(self, directory: StrPath = "") -> dict[str, tuple[int | None, str | None]]:
+        """As [list_sizes][idfkit_fs.FsspecFileSystem.list_sizes], with what the same replies say of each version.
+
+        Returns:
+            For each name the size, and a text that changes with the file; None for what the store does not tell.
+        """
+        return {name: (expected_size(entry), version_of(entry)) for name, entry in self._files_in(directory)}
+
+    def _files_in(self, directory: StrPath) -> list[tuple[str, dict[str, Any]]]:
+        """The names and entries of the files in a directory, sorted."""
         key = self._root.to_key(directory)
         before = f"{key.rstrip('/')}/" if key else ""
         files = [entry for entry in self._entries(key) if is_file(entry) and entry["name"].startswith(before)]
-        sizes = {entry["name"].removeprefix(before): expected_size(entry) for entry in files}
-        return {name: sizes[name] for name in sorted(sizes) if is_nameable(name) and not is_temporary(name)}
+        named = {entry["name"].removeprefix(before): entry for entry in files}
+        return [(name, named[name]) for name in sorted(named) if is_nameable(name) and not is_temporary(name)]
 
     def _entries(self, key: str) -> list[dict[str, Any]]:
         """What is in a directory; nothing if it is missing, an error if it cannot be listed."""

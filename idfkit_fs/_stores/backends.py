@@ -57,11 +57,9 @@ _TUNED_S3FS: dict[str, dict[str, Any]] = {
 }
 
 # Other fields may change with the question: a redirect's signed URL, the time of the last access.
-_VERSION_FIELDS = frozenset(
-    {
-        *("ETag", "etag", "VersionId", "version_id", "generation", "md5Hash", "crc32c", "content_md5", "checksum"),
-        *("Last-Modified", "LastModified", "last_modified", "created", "modified", "mtime", "updated", "ino"),
-    }
+_VERSION_FIELDS = (
+    *("ETag", "etag", "e_tag", "VersionId", "version_id", "generation", "md5Hash", "crc32c", "content_md5", "checksum"),
+    *("Last-Modified", "LastModified", "last_modified", "created", "modified", "mtime", "updated", "ino"),
 )
 
 
@@ -199,8 +197,8 @@ def expected_size(info: Mapping[str, Any]) -> int | None:
 
 def version_of(info: Mapping[str, Any]) -> str | None:
     """What the store says of a file that changes with it, and with nothing else; None if it says no such thing."""
-    told = {name: value for name, value in info.items() if name in _VERSION_FIELDS and value is not None}
-    return repr((info.get("size"), sorted(told.items(), key=str))) if told else None
+    told = [value for value in map(info.get, _VERSION_FIELDS) if value is not None]
+    return repr((info.get("size"), told)) if told else None
 
 
 def copied(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ from idfkit_fs.studies.stored import read_job, read_outcome, read_study
 
 __all__ = ["Listing", "read_listing"]
 
+_OUTCOMES: dict[Ended, str] = {state: outcomes_directory(state) for state in get_args(Ended)}
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -41,6 +43,8 @@ class Listing:
         metrics: The metrics of the study.
         marks: The marks of clients that are replacing jobs, or were killed while they did, by case.
         void: The outcomes of those cases that are of another job, and do not count.
+        versions: What the store says of each job and outcome that changes with it, by its path; not of those of which
+            it says nothing.
     """
 
     url: str
@@ -49,6 +53,7 @@ class Listing:
     metrics: tuple[Metric, ...] = ()
     marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     void: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def states(self) -> dict[str, State]:
         """The state of each case; sorted."""
@@ -96,8 +101,7 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
     """
     with ThreadPoolExecutor(4) as pool:
         study = pool.submit(read_study, fs)
-        jobs = pool.submit(fs.glob, JOBS, "*")
-        ended = {state: pool.submit(fs.list_sizes, outcomes_directory(state)) for state in get_args(Ended)}
+        listed = {directory: pool.submit(fs.list_versions, directory) for directory in (JOBS, *_OUTCOMES.values())}
     try:
         metrics = study.result().metrics
     except StudyNotFoundError:
@@ -105,10 +109,18 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
             text = "This is a run, not a study; open it with open_result(), or give the URL of the study"
             raise StudyNotFoundError.for_url(fs.url(), text) from None
         raise
-    cases, marks = tuple(sorted(parse_jobs(jobs.result()))), parse_marks(jobs.result())
-    runs = {state: parse_outcomes(sizes.result()) for state, sizes in ended.items()}
+    found = {
+        f"{directory}/{name}": version for directory, files in listed.items() for name, version in files.result().items()
+    }
+    jobs = [f"{JOBS}/{name}" for name in listed[JOBS].result()]
+    cases, marks = tuple(sorted(parse_jobs(jobs))), parse_marks(jobs)
+    runs = {
+        state: parse_outcomes({name: size for name, (size, _) in listed[directory].result().items()})
+        for state, directory in _OUTCOMES.items()
+    }
     void = {case: _drop_void(fs, case, runs) for case in marks}
-    return Listing(fs.url(), cases, runs, metrics, marks, void)
+    versions = {path: version for path, (_, version) in found.items() if version is not None}
+    return Listing(fs.url(), cases, runs, metrics, marks, void, versions)
 
 
 def _drop_void(fs: FsspecFileSystem, case: str, runs: dict[Ended, dict[str, set[EndedRun]]]) -> list[str]:
