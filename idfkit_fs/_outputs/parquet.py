@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["Fetch", "Range", "arrow_schema", "footer_sha256", "read_columns", "read_footer", "read_whole"]
+__all__ = [
+    "Fetch",
+    "Range",
+    "arrow_schema",
+    "footer_sha256",
+    "read_columns",
+    "read_footer",
+    "read_metadata",
+    "read_whole",
+]
 
 Range = tuple[int, int]
 """The first byte, and the byte after the last."""
@@ -157,10 +166,7 @@ def read_whole(data: bytes) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    length = _footer_length(data)
-    if length > len(data):
-        raise SidecarError("its footer is longer than the file")
-    footer = _parsed(data[-length:])
+    footer = _footer_of(data)
     names = [footer.schema.column(number).path for number in range(footer.num_columns)]
     chunks = _chunks_of(footer, {*names})
     _check_chunks(chunks, len(data), {(0, len(data)): data})
@@ -175,6 +181,22 @@ def read_whole(data: bytes) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as exc:
         raise SidecarError(str(exc)) from exc
     return table
+
+
+def read_metadata(data: bytes) -> dict[bytes, bytes]:
+    """The metadata that a whole file has of its writer; no value is read.
+
+    Raises:
+        SidecarError: If it is no Parquet file.
+    """
+    return _footer_of(data).metadata or {}
+
+
+def _footer_of(data: bytes) -> pq.FileMetaData:
+    length = _footer_length(data)
+    if length > len(data):
+        raise SidecarError("its footer is longer than the file")
+    return _parsed(data[-length:])
 
 
 def _footer_length(end: bytes) -> int:

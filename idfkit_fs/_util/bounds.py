@@ -6,6 +6,9 @@ Honest files stay far below; what a bound refuses would take all memory, or neve
 from __future__ import annotations
 
 __all__ = [
+    "CONSOLIDATED_BYTES",
+    "CONSOLIDATED_ROW_BYTES",
+    "CONSOLIDATED_ROW_VALUES",
     "DECODED_BYTES",
     "DECODED_RATIO",
     "FOOTER_BYTES",
@@ -53,6 +56,12 @@ DECODED_BYTES, DECODED_RATIO = 256 * _MIB, 256
 stored in a third to a twentieth; more than that are constants."""
 TABULAR_BYTES = 64 * _MIB
 """The sidecar of tabular reports, which is read whole; that of a large model has 0.1 MB."""
+
+CONSOLIDATED_BYTES = 256 * _MIB
+"""A consolidated object, which is read whole. That of the outcomes of 100,000 cases has 15 MB."""
+CONSOLIDATED_ROW_BYTES, CONSOLIDATED_ROW_VALUES = _MIB // 16, 4096
+"""What it may have of one outcome, on average: a summary has some 1,000 bytes and 60 values. A larger one is read by
+itself."""
 
 SQL_STEPS, SQL_STEPS_PER_BYTE = 10_000_000, 8
 """Steps of SQLite's machine for one query: so many, which take 0.2 s, and so many for each byte of the file.

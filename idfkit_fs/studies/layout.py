@@ -7,6 +7,9 @@ _study/jobs/<case>.json                 what a case runs, or which run was adopt
 _study/jobs/<case>.<token>.replacing    exists while a client replaces the job
 _study/ok/<case>.<key>.<run>.json       the outcome of a successful case, with its summary; can be rebuilt from the run
 _study/failed/<case>.<key>.<run>.json   the outcome of a case that EnergyPlus ended with an error
+_study/consolidated/outcomes.parquet    what many jobs and outcomes say; can be rebuilt
+_study/consolidated/tabular.parquet     which cases and cells the objects beside it have; can be rebuilt
+_study/consolidated/<sha256>.parquet    a part of the cells of tabular reports, sorted
 <case>/...                              the run, with its run.json
 ```
 
@@ -26,6 +29,9 @@ from idfkit_fs._util.names import is_device
 from idfkit_fs.errors import LocationError
 
 __all__ = [
+    "CONSOLIDATED",
+    "CONSOLIDATED_CELLS",
+    "CONSOLIDATED_OUTCOMES",
     "INPUTS",
     "JOBS",
     "STUDY",
@@ -50,6 +56,9 @@ _HOME = "_study"
 STUDY = f"{_HOME}/study.json"
 JOBS = f"{_HOME}/jobs"
 INPUTS = f"{_HOME}/inputs"
+CONSOLIDATED = f"{_HOME}/consolidated"
+CONSOLIDATED_OUTCOMES = f"{CONSOLIDATED}/outcomes.parquet"
+CONSOLIDATED_CELLS = f"{CONSOLIDATED}/tabular.parquet"
 _KEY_LENGTH = 16
 _RUN_LENGTH = 12
 _LONGEST = 200

@@ -17,6 +17,7 @@ from idfkit_fs.studies.layout import (
     Ended,
     EndedRun,
     State,
+    job_path,
     outcome_path,
     outcomes_directory,
     parse_jobs,
@@ -57,9 +58,10 @@ class Listing:
 
     def states(self) -> dict[str, State]:
         """The state of each case; sorted."""
-        return {case: self._state(case) for case in self.cases}
+        return {case: self.state(case) for case in self.cases}
 
-    def _state(self, case: str) -> State:
+    def state(self, case: str) -> State:
+        """The state of a case."""
         return "ok" if case in self.ended["ok"] else "failed" if case in self.ended["failed"] else "pending"
 
     def status(self) -> StudyStatus:
@@ -71,6 +73,14 @@ class Listing:
     def outcomes_of(self, case: str) -> list[str]:
         """The paths of the outcomes of a case; several if the case was replaced while it ran."""
         return [outcome_path(state, case, run) for state in get_args(Ended) for run in self.ended[state].get(case, ())]
+
+    def told_by(self, case: str) -> str | None:
+        """The path of the outcome of a case, or, of a pending one, of its job; None if it has several outcomes."""
+        state = self.state(case)
+        if state == "pending":
+            return job_path(case)
+        runs = self.ended[state][case]
+        return outcome_path(state, case, next(iter(runs))) if len(runs) == 1 else None
 
     def check(self, cases: str | Iterable[str]) -> list[str]:
         """Check that the study has all of some cases.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 
 from idfkit_fs._fs.sync import FsspecFileSystem
@@ -11,12 +10,13 @@ from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, RecordError
 from idfkit_fs.runs.result import RunResult
+from idfkit_fs.studies.consolidate import keep, read_told
+from idfkit_fs.studies.consolidated import Told, read_consolidated
 from idfkit_fs.studies.display import one_line
-from idfkit_fs.studies.job import Measured, Metric, Outcome
-from idfkit_fs.studies.layout import State
+from idfkit_fs.studies.job import Measured, Metric
 from idfkit_fs.studies.listing import Listing
 from idfkit_fs.studies.rows import Row, row_of
-from idfkit_fs.studies.stored import read_job, read_outcome
+from idfkit_fs.studies.stored import read_job
 from idfkit_fs.studies.summary import cells_of, measure
 
 __all__ = ["read_rows"]
@@ -44,36 +44,59 @@ def read_rows(
     Raises:
         StoreError: If the store failed, refused access, or did not answer.
     """
+    consolidated = read_consolidated(fs, listing)
+    known = consolidated.told(listing.cases)
+    told: dict[str, Told] = {}
 
     def read(case: str) -> Row:
-        state = states[case]
         try:
-            if state != "pending":
-                with contextlib.suppress(FileNotFoundError):  # the case is being run again
-                    outcome = read_outcome(fs, case, state, listing.ended[state][case])
-                    return row_of(outcome, _measure(fs, outcome, metrics, open_run))
-            return Row(case, "pending", read_job(fs, case).parameters)
+            if case not in known:
+                try:
+                    told[case] = read_told(fs, listing, case)
+                except CaseNotFoundError:
+                    raise
+                except FileNotFoundError:  # the case is being run again
+                    return Row(case, "pending", read_job(fs, case).parameters)
+            return row(case, known.get(case) or told[case])
         except (RecordError, CaseNotFoundError) as exc:
             return Row(case, "damaged", message=one_line(exc))
 
-    states: dict[str, State] = listing.states()
-    with progress_bar(len(states), f"Collecting {last_name(fs.url())}", "case", progress) as done:
-        return parallel_map(read, states, done)
+    def row(case: str, each: Told) -> Row:
+        state = listing.state(case)
+        if state == "pending":
+            return Row(case, state, each.parameters)
+        added = _added(each, metrics) if state == "ok" else []
+        return row_of(case, state, each, _measure(fs, case, each, added, open_run) if added else {})
+
+    def is_known(case: str) -> bool:
+        return case in known and not (listing.state(case) == "ok" and _added(known[case], metrics))
+
+    others = [case for case in listing.cases if not is_known(case)]
+    with progress_bar(len(listing.cases), f"Collecting {last_name(fs.url())}", "case", progress) as done:
+        done(len(listing.cases) - len(others))
+        rows = dict(zip(others, parallel_map(read, others, done), strict=True))
+    keep(consolidated, told)
+    return [rows[case] if case in rows else row(case, known[case]) for case in listing.cases]
+
+
+def _added(told: Told, metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics that were added or changed after a case had ended."""
+    known = {} if told.summary is None else told.summary.metrics
+    return [each for each in metrics if each.name not in known or known[each.name].cell != each.cell]
 
 
 def _measure(
-    fs: FsspecFileSystem, outcome: Outcome, metrics: Sequence[Metric], open_run: Callable[[str], RunResult]
+    fs: FsspecFileSystem, case: str, told: Told, added: Sequence[Metric], open_run: Callable[[str], RunResult]
 ) -> dict[str, Measured]:
-    """The metrics that were added or changed after a case had ended, from its tables."""
-    known = outcome.summary.metrics
-    added = [each for each in metrics if each.name not in known or known[each.name].cell != each.cell]
-    if not added or outcome.state != "ok":
-        return {}
+    """Metrics that an outcome does not have, from the tables of the run."""
+    known = {} if told.summary is None else told.summary.metrics
     if any(each.name in known for each in added):  # perhaps a metric of the case, which goes before the study's
-        own = {each.name for each in read_job(fs, outcome.case).metrics}
+        own = {each.name for each in read_job(fs, case).metrics}
         added = [each for each in added if each.name not in own]
+    if not added:
+        return {}
     try:
-        data = open_run(outcome.case).data
+        data = open_run(case).data
         cells = cells_of(data.cells())
         data.forget()
     except (IdfkitFsError, OSError) as exc:

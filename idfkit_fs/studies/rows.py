@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from idfkit_fs._util.messages import printable
-from idfkit_fs.studies.job import Measured, Outcome, Summary
-from idfkit_fs.studies.layout import State
+from idfkit_fs.studies.consolidated import Told
+from idfkit_fs.studies.job import Measured, Summary
+from idfkit_fs.studies.layout import Ended, State
 from idfkit_fs.studies.units import converted
 
 __all__ = ["COUNTS", "FIGURES", "Row", "as_csv", "as_table", "as_text", "row_of", "units_of_metrics"]
@@ -52,21 +53,22 @@ class Row:
     message: str | None = None
 
 
-def row_of(outcome: Outcome, measured: Mapping[str, Measured] | None = None) -> Row:
+def row_of(case: str, state: Ended, told: Told, measured: Mapping[str, Measured] | None = None) -> Row:
     """The row of a case that has ended.
 
     Args:
-        outcome: How it ended.
+        case: The case's name.
+        state: How it ended.
+        told: What its outcome says.
         measured: Metrics that the outcome does not have yet.
     """
-    summary, metrics = outcome.summary, {**outcome.summary.metrics, **(measured or {})}
+    summary = told.summary or Summary()
+    metrics = {**summary.metrics, **(measured or {})}
     said = [summary.message]
-    if outcome.state == "ok":  # a run that ended with an error need not explain what else is missing
+    if state == "ok":  # a run that ended with an error need not explain what else is missing
         said += [*summary.notes, *(metric.problem for metric in metrics.values())]
     message = "; ".join(filter(None, said)) or None
-    return Row(
-        outcome.case, outcome.state, outcome.parameters, summary, metrics, outcome.record.runtime_seconds, message
-    )
+    return Row(case, state, told.parameters, summary, metrics, told.runtime_seconds, message)
 
 
 def units_of_metrics(rows: Iterable[Row]) -> dict[str, str]:

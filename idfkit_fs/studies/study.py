@@ -33,6 +33,7 @@ from idfkit_fs.runs.result import RunResult, open_result
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.collect import Collector, Selection
+from idfkit_fs.studies.consolidate import consolidate_outcomes, keep_after_run
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.engine import run_cases
 from idfkit_fs.studies.job import Job, Metrics, parse_metrics
@@ -547,6 +548,29 @@ class Study:
         listing = self._list()
         metrics = listing.metrics if self._metrics is None else self._metrics
         return read_rows(self.fs, listing, metrics, self.result, progress)
+
+    def consolidate(self, *, progress: bool = False) -> int:
+        """Keep what all outcomes say in one object, so that [summary][idfkit_fs.Study.summary] reads it at once.
+
+        [run][idfkit_fs.Study.run] of all cases and [summary][idfkit_fs.Study.summary] do it by themselves where it
+        pays and the login may write.
+
+        Args:
+            progress: Whether to show a progress bar.
+
+        Returns:
+            Of how many cases the object has what they say.
+
+        Raises:
+            MissingExtraError: If pyarrow is not installed.
+            StudyNotFoundError: If there is no study.
+
+        Examples:
+            >>> study.consolidate()  # doctest: +SKIP
+            1000
+        """
+        require("pyarrow", "pandas", "consolidate()")
+        return consolidate_outcomes(self.fs, self._list(), progress)
 
     def timeseries(
         self,

@@ -1,0 +1,99 @@
+"""Keep what all jobs and outcomes of a study say in one object; see `consolidated`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.parallel import parallel_map
+from idfkit_fs._util.progress import progress_bar
+from idfkit_fs._util.urls import last_name
+from idfkit_fs.errors import IdfkitFsError, NotFoundError, PermissionDeniedError, RecordError
+from idfkit_fs.studies.consolidated import Consolidated, Told, pays, read_consolidated
+from idfkit_fs.studies.display import one_line
+from idfkit_fs.studies.listing import Listing, read_listing
+from idfkit_fs.studies.stored import read_job, read_outcome
+
+__all__ = ["consolidate_outcomes", "keep", "keep_after_run", "read_told"]
+
+logger = logging.getLogger(__name__)
+
+
+def read_told(fs: FsspecFileSystem, listing: Listing, case: str) -> Told:
+    """Read what the outcome of a case says, or, of a pending one, its job.
+
+    Raises:
+        FileNotFoundError: If there is no such outcome any more: the case is being run again, or was removed.
+        CaseNotFoundError: If the study has no such case any more.
+        RecordError: If the job or outcome is damaged, of a newer format, or of another case.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    state = listing.state(case)
+    if state == "pending":
+        return Told.by(read_job(fs, case))
+    return Told.by(read_outcome(fs, case, state, listing.ended[state][case]))
+
+
+def consolidate_outcomes(fs: FsspecFileSystem, listing: Listing, progress: bool) -> int:
+    """Write the consolidated object; see [Study.consolidate][idfkit_fs.Study.consolidate]."""
+    known = read_consolidated(fs, listing)
+    return known.write(_read(known, _missing(known), progress))
+
+
+def keep(known: Consolidated, told: Mapping[str, Told]) -> None:
+    """Write the consolidated object if that pays and this login may; the caller has done its work already.
+
+    Args:
+        known: What the consolidated object had.
+        told: What had to be read, by case.
+    """
+    if known.is_worth_writing(len(told)):
+        with _quietly():
+            known.write(told)
+
+
+def keep_after_run(fs: FsspecFileSystem, ran: int) -> None:
+    """Write the consolidated object after a run if that pays and this login may.
+
+    Args:
+        fs: The study.
+        ran: How many cases were run.
+    """
+    if not pays(ran, ran):  # without a request
+        return
+    with _quietly():
+        known = read_consolidated(fs, read_listing(fs))
+        missing = _missing(known)
+        if known.is_worth_writing(len(missing)):
+            known.write(_read(known, missing, progress=False))
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Nothing depends on the consolidated object, so nothing fails without it."""
+    try:
+        yield
+    except PermissionDeniedError as exc:
+        logger.debug("The outcomes are not consolidated: %s", one_line(exc))
+    except (IdfkitFsError, OSError) as exc:
+        logger.warning("The outcomes are not consolidated: %s", one_line(exc))
+
+
+def _missing(known: Consolidated) -> list[str]:
+    """The cases of which nothing is known, and something could be kept."""
+    told, listing = known.told(known.listing.cases), known.listing
+    return [case for case in listing.cases if case not in told and listing.told_by(case) in listing.versions]
+
+
+def _read(known: Consolidated, cases: Sequence[str], progress: bool) -> dict[str, Told]:
+    def read(case: str) -> Told | None:
+        try:
+            return read_told(known.fs, known.listing, case)
+        except (RecordError, NotFoundError):  # damaged, or it has changed since it was listed
+            return None
+
+    with progress_bar(len(cases), f"Consolidating {last_name(known.fs.url())}", "case", progress) as done:
+        found = zip(cases, parallel_map(read, cases, done), strict=True)
+        return {case: told for case, told in found if told is not None}
