@@ -123,7 +123,11 @@ class Collector:
         Raises:
             NotReportedError: If no case has data.
         """
-        return self._ask(lambda case: question(self._open_run(case)), lambda _case, answer: answer, doing, THREADS)
+        return self.ask_of(lambda case: question(self._open_run(case)), doing)
+
+    def ask_of(self, question: Callable[[str], T], doing: str) -> dict[str, T]:
+        """As [ask][idfkit_fs.studies.collect.Collector.ask]; the question is given the case's name."""
+        return self._ask(question, lambda _case, answer: answer, doing, THREADS)
 
     def parameters(self) -> dict[str, dict[str, Any]]:
         """The parameters of each case that has data."""

@@ -118,7 +118,7 @@ class Consolidated:
         paths = {*self.contents}
         for case, each in told.items():
             text, path = each.model_dump_json(exclude_defaults=True), self.listing.told_by(case)
-            if path in versions and _is_bounded(text, 1):
+            if path is not None and path in versions and _is_bounded(text, 1):
                 self.contents[path] = text
         if self.is_damaged or len(paths) != self.rows or {*self.contents} != paths:
             kept = sorted(self.contents)

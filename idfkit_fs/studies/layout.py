@@ -9,7 +9,7 @@ _study/ok/<case>.<key>.<run>.json       the outcome of a successful case, with i
 _study/failed/<case>.<key>.<run>.json   the outcome of a case that EnergyPlus ended with an error
 _study/consolidated/outcomes.parquet    what many jobs and outcomes say; can be rebuilt
 _study/consolidated/tabular.parquet     which cases and cells the objects beside it have; can be rebuilt
-_study/consolidated/<sha256>.parquet    a part of the cells of tabular reports, sorted
+_study/consolidated/<token>-<sha256>.parquet   a part of the cells of tabular reports, sorted
 <case>/...                              the run, with its run.json
 ```
 
@@ -46,6 +46,8 @@ __all__ = [
     "parse_jobs",
     "parse_marks",
     "parse_outcomes",
+    "parse_parts",
+    "part_path",
     "short_key",
 ]
 
@@ -66,6 +68,7 @@ _OUTCOME = re.compile(
     rf"(?P<case>.+)\.(?P<key>[0-9a-f]{{{_KEY_LENGTH}}})\.(?P<run>[0-9a-f]{{{_RUN_LENGTH}}})\.json", re.DOTALL
 )
 _MARK = re.compile(r"(?P<case>.+)\.[0-9a-f]{32}\.replacing", re.DOTALL)
+_PART = re.compile(r"(?P<part>[0-9a-f]{12}-[0-9a-f]{64})\.parquet")
 _FORBIDDEN = '/\\<>:"|?*'
 
 
@@ -166,6 +169,16 @@ def parse_jobs(paths: Iterable[str]) -> list[str]:
     """The cases in a listing of the jobs; a name that `check_case` refuses is ignored."""
     names = (path.rpartition("/")[2].removesuffix(".json") for path in paths if path.endswith(".json"))
     return [name for name in names if _problem_of(name) is None]
+
+
+def part_path(part: str) -> str:
+    """The path of a part of the consolidated cells."""
+    return f"{CONSOLIDATED}/{part}.parquet"
+
+
+def parse_parts(names: Iterable[str]) -> list[str]:
+    """The parts of consolidated cells in a listing."""
+    return [match["part"] for match in map(_PART.fullmatch, names) if match]
 
 
 def parse_outcomes(sizes: Mapping[str, int | None]) -> dict[str, set[EndedRun]]:

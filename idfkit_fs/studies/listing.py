@@ -120,7 +120,9 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
             raise StudyNotFoundError.for_url(fs.url(), text) from None
         raise
     found = {
-        f"{directory}/{name}": version for directory, files in listed.items() for name, version in files.result().items()
+        f"{directory}/{name}": version
+        for directory, files in listed.items()
+        for name, version in files.result().items()
     }
     jobs = [f"{JOBS}/{name}" for name in listed[JOBS].result()]
     cases, marks = tuple(sorted(parse_jobs(jobs))), parse_marks(jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from idfkit_fs._fs.sync import FsspecFileSystem
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from idfkit_fs._outputs.values import Values
+    from idfkit_fs.runs.result import RunResult
+    from idfkit_fs.studies.consolidated_cells import KeptCells
 
 __all__ = ["read_dataset", "read_tabular", "read_timeseries", "write_parquet"]
 
@@ -35,9 +38,16 @@ def read_timeseries(collector: Collector, selection: Selection) -> pd.DataFrame:
     return frame
 
 
-def read_tabular(collector: Collector, report: str, table: str, row: str, column: str) -> pd.DataFrame:
+def read_tabular(
+    collector: Collector,
+    kept: Mapping[str, KeptCells],
+    open_run: Callable[[str], RunResult],
+    names: tuple[str, str, str, str],
+) -> pd.DataFrame:
     """Cells of tabular reports of many cases; see [Study.tabular][idfkit_fs.Study.tabular]."""
-    cells = collector.ask(lambda run: run.tabular(report, table, row, column), "Reading")
+    cells = collector.ask_of(
+        lambda case: kept[case].cells() if case in kept else open_run(case).tabular(*names), "Reading"
+    )
     from idfkit_fs.studies.tables import cells_frame
 
     frame = cells_frame(cells)

@@ -8,18 +8,15 @@ from typing import Any
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import CaseNotFoundError, RecordError
+from idfkit_fs.studies.consolidated import read_consolidated
 from idfkit_fs.studies.listing import Listing
 from idfkit_fs.studies.stored import read_job
 
 __all__ = ["read_parameters"]
 
 
-def read_parameters(
-    fs: FsspecFileSystem,
-    listing: Listing,  # noqa: ARG001 - says which parts of the consolidated object are current
-    cases: Iterable[str],
-) -> dict[str, dict[str, Any]]:
-    """Read the parameters of cases.
+def read_parameters(fs: FsspecFileSystem, listing: Listing, cases: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Read the parameters of cases: from the consolidated outcomes where they are current, else from the jobs.
 
     Args:
         fs: The study.
@@ -32,6 +29,8 @@ def read_parameters(
     Raises:
         StoreError: If the store failed, refused access, or did not answer.
     """
+    names = [*cases]
+    told = read_consolidated(fs, listing).told(names)
 
     def read(case: str) -> dict[str, Any] | None:
         try:
@@ -39,6 +38,9 @@ def read_parameters(
         except (CaseNotFoundError, RecordError):
             return None
 
-    names = [*cases]
-    found = zip(names, parallel_map(read, names), strict=True)
-    return {case: parameters for case, parameters in found if parameters is not None}
+    others = [case for case in names if case not in told]
+    found = {case: each.parameters for case, each in told.items()}
+    found |= {
+        case: of_job for case, of_job in zip(others, parallel_map(read, others), strict=True) if of_job is not None
+    }
+    return {case: found[case] for case in names if case in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import re
@@ -132,7 +133,7 @@ def _cells(
 
 def _end_uses(summary: Summary | None) -> dict[str, float]:
     uses = summary.end_uses_kwh if summary else {}
-    return {f"{_word(use)}_{_word(fuel)}_kwh": energy for use, fuels in uses.items() for fuel, energy in fuels.items()}
+    return {_column(use, fuel): energy for use, fuels in uses.items() for fuel, energy in fuels.items()}
 
 
 def _peaks(summary: Summary | None) -> dict[str, float]:
@@ -140,6 +141,12 @@ def _peaks(summary: Summary | None) -> dict[str, float]:
     return {f"peak_{_word(fuel)}_w": demand for fuel, demand in peaks.items()}
 
 
+@functools.lru_cache(maxsize=1024)  # the cases of a study have the same few, again and again
+def _column(use: str, fuel: str) -> str:
+    return f"{_word(use)}_{_word(fuel)}_kwh"
+
+
+@functools.lru_cache(maxsize=1024)
 def _word(text: str) -> str:
     """A name of EnergyPlus as part of a column name: ``"District Heating Water"`` as ``district_heating_water``."""
     return re.sub(r"\W+", "_", text).strip("_").lower()

@@ -34,6 +34,7 @@ from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.consolidate import consolidate_outcomes, keep_after_run
+from idfkit_fs.studies.consolidated_cells import consolidate_cells, read_cells
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.engine import run_cases
 from idfkit_fs.studies.job import Job, Metrics, parse_metrics
@@ -400,6 +401,9 @@ class Study:
             self._remove_outcomes(listing, exc.report)
             raise
         self._remove_outcomes(listing, report)
+        ran = {run.case for run in report.runs if run.how != "found"}
+        if ran.issuperset(listing.status().pending):  # all of the study, and no share of it
+            keep_after_run(self.fs, len(ran))
         return report
 
     def _remove_outcomes(self, listing: Listing, report: RunReport) -> None:
@@ -549,28 +553,37 @@ class Study:
         metrics = listing.metrics if self._metrics is None else self._metrics
         return read_rows(self.fs, listing, metrics, self.result, progress)
 
-    def consolidate(self, *, progress: bool = False) -> int:
+    def consolidate(self, *, tabular: bool = False, progress: bool = False) -> int:
         """Keep what all outcomes say in one object, so that [summary][idfkit_fs.Study.summary] reads it at once.
 
         [run][idfkit_fs.Study.run] of all cases and [summary][idfkit_fs.Study.summary] do it by themselves where it
-        pays and the login may write.
+        pays and the login may write; others read without it. What is kept only counts for outcomes that have not
+        changed since, so it never needs to be removed.
 
         Args:
+            tabular: Whether to keep all cells of the tabular reports of cases that are ok too, sorted so that
+                [tabular][idfkit_fs.Study.tabular] reads one cell of all cases at once. They are read from each run,
+                and merged in the temporary directory.
             progress: Whether to show a progress bar.
 
         Returns:
-            Of how many cases the object has what they say.
+            The number of cases whose outcomes, or, if they are pending, whose parameters are kept.
 
         Raises:
             MissingExtraError: If pyarrow is not installed.
             StudyNotFoundError: If there is no study.
+            PermissionError: If the store refuses to write.
 
         Examples:
             >>> study.consolidate()  # doctest: +SKIP
             1000
         """
         require("pyarrow", "pandas", "consolidate()")
-        return consolidate_outcomes(self.fs, self._list(), progress)
+        listing = self._list()
+        count = consolidate_outcomes(self.fs, listing, progress)
+        if tabular:
+            consolidate_cells(self.fs, listing, self.result, progress)
+        return count
 
     def timeseries(
         self,
@@ -652,7 +665,11 @@ class Study:
             >>> study.tabular("AnnualBuilding*", "End Uses", "Heating", "District Heating Water")["number"]
             ... # doctest: +SKIP
         """
-        return read_tabular(self._collector(cases, progress), report, table, row, column)
+        names = (report, table, row, column)
+        listing = self._list()
+        chosen = listing.check(listing.cases if cases is None else cases)
+        kept = read_cells(self.fs, listing, chosen, *names)
+        return read_tabular(self._collector(cases, progress, listing), kept, self.result, names)
 
     def to_xarray(
         self,
@@ -744,9 +761,9 @@ class Study:
         target = FsspecFileSystem.from_url(url, **options)
         write_parquet(collector, Selection(variables, keys, frequency, environment), target, overwrite)
 
-    def _collector(self, cases: Iterable[str] | None, progress: bool) -> Collector:
+    def _collector(self, cases: Iterable[str] | None, progress: bool, listing: Listing | None = None) -> Collector:
         """What reads the named cases, or all."""
-        listing = self._list()
+        listing = listing or self._list()
         states = listing.states()
         names = states if cases is None else listing.check(cases)
         return Collector(
