@@ -10,17 +10,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.bounds import CONSOLIDATED_BYTES, CONSOLIDATED_ROW_BYTES, CONSOLIDATED_ROW_VALUES
+from idfkit_fs._util.messages import redact
 from idfkit_fs.errors import NotFoundError, PermissionDeniedError, RecordError
+from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.job import Job, Outcome, Summary
 from idfkit_fs.studies.layout import CONSOLIDATED_OUTCOMES
 from idfkit_fs.studies.listing import Listing
 from idfkit_fs.studies.packed import can_pack, pack, read_packed
 
-__all__ = ["Consolidated", "Told", "pays", "read_consolidated"]
+__all__ = ["Consolidated", "Told", "damage_of_consolidated", "pays", "read_consolidated"]
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,18 @@ class Consolidated:
 
     def told(self, cases: Collection[str]) -> dict[str, Told]:
         """What is known of some cases; those of which nothing is known are left out."""
+        try:
+            return self.parse(cases)
+        except RecordError as exc:
+            self.ignore(exc)
+            return {}
+
+    def parse(self, cases: Collection[str]) -> dict[str, Told]:
+        """As told().
+
+        Raises:
+            RecordError: If it is something else.
+        """
         texts = {case: self.contents.get(self.listing.told_by(case) or "") for case in cases}
         known = {case: text for case, text in texts.items() if text is not None}
         text = f"[{','.join(known.values())}]"
@@ -87,14 +101,14 @@ class Consolidated:
             if not _is_bounded(text, len(known)):
                 raise ValueError("its rows are too large")
             return dict(zip(known, _LIST.validate_json(text), strict=True))
-        except (ValidationError, ValueError) as exc:
-            self.ignore(exc)
-            return {}
+        except ValueError as exc:
+            raise RecordError(f"{redact(self.fs.url(CONSOLIDATED_OUTCOMES))} is damaged: {exc}") from exc
 
-    def ignore(self, why: Exception) -> None:
-        """Go on as if there were no consolidated object."""
-        self.contents, self.is_damaged = {}, True
-        logger.warning("Reading jobs and outcomes one by one, because the consolidated ones cannot be used: %s", why)
+    def ignore(self, why: RecordError) -> None:
+        """Go on as if there were no such object."""
+        self.contents, self.is_damaged, self.is_newer = {}, not why.is_newer, why.is_newer
+        level = logging.INFO if why.is_newer else logging.WARNING
+        logger.log(level, "Reading jobs and outcomes one by one, not consolidated: %s", one_line(why))
 
     def is_worth_writing(self, read: int) -> bool:
         """Whether so many jobs and outcomes had to be read that consolidating pays."""
@@ -153,19 +167,19 @@ def read_consolidated(fs: FsspecFileSystem, listing: Listing) -> Consolidated:
         ConnectionError: If the store does not answer.
     """
     found = Consolidated(fs, listing)
-    if not can_pack():
-        return found
-    try:
-        paths, versions, contents = read_packed(fs, CONSOLIDATED_OUTCOMES, _COLUMNS)
-    except (NotFoundError, PermissionDeniedError):
-        return found
-    except RecordError as exc:
-        found.is_newer = exc.is_newer
-        if exc.is_newer:
-            logger.info("Reading jobs and outcomes one by one: %s", exc)
-        else:
+    if can_pack():
+        try:
+            return _read(fs, listing)
+        except (NotFoundError, PermissionDeniedError):
+            pass
+        except RecordError as exc:
             found.ignore(exc)
-        return found
+    return found
+
+
+def _read(fs: FsspecFileSystem, listing: Listing) -> Consolidated:
+    found = Consolidated(fs, listing)
+    paths, versions, contents = read_packed(fs, CONSOLIDATED_OUTCOMES, _COLUMNS)
     wanted = {listing.told_by(case) for case in listing.cases}
     listed = listing.versions
     found.rows = len(paths)
@@ -175,3 +189,15 @@ def read_consolidated(fs: FsspecFileSystem, listing: Listing) -> Consolidated:
         if path in wanted and listed.get(path) == version
     }
     return found
+
+
+def damage_of_consolidated(fs: FsspecFileSystem, listing: Listing) -> str | None:
+    """Why the consolidated object cannot be used; None if it can be, or is missing."""
+    try:
+        found = _read(fs, listing)
+        found.parse(listing.cases)
+    except NotFoundError:
+        return None
+    except RecordError as exc:
+        return None if exc.is_newer else one_line(exc)
+    return None

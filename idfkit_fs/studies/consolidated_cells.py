@@ -245,34 +245,36 @@ def consolidate_cells(
     return len(kept)
 
 
-def remove_lost_parts(fs: FsspecFileSystem, *, repair: bool) -> Iterator[tuple[str, str]]:
-    """Find consolidated cells that cannot be used, and parts of which no index knows; while nobody consolidates.
+def remove_lost_parts(fs: FsspecFileSystem, *, repair: bool) -> Iterator[str]:
+    """Find consolidated cells that cannot be used, and parts that no index names; while nobody consolidates.
+
+    Args:
+        fs: The study.
+        repair: Whether to remove them.
 
     Yields:
-        What is wrong, and what to do.
+        What is wrong.
     """
-    parts = {*parse_parts(fs.list_sizes(CONSOLIDATED))}
-    known: set[str] = set()
-    problem = None
+    parts, known = {*parse_parts(fs.list_sizes(CONSOLIDATED))}, set()
     try:
         known = _read_index(fs).parts
-        if known - parts:
-            problem = f"{len(known - parts)} parts of the consolidated cells are missing"
+        problem = "parts of the consolidated cells are missing" if known - parts else None
     except NotFoundError:
-        pass
+        problem = None
     except RecordError as exc:
         if exc.is_newer:
             return
         problem = one_line(exc)
     if problem:
+        yield problem
+        known = set()
         if repair:
             fs.remove_if_exists([CONSOLIDATED_CELLS])
-        yield problem, "removed; consolidate the study again"
-        known = set()
-    if parts - known:
+    lost = sorted(parts - known)
+    if lost:
+        yield f"{len(lost)} parts of consolidated cells are not used"
         if repair:
-            fs.remove_if_exists(map(part_path, sorted(parts - known)))
-        yield f"{len(parts - known)} parts of consolidated cells are not used", "removed"
+            fs.remove_if_exists(map(part_path, lost))
 
 
 class _Merge:

@@ -18,10 +18,20 @@ from idfkit_fs.runs.check import damage_of
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import Register, read_register, remove_claim, remove_files, remove_run
 from idfkit_fs.runs.result import result_of
+from idfkit_fs.studies.consolidated import damage_of_consolidated
+from idfkit_fs.studies.consolidated_cells import remove_lost_parts
 from idfkit_fs.studies.display import counted, one_line
 from idfkit_fs.studies.job import Job, state_of
-from idfkit_fs.studies.layout import Ended, EndedRun, outcome_path, outcomes_directory
+from idfkit_fs.studies.layout import (
+    CONSOLIDATED,
+    CONSOLIDATED_OUTCOMES,
+    Ended,
+    EndedRun,
+    outcome_path,
+    outcomes_directory,
+)
 from idfkit_fs.studies.listing import Listing
+from idfkit_fs.studies.packed import can_pack
 from idfkit_fs.studies.stored import read_job, read_outcome, retire
 from idfkit_fs.studies.worker import finish_case
 
@@ -98,6 +108,7 @@ def verify_cases(
         found = [each for of_case in parallel_map(check, chosen, done, threads=_THREADS) for each in of_case]
     if cases is None:
         found += _orphans(fs, listing, repair)
+        found += _of_consolidated(fs, listing, repair)
         if repair:
             _remove_void(fs)
     return Verification(len(chosen), tuple(found))
@@ -256,6 +267,18 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
     if repair:
         fs.remove_if_exists(mark for case in {*listing.marks}.difference(listing.cases) for mark in listing.marks[case])
     return found
+
+
+def _of_consolidated(fs: FsspecFileSystem, listing: Listing, repair: bool) -> Iterator[Finding]:
+    """What is kept of many cases, and is not used where it is damaged."""
+    if not can_pack():
+        return
+    problem = damage_of_consolidated(fs, listing)
+    if problem and repair:
+        fs.remove_if_exists([CONSOLIDATED_OUTCOMES])
+    problems = [problem, *remove_lost_parts(fs, repair=repair)]
+    for problem in filter(None, problems):
+        yield Finding(CONSOLIDATED, problem, "removed" if repair else "repair it", repair)
 
 
 def _has_job(fs: FsspecFileSystem, case: str) -> bool:
