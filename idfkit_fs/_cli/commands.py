@@ -392,6 +392,26 @@ def verify(
     sys.exit(0 if found.ok else 1)
 
 
+@commands.command()
+@url_argument
+@click.option("--tabular", is_flag=True, help="Keep all cells of the tabular reports too, sorted.")
+@storage_options
+@progress_option
+def consolidate(url: str, tabular: bool, options: dict[str, Any], progress: bool) -> None:
+    """Keep what all outcomes of a study say in one object, so that its summary is read at once.
+
+    A run of all cases, and summary, do it by themselves where it pays.
+
+    \b
+    Examples:
+      idfkit-fs consolidate s3://my-bucket/study-001
+      idfkit-fs consolidate s3://my-bucket/study-001 --tabular
+    """
+    study = open_study(url, options)
+    count = study.consolidate(tabular=tabular, progress=progress)
+    echo(f"{count} of {len(study.cases())} cases consolidated.")
+
+
 @commands.group(name="cache")
 def cache_commands() -> None:
     """Show or clean the local cache of results.

@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from idfkit_fs import FsspecFileSystem, Study
+from idfkit_fs import Study
 from idfkit_fs._outputs.database import Cell
 from idfkit_fs._outputs.sidecars import TABULAR, Contents, cells_table
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 from idfkit_fs.studies.job import Job, Measured, Metric, Outcome, Summary
 from idfkit_fs.studies.layout import EndedRun, State, job_path, outcome_path
 
-__all__ = ["METRIC", "add", "cells_of", "end"]
+__all__ = ["METRIC", "add", "cells_of", "end", "many"]
 
 METRIC = Metric(name="heating", report="Annual", table="End Uses", row="Heating", column="Electricity")
 _SQL = hashlib.sha256(b"sql").hexdigest()
@@ -26,7 +26,9 @@ def add(study: Study, case: str, **parameters: Any) -> Job:
     """A pending case."""
     sha256 = hashlib.sha256(case.encode()).hexdigest()
     job = Job(
-        case=case, model=RecordedFile(name=f"{sha256}.idf", size=1, sha256=sha256), parameters={"name": case} | parameters
+        case=case,
+        model=RecordedFile(name=f"{sha256}.idf", size=1, sha256=sha256),
+        parameters={"name": case} | parameters,
     )
     study.fs.write_bytes(job_path(case), job.to_json())
     return job
@@ -103,6 +105,13 @@ def _footer(data: bytes) -> str:
     return hashlib.sha256(data[-8 - int.from_bytes(data[-8:-4], "little") :]).hexdigest()
 
 
-def objects(fs: FsspecFileSystem) -> dict[str, bytes]:
-    """All objects of a study."""
-    return {path: fs.fetch(path) for path in fs.glob("", "**")}
+def many(study: Study, count: int) -> None:
+    """Many cases, of which half are ok and half failed: as fast as the store takes them."""
+    job = add(study, "@NAME@")
+    paths = [job_path(job.case), end(study, job), end(study, job, "failed")]
+    texts = [study.fs.fetch(path).decode() for path in paths]
+    study.fs.remove_if_exists(paths)
+    for number in range(count):
+        for path, text in ((paths[0], texts[0]), (paths[1 + number % 2], texts[1 + number % 2])):
+            name = path.replace(job.case, f"case-{number:05}")
+            study.fs.store.pipe_file(study.fs.key(name), text.replace(job.case, f"case-{number:05}").encode())
