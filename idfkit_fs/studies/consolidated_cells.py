@@ -168,18 +168,22 @@ def _read_part(fs: FsspecFileSystem, part: str, places: Sequence[tuple[str, ...]
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    path = part_path(part)
-    data = fs.fetch_start(path, CONSOLIDATED_BYTES + 1)
-    if hashlib.sha256(data).hexdigest() != part.rpartition("-")[2]:
-        raise RecordError(f"{redact(fs.url(path))} is damaged: it has another hash than its name")
-    table = read_whole(data)
+    table = read_whole(_fetch_part(fs, part))
     expected = _part_schema()
     if table.schema.names != expected.names or table.schema.types != expected.types:
-        raise RecordError(f"{redact(fs.url(path))} is damaged: it has other columns")
+        raise SidecarError(f"the columns of {part} are other than those of consolidated cells")
     wanted = {name: [*{place[number] for place in places}] for number, name in enumerate(_NAME)} | {"case": [*cases]}
     for name, texts in wanted.items():
         table = table.filter(pc.is_in(table.column(name), pa.array(texts, pa.string())))
     return table.to_pandas()
+
+
+def _fetch_part(fs: FsspecFileSystem, part: str) -> bytes:
+    path = part_path(part)
+    data = fs.fetch_start(path, CONSOLIDATED_BYTES + 1)
+    if hashlib.sha256(data).hexdigest() != part.rpartition("-")[2]:
+        raise RecordError(f"{redact(fs.url(path))} is damaged: it has another hash than its name")
+    return data
 
 
 def _part_schema() -> pa.Schema:
@@ -245,11 +249,12 @@ def consolidate_cells(
     return len(kept)
 
 
-def remove_lost_parts(fs: FsspecFileSystem, *, repair: bool) -> Iterator[str]:
+def remove_lost_parts(fs: FsspecFileSystem, *, deep: bool, repair: bool) -> Iterator[str]:
     """Find consolidated cells that cannot be used, and parts that no index names; while nobody consolidates.
 
     Args:
         fs: The study.
+        deep: Whether to read every part.
         repair: Whether to remove them.
 
     Yields:
@@ -259,6 +264,9 @@ def remove_lost_parts(fs: FsspecFileSystem, *, repair: bool) -> Iterator[str]:
     try:
         known = _read_index(fs).parts
         problem = "parts of the consolidated cells are missing" if known - parts else None
+        if deep and not problem:
+            for part in sorted(known):
+                _fetch_part(fs, part)
     except NotFoundError:
         problem = None
     except RecordError as exc:

@@ -108,7 +108,7 @@ def verify_cases(
         found = [each for of_case in parallel_map(check, chosen, done, threads=_THREADS) for each in of_case]
     if cases is None:
         found += _orphans(fs, listing, repair)
-        found += _of_consolidated(fs, listing, repair)
+        found += _of_consolidated(fs, listing, deep, repair)
         if repair:
             _remove_void(fs)
     return Verification(len(chosen), tuple(found))
@@ -269,14 +269,14 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
     return found
 
 
-def _of_consolidated(fs: FsspecFileSystem, listing: Listing, repair: bool) -> Iterator[Finding]:
+def _of_consolidated(fs: FsspecFileSystem, listing: Listing, deep: bool, repair: bool) -> Iterator[Finding]:
     """What is kept of many cases, and is not used where it is damaged."""
     if not can_pack():
         return
     problem = damage_of_consolidated(fs, listing)
     if problem and repair:
         fs.remove_if_exists([CONSOLIDATED_OUTCOMES])
-    problems = [problem, *remove_lost_parts(fs, repair=repair)]
+    problems = [problem, *remove_lost_parts(fs, deep=deep, repair=repair)]
     for problem in filter(None, problems):
         yield Finding(CONSOLIDATED, problem, "removed" if repair else "repair it", repair)
 

@@ -191,14 +191,13 @@ def test_what_is_damaged_is_ignored_and_made_anew(
     found, _ = tabular(study, *NAMES[0])
     assert len(opened) == 6
     pd.testing.assert_frame_equal(found, expected)
-    if damage is not _cut:
-        assert [each.case for each in study.verify().findings if "consolidated" in each.problem]
-        study.verify(repair=True)
-        assert not [each for each in study.verify().findings if "consolidated" in each.problem]
-        study.consolidate(tabular=True)
-        opened.clear()
-        tabular(study, *NAMES[0])
-        assert opened == []
+    assert [each.case for each in study.verify(deep=True).findings if "consolidated" in each.problem + each.case]
+    study.verify(deep=True, repair=True)
+    assert not [each for each in study.verify(deep=True).findings if "consolidated" in each.case]
+    study.consolidate(tabular=True)
+    opened.clear()
+    tabular(study, *NAMES[0])
+    assert opened == []
 
 
 def test_one_that_is_killed_leaves_what_verify_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
