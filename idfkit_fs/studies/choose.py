@@ -111,9 +111,16 @@ class Choice:
         if not self.is_filter:
             return names
         rows = {case: {**parameters, _CASE: case} for case, parameters in parameters_of(names).items()}
+        no_case = "No case" if self.names is None else "No case of these names"
+        existing = dict.fromkeys(name for row in rows.values() for name in row)
+        for name in self.conditions:
+            if rows and name not in existing:  # before anything fits: a misspelt name has no value in any case
+                parameters = [each for each in existing if each != _CASE]
+                near = did_you_mean(name, parameters) or _listed("; the parameters are", parameters)
+                raise CaseNotFoundError.for_url(url, f"{no_case} has a parameter {name!r}{near}")
         chosen = [case for case in rows if self._fits(case, rows[case])]
         if not chosen:
-            raise CaseNotFoundError.for_url(url, self._why_none(rows))
+            raise CaseNotFoundError.for_url(url, self._why_none(rows, no_case))
         return chosen
 
     def _fits(self, case: str, row: Mapping[str, Any]) -> bool:
@@ -125,19 +132,14 @@ class Choice:
             exc.add_note(f"The filter failed on case {case!r} with {row}; let it return False for such cases")
             raise
 
-    def _why_none(self, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    def _why_none(self, rows: Mapping[str, Mapping[str, Any]], no_case: str) -> str:
         """Why no case fits: the first condition that none of them fulfils."""
         if not rows:
             return "The study has no cases" if self.names is None else "None of the named cases exists any more"
-        no_case = "No case" if self.names is None else "No case of these names"
-        existing = dict.fromkeys(name for row in rows.values() for name in row if name != _CASE)
         for name, holds in self.conditions.items():
-            if name not in existing and name != _CASE:
-                near = did_you_mean(name, existing) or _listed("; the parameters are", existing)
-                return f"{no_case} has a parameter {name!r}{near}"
-            values = [row[name] for row in rows.values() if row.get(name) is not None]
             if not any(holds(row.get(name)) for row in rows.values()):
-                return f"{no_case} has such a value of {name!r}{_listed('; the values are', map(repr, values))}"
+                values = [repr(row[name]) for row in rows.values() if row.get(name) is not None]
+                return f"{no_case} has such a value of {name!r}{_listed('; the values are', values)}"
         return f"{no_case} fits the filter" if self.accepts else f"{no_case} fits all conditions at the same time"
 
 
