@@ -101,10 +101,12 @@ def read_table(
 
 
 def _labelled_rows(frame: Any) -> Iterator[tuple[Any, _Row]]:
-    if not hasattr(frame, "iloc"):
+    if not (hasattr(frame, "iloc") and hasattr(frame, "columns")):
         for number, row in enumerate(frame):
             if not isinstance(row, Mapping):
-                raise TypeError(f"A table is a DataFrame, or a sequence of mappings, not of {type(row).__name__}")
+                raise TypeError(
+                    f"A table is a DataFrame of pandas, or a sequence of mappings, not of {type(row).__name__}"
+                )
             yield number, {**row}
         return
     columns = [*frame.columns]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from idfkit import IDFDocument, new_document
 from support.variants import variant
@@ -102,6 +103,7 @@ def test_a_row_is_a_dictionary_of_pythons_types(study: Study) -> None:
         (pd.DataFrame({"north": [1, 2]}, index=[0.5, 1.5]), "x{index}-{north}", ["x0.5-1", "x1.5-2"]),
         ([{"north": 1}, {"north": 2, "more": 0.5}], None, ["case-0", "case-1"]),
         (({"north": number} for number in (1, 2)), "n{north:02}", ["n01", "n02"]),
+        (pl.DataFrame({"north": [1, 2]}).iter_rows(named=True), "n{north}", ["n1", "n2"]),
         (pd.DataFrame({"north": []}), None, []),
     ],
 )
@@ -125,6 +127,8 @@ def test_names_come_from_the_index_or_a_pattern(study: Study, frame: Any, name: 
         (TABLE.rename(columns={"city": "state"}), None, ValueError, "column 'state' already"),
         (TABLE.assign(late=dt.timedelta(1)), None, ValueError, "'late' of case 'case-0': JSON cannot hold a duration"),
         ([{"north": 1}, 2], None, TypeError, "a sequence of mappings, not of int"),
+        (TABLE["storeys"], None, TypeError, "a sequence of mappings, not of int"),
+        (pl.DataFrame({"north": [1]}), None, TypeError, "a sequence of mappings, not of Series"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused_before_a_model_is_built(
