@@ -5,6 +5,7 @@ Wherever cases are named, this decides which cases are meant. Only a choice by p
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from idfkit_fs.studies.display import first_names
 from idfkit_fs.studies.listing import Listing
 from idfkit_fs.studies.parameters import json_value
 from idfkit_fs.studies.read_parameters import read_parameters
+from idfkit_fs.studies.stored import read_job
 
 __all__ = ["Cases", "Choice", "choose_cases", "is_pattern"]
 
@@ -152,8 +154,17 @@ def choose_cases(fs: FsspecFileSystem, listing: Listing, cases: Cases | Choice) 
         TypeError: If *cases* are neither names nor a filter.
         ValueError: If a filter has no conditions, or a value that no parameter can have.
     """
+
+    def parameters_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        found = read_parameters(fs, listing, names)
+        for case in names:
+            if case not in found:  # removed meanwhile; or its job is damaged, and nobody knows whether it fits
+                with contextlib.suppress(CaseNotFoundError):
+                    found[case] = read_job(fs, case).parameters
+        return {case: found[case] for case in names if case in found}
+
     choice = cases if isinstance(cases, Choice) else Choice.of(cases)
-    return choice.among(listing.cases, listing.url, lambda names: read_parameters(fs, listing, names))
+    return choice.among(listing.cases, listing.url, parameters_of)
 
 
 def is_pattern(name: str) -> bool:

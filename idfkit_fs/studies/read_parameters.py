@@ -7,7 +7,7 @@ from typing import Any
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.parallel import parallel_map
-from idfkit_fs.errors import CaseNotFoundError
+from idfkit_fs.errors import CaseNotFoundError, RecordError
 from idfkit_fs.studies.listing import Listing
 from idfkit_fs.studies.stored import read_job
 
@@ -23,10 +23,9 @@ def read_parameters(fs: FsspecFileSystem, listing: Listing, cases: Iterable[str]
         cases: The names of the cases.
 
     Returns:
-        The parameters by case, in the order of *cases*; a case that was removed after it was listed is left out.
+        The parameters, by case. A case whose job cannot be read, or was removed meanwhile, is left out.
 
     Raises:
-        RecordError: If a job is damaged, or of a newer format.
         StoreError: If the store failed, refused access, or did not answer.
     """
     known = {*listing.cases}
@@ -35,7 +34,7 @@ def read_parameters(fs: FsspecFileSystem, listing: Listing, cases: Iterable[str]
     def read(case: str) -> dict[str, Any] | None:
         try:
             return read_job(fs, case).parameters
-        except CaseNotFoundError:
+        except (CaseNotFoundError, RecordError):
             return None
 
     found = zip(names, parallel_map(read, names), strict=True)
