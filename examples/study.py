@@ -11,28 +11,27 @@ from __future__ import annotations
 
 import sys
 
+import pandas as pd
 from small_office import small_office, weather
 
-from idfkit_fs import Case, Study
+from idfkit_fs import Study
 
+# A row a case; the columns are its parameters.
+CASES = pd.MultiIndex.from_product(
+    [["chicago", "tampa"], [0.2, 0.4, 0.6]], names=["city", "window_to_wall_ratio"]
+).to_frame(index=False)
 PEAK = ("DemandEndUseComponentsSummary", "End Uses", "Total End Uses", "District Cooling")
 
 
 def main(url: str) -> None:
     """Prepare, run, collect."""
     study = Study(url, metrics={"peak_cooling_w": PEAK})
-    study.add_cases(
-        [
-            Case(
-                f"{city}-{ratio}",
-                small_office(window_to_wall_ratio=ratio),
-                weather(city),
-                parameters={"city": city, "window_to_wall_ratio": ratio},
-                options={"annual": True},
-            )
-            for city in ("chicago", "tampa")
-            for ratio in (0.2, 0.4, 0.6)
-        ],
+    study.add_table(
+        CASES,
+        lambda row: small_office(window_to_wall_ratio=row["window_to_wall_ratio"]),
+        weather=lambda row: weather(row["city"]),
+        name="{city}-{window_to_wall_ratio}",
+        annual=True,
         progress=True,
     )
     print(study.run(progress=True))

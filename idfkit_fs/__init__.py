@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from idfkit_fs.runs.result import RunResult, open_result
     from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, SimulationOptions, async_simulate, simulate
     from idfkit_fs.studies.adopt import Adoption
+    from idfkit_fs.studies.choose import Cases
     from idfkit_fs.studies.job import Metrics, Summary
     from idfkit_fs.studies.plan import Source
     from idfkit_fs.studies.prepare import Case
@@ -37,6 +38,7 @@ __all__ = [
     "CacheInfo",
     "Case",
     "CaseRun",
+    "Cases",
     "Check",
     "DoctorReport",
     "ExternalFiles",
@@ -79,6 +81,7 @@ _MODULES = {
     "CacheInfo": "_cache.store",
     "Case": "studies.prepare",
     "CaseRun": "studies.report",
+    "Cases": "studies.choose",
     "Check": "_doctor.report",
     "DoctorReport": "_doctor.report",
     "ExternalFiles": "runs.simulate",

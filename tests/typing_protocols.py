@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from idfkit import IDFDocument
 from idfkit.simulation import AsyncFileSystem, FileSystem, SimulationResult
@@ -12,6 +14,7 @@ from idfkit_fs import (
     AsyncFsspecFileSystem,
     AsyncS3FileSystem,
     Case,
+    Cases,
     ExternalFiles,
     FsspecFileSystem,
     LocalFileSystem,
@@ -59,3 +62,18 @@ def existing(study: Study, left: Path, of_idfkit: SimulationResult) -> tuple[Run
 
 def reuse(study: Study) -> tuple[RunReport, ...]:
     return study.run(reuse=False), study.run(reuse=study), study.run(reuse="s3://bucket/other")
+
+
+def chosen(study: Study, cases: Cases) -> tuple[RunReport, list[str]]:
+    def is_wide(row: Mapping[str, Any]) -> bool:
+        return bool(row["wwr"] > 0.3)
+
+    study.remove({"wwr": [0.2, 0.4]})
+    study.verify(["base", "wwr-*"])
+    study.results(is_wide)
+    return study.run(cases), study.cases({"case": "wwr-*", "wwr": lambda wwr: wwr > 0.3})
+
+
+def tables(study: Study, rows: list[dict[str, Any]], model: IDFDocument) -> None:
+    study.add_table(rows, lambda row: row["model"], weather=lambda row: row["epw"], name="{wwr}", annual=True)
+    study.add_table(rows, lambda _row: model, weather="chicago.epw", external_files="leave")

@@ -19,6 +19,7 @@ from idfkit_fs._cli.run_commands import adopt, publish
 from idfkit_fs._cli.shared import (
     FAILED,
     PENDING,
+    chosen_by,
     echo,
     echo_json,
     echo_lines,
@@ -30,19 +31,23 @@ from idfkit_fs._cli.shared import (
     size_text,
     storage_options,
     url_argument,
+    where_option,
 )
 from idfkit_fs._cli.stopping import stoppable
 from idfkit_fs._util.messages import printable, redact
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import ExistsError, IdfkitFsError, IncompleteRunError, MissingExtraError
 from idfkit_fs.runs.result import RunResult
-from idfkit_fs.studies.display import one_line
+from idfkit_fs.studies.choose import is_pattern
+from idfkit_fs.studies.display import counted, first_names, one_line
 from idfkit_fs.studies.layout import State
 from idfkit_fs.studies.rows import as_csv, as_text
 from idfkit_fs.studies.share import find_share
 from idfkit_fs.studies.study import Study
 
 __all__ = ["commands"]
+
+_NAMED = 20  # more cases are counted
 
 
 class _Commands(click.Group):
@@ -102,7 +107,14 @@ def status(url: str, options: dict[str, Any], as_json: bool) -> None:
 
 @commands.command()
 @url_argument
-@click.option("--case", "cases", metavar="NAME", multiple=True, help="A case to run, unless it is ok. Repeatable.")
+@click.option(
+    "--case",
+    "cases",
+    metavar="NAME",
+    multiple=True,
+    help="A case to run, unless it is ok; or a pattern such as 'wwr-*', for the pending cases that match. Repeatable.",
+)
+@where_option
 @click.option("--pending", is_flag=True, help="Run the pending cases: the default.")
 @click.option("--failed", is_flag=True, help="Run the failed cases; with --pending, both.")
 @click.option("--index", metavar="I", type=click.IntRange(min=0), help="The share of the cases to run, counted from 0.")
@@ -121,6 +133,7 @@ def status(url: str, options: dict[str, Any], as_json: bool) -> None:
 def run(
     url: str,
     cases: tuple[str, ...],
+    where: dict[str, Any],
     pending: bool,
     failed: bool,
     index: int | None,
@@ -145,26 +158,30 @@ def run(
     Examples:
       idfkit-fs run s3://my-bucket/study-001 --max-workers 8
       idfkit-fs run s3://my-bucket/study-001 --case case-42 --case case-43
+      idfkit-fs run s3://my-bucket/study-001 --case 'wwr-*' --where city=chicago
       idfkit-fs run s3://my-bucket/study-001 --pending --failed
       idfkit-fs run s3://my-bucket/study-001 --index 0 --of 10
     """
-    if cases and (pending or failed or index is not None or count is not None):
-        raise click.UsageError("--case cannot be combined with --pending, --failed, --index or --of")
+    chosen = chosen_by(cases, where)
+    # Patterns and conditions narrow what is run otherwise; names say it.
+    is_named = bool(cases) and not where and not all(map(is_pattern, cases))
+    if is_named and (pending or failed or index is not None or count is not None):
+        raise click.UsageError("--case NAME cannot be combined with --pending, --failed, --index or --of")
     if reuse and no_reuse:
         raise click.UsageError("--reuse cannot be combined with --no-reuse")
     try:
-        share = None if cases else find_share(os.environ, index, count)
+        share = None if is_named else find_share(os.environ, index, count)
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     states: set[State] = {"failed"} if failed else set()
     states |= {"pending"} if pending or not failed else set()
     with stoppable("the cases that were running are still pending"):
         study = open_study(url, options)
-        chosen = list(cases) or None
         if share is not None:
             known = study.status().states()
-            chosen = [case for case in share.of(known) if known[case] in states]
-            echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(known)} cases to run", err=True)
+            wanted = known if chosen is None else study.cases(chosen)
+            chosen = [case for case in share.of(wanted) if known.get(case) in states]
+            echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(wanted)} cases to run", err=True)
         try:
             report = study.run(
                 chosen,
@@ -249,24 +266,30 @@ def _write_parquet(study: Study, output: Path, progress: bool) -> None:
 @commands.command()
 @url_argument
 @click.argument("case", required=False)
+@where_option
 @storage_options
 @json_option
-def ls(url: str, case: str | None, options: dict[str, Any], as_json: bool) -> None:
+def ls(url: str, case: str | None, where: dict[str, Any], options: dict[str, Any], as_json: bool) -> None:
     """List the cases of a study with their states, or the files of a case, or of the run at URL, with their sizes.
+
+    With a pattern such as 'wwr-*' for CASE, or with conditions, the cases that match are listed.
 
     \b
     Examples:
       idfkit-fs ls s3://my-bucket/study-001
+      idfkit-fs ls s3://my-bucket/study-001 --where city=chicago
       idfkit-fs ls s3://my-bucket/study-001 case-42
       idfkit-fs ls s3://my-bucket/a-run
     """
     study = open_study(url, options)
-    if case is None:
-        run = run_at(url, options)
+    if case is None or where or is_pattern(case):
+        chosen = chosen_by([case] if case else [], where)
+        run = None if chosen else run_at(url, options)
         if run is not None:
             _list_files(run, as_json)
             return
-        states = study.status().states()
+        wanted = None if chosen is None else {*study.cases(chosen)}
+        states = {name: state for name, state in study.status().states().items() if wanted is None or name in wanted}
         echo_json(states) if as_json else echo_lines(f"{state:7}  {name}" for name, state in states.items())
         return
     _list_files(study.result(case), as_json)
@@ -281,6 +304,7 @@ def _list_files(run: RunResult, as_json: bool) -> None:
 @commands.command()
 @url_argument
 @click.argument("cases", metavar="[CASE]...", nargs=-1)
+@where_option
 @click.option("--all", "every", is_flag=True, help="All cases that have been run, including failed ones.")
 @click.option(
     "--to",
@@ -303,6 +327,7 @@ def _list_files(run: RunResult, as_json: bool) -> None:
 def get(
     url: str,
     cases: tuple[str, ...],
+    where: dict[str, Any],
     every: bool,
     directory: Path,
     include: tuple[str, ...],
@@ -312,14 +337,19 @@ def get(
 ) -> None:
     """Download the runs of cases, or the run at URL. Each file is checked against the run's record.
 
+    CASE is a name, or a pattern such as 'wwr-*'. Of the cases that match a pattern or a condition, those that have been
+    run are downloaded.
+
     \b
     Examples:
       idfkit-fs get s3://my-bucket/study-001 case-42 --to results
+      idfkit-fs get s3://my-bucket/study-001 'case-4*' --where 'wwr>=0.4' --to results
       idfkit-fs get s3://my-bucket/study-001 --all --include '*.sql' --to results
       idfkit-fs get s3://my-bucket/a-run --to results
     """
     with stoppable("the files that were downloaded are whole; run the command again to get the others"):
-        run = None if cases or every else run_at(url, options)
+        chosen = chosen_by(cases, where)
+        run = None if chosen or every else run_at(url, options)
         if run is not None:
             target = directory / last_name(url)
             if target.is_symlink():
@@ -328,41 +358,48 @@ def get(
             echo_lines([run.download(target, include=include, overwrite=overwrite, progress=progress)])
             return
         study = open_study(url, options)
-        if bool(cases) == every:
+        if chosen is None and not every:
             study.status()  # raises if there is no study either
-            raise click.UsageError("Name the cases, or give --all")
-        if every:
-            found = study.status()
-            cases = (*found.ok, *found.failed)
-        echo_lines(study.download(cases, directory, include=include, overwrite=overwrite, progress=progress))
+        if bool(chosen) == every:
+            raise click.UsageError("Name the cases, or give --where or --all")
+        echo_lines(study.download(chosen or "*", directory, include=include, overwrite=overwrite, progress=progress))
 
 
 @commands.command()
 @url_argument
-@click.argument("cases", metavar="CASE...", nargs=-1, required=True)
+@click.argument("cases", metavar="[CASE]...", nargs=-1)
+@where_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @storage_options
 @progress_option
-def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], progress: bool) -> None:
+def rm(
+    url: str, cases: tuple[str, ...], where: dict[str, Any], yes: bool, options: dict[str, Any], progress: bool
+) -> None:
     """Remove cases with their runs.
 
-    Models and weather files stay, because other cases may use them.
+    CASE is a name, or a pattern such as 'wwr-*'. Models and weather files stay, because other cases may use them.
 
     \b
     Examples:
       idfkit-fs rm s3://my-bucket/study-001 case-42
+      idfkit-fs rm s3://my-bucket/study-001 --where 'wwr<0.3'
     """
+    chosen = chosen_by(cases, where)
+    if chosen is None:
+        raise click.UsageError("Name the cases, or give --where")
     study = open_study(url, options)
-    named = ", ".join(dict.fromkeys(cases))
+    found = study.cases(chosen)
+    named = ", ".join(found) if len(found) <= _NAMED else f"{counted(len(found))} ({first_names(found)})"
     if not yes:
         click.confirm(printable(f"Remove {named} with all results from {redact(study.url)}?"), abort=True)
-    study.remove(cases, progress=progress)
+    study.remove(found, progress=progress)
     echo(f"Removed {named}.")
 
 
 @commands.command()
 @url_argument
 @click.argument("cases", metavar="[CASE]...", nargs=-1)
+@where_option
 @click.option("--deep", is_flag=True, help="Read every file, and compare its hash with the run's record.")
 @click.option("--repair", is_flag=True, help="Repair what is wrong; no worker may be running.")
 @storage_options
@@ -371,6 +408,7 @@ def rm(url: str, cases: tuple[str, ...], yes: bool, options: dict[str, Any], pro
 def verify(
     url: str,
     cases: tuple[str, ...],
+    where: dict[str, Any],
     deep: bool,
     repair: bool,
     options: dict[str, Any],
@@ -379,14 +417,16 @@ def verify(
 ) -> None:
     """Check that each case of a study is what its state says, and repair those that are not.
 
-    The exit code is 0 if nothing is wrong, or all was repaired, and 1 otherwise.
+    CASE is a name, or a pattern such as 'wwr-*'; by default all cases are checked. The exit code is 0 if nothing is
+    wrong, or all was repaired, and 1 otherwise.
 
     \b
     Examples:
       idfkit-fs verify s3://my-bucket/study-001
       idfkit-fs verify s3://my-bucket/study-001 --deep --repair
     """
-    found = open_study(url, options).verify(cases or None, deep=deep, repair=repair, progress=progress)
+    chosen = chosen_by(cases, where)
+    found = open_study(url, options).verify(chosen, deep=deep, repair=repair, progress=progress)
     findings = [finding._asdict() for finding in found.findings]
     echo_json({"checked": found.checked, "findings": findings}) if as_json else echo(str(found))
     sys.exit(0 if found.ok else 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import operator
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,6 +17,7 @@ from idfkit_fs._util.messages import printable, redact
 from idfkit_fs.errors import IdfkitFsError
 from idfkit_fs.runs.register import read_record
 from idfkit_fs.runs.result import RunResult, result_of
+from idfkit_fs.studies.choose import Cases
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.study import Study
@@ -22,6 +25,7 @@ from idfkit_fs.studies.study import Study
 __all__ = [
     "FAILED",
     "PENDING",
+    "chosen_by",
     "echo",
     "echo_json",
     "echo_lines",
@@ -29,15 +33,28 @@ __all__ = [
     "json_option",
     "open_study",
     "parse_options",
+    "parse_where",
     "progress_option",
     "run_at",
     "size_text",
     "storage_options",
     "url_argument",
+    "where_option",
 ]
 
 # Exit codes.
 FAILED, PENDING = 3, 4
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_WHERE = re.compile(r"\s*(?P<name>.+?)\s*(?P<operator>[=!<>]=|[=<>])\s*(?P<value>.*?)\s*", re.DOTALL)
 
 
 def parse_options(given: Iterable[str]) -> dict[str, Any]:
@@ -80,6 +97,72 @@ def _value(text: str) -> Any:
         return text
 
 
+def parse_where(given: Iterable[str]) -> dict[str, Callable[[Any], bool]]:
+    """Parse conditions on parameters; several on the same parameter must all hold.
+
+    Args:
+        given: Texts such as ``wwr>=0.4`` or ``city=chicago``, with one of ``= != < <= > >=``. A command line has no
+            types, so those of the parameters count: numbers are compared as numbers, and texts as texts.
+
+    Returns:
+        The conditions as a filter for [Cases][idfkit_fs.Cases]: a case without the parameter fulfils none.
+
+    Raises:
+        ValueError: If a text is no condition.
+
+    Examples:
+        >>> holds = parse_where(["wwr>0.3", "wwr<=0.5"])["wwr"]
+        >>> holds(0.4), holds(0.6)
+        (True, False)
+    """
+    conditions: dict[str, list[Callable[[Any], bool]]] = {}
+    for text in given:
+        match = _WHERE.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is no condition; write it as city=chicago or 'wwr>=0.4'")
+        if match["name"] == "case":
+            raise ValueError("Conditions are about parameters; give names of cases by themselves, as in 'wwr-*'")
+        conditions.setdefault(match["name"], []).append(_comparison(_OPERATORS[match["operator"]], match["value"]))
+    return {name: _all_of(of_name) for name, of_name in conditions.items()}
+
+
+def _all_of(conditions: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    return lambda value: all(holds(value) for holds in conditions)
+
+
+def _comparison(compare: Callable[[Any, Any], Any], text: str) -> Callable[[Any], bool]:
+    given = _value(text)
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, str):
+            return bool(compare(value, text))
+        if _is_number(value) and _is_number(given):
+            return bool(compare(value, given))
+        # Other values have no order, and equal their own kind only.
+        equal = type(value) is type(given) and value == given
+        return equal if compare is operator.eq else compare is operator.ne and not equal
+
+    return holds
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def chosen_by(names: Sequence[str], where: Mapping[str, Any]) -> Cases | None:
+    """What a command line chooses: the cases of some names that fulfil conditions; None for all."""
+    if where:
+        return {"case": names, **where} if names else where
+    return names or None
+
+
+def _where_of(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        return parse_where(given)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
+
+
 def _options_of(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
     try:
         return parse_options(given)
@@ -102,6 +185,14 @@ storage_options = click.option(
     help="A storage option, such as anon=true. A VALUE that is valid JSON is read as JSON; dots in KEY nest, as in "
     "client_kwargs.region_name=eu-west-1. Repeatable. Other users can see the command line: keep secrets in the "
     "environment or in the configuration of your store's tools.",
+)
+where_option = click.option(
+    "--where",
+    metavar="CONDITION",
+    multiple=True,
+    callback=_where_of,
+    help="Only cases whose parameters fulfil a condition, such as city=chicago or 'wwr>=0.4', with one of "
+    "= != < <= > >=. Numbers are compared as numbers, texts as texts. Repeatable: all must hold.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 progress_option = click.option(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import get_args
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs.errors import CaseNotFoundError, NotFoundError, RecordError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.studies.job import Job, Metric
@@ -81,25 +80,6 @@ class Listing:
             return job_path(case)
         runs = self.ended[state][case]
         return outcome_path(state, case, next(iter(runs))) if len(runs) == 1 else None
-
-    def check(self, cases: str | Iterable[str]) -> list[str]:
-        """Check that the study has all of some cases.
-
-        Args:
-            cases: One name, or several.
-
-        Returns:
-            The names, each once.
-
-        Raises:
-            CaseNotFoundError: If the study has no case of a name.
-        """
-        names = list(dict.fromkeys([cases] if isinstance(cases, str) else cases))
-        known = dict.fromkeys(self.cases)
-        for name in names:
-            if name not in known:
-                raise CaseNotFoundError.for_url(self.url, f"The study has no case {name!r}{did_you_mean(name, known)}")
-        return names
 
 
 def read_listing(fs: FsspecFileSystem) -> Listing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from html import escape
 from pathlib import Path
@@ -32,14 +32,16 @@ from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory,
 from idfkit_fs.runs.result import RunResult, open_result
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
+from idfkit_fs.studies.choose import Cases, Choice, choose_cases
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.consolidate import consolidate_outcomes, keep_after_run
 from idfkit_fs.studies.consolidated_cells import consolidate_cells, read_cells
-from idfkit_fs.studies.display import one_line
+from idfkit_fs.studies.display import first_names, one_line
 from idfkit_fs.studies.engine import run_cases
 from idfkit_fs.studies.job import Job, Metrics, parse_metrics
 from idfkit_fs.studies.layout import check_case
 from idfkit_fs.studies.listing import Listing, read_listing
+from idfkit_fs.studies.parametric import CaseTable, read_table
 from idfkit_fs.studies.plan import Group, Source, make_plan
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries, write_parquet
@@ -218,15 +220,78 @@ class Study:
         """
         self._writer.add(cases, overwrite, progress)
 
-    def remove(self, cases: str | Iterable[str], *, progress: bool = False) -> None:
+    def add_table(
+        self,
+        frame: pd.DataFrame | Iterable[Mapping[str, Any]],
+        build: Callable[[dict[str, Any]], IDFDocument | Location],
+        *,
+        weather: Location | Callable[[dict[str, Any]], Location | None] | None = None,
+        name: str | None = None,
+        metrics: Metrics = (),
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        overwrite: bool = False,
+        external_files: ExternalFiles = "copy",
+        progress: bool = False,
+        **options: Unpack[JobOptions],
+    ) -> None:
+        """Add a case for each row of a table, with the row as its parameters.
+
+        All rows are checked before the first model is built; then models are built one after the other, while others
+        are uploaded, and none is kept. Adding the same table again changes nothing, and adds rows that are new.
+
+        Args:
+            frame: A DataFrame, or a sequence of mappings.
+            build: Builds the model of a row: takes the row as a dictionary, and returns an idfkit document, or the path
+                or URL of a file. It is called in this thread, so it may change and return the same document each time.
+                The dictionary has Python's own types: a whole number stays one, as it does not in ``df.iloc[0]``.
+            weather: A path or URL of a weather file (EPW), or a function of the row that returns one; None for
+                design-day runs.
+            name: A pattern for the names of the cases, with the columns in braces, such as ``"{city}-{wwr:.2f}"``;
+                ``{index}`` is the row's label. By default the labels of the index are the names; numbers become
+                ``case-0`` and so on.
+            metrics: Cells of tabular reports for these cases' summaries, in addition to the study's metrics.
+            include: Glob patterns of the files to publish; by default all output files.
+            exclude: Glob patterns of files to leave out.
+            overwrite: As in [add][idfkit_fs.Study.add].
+            external_files: As in [add][idfkit_fs.Study.add].
+            progress: Whether to show a progress bar.
+            **options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate], such as
+                ``annual=True``.
+
+        Raises:
+            ModelError: If *build* fails or returns no model; the message names the case. Cases before it were added;
+                adding the table again changes nothing about them.
+            LocationError: If a name cannot be the name of a case; before anything is stored.
+            TypeError: If *frame* is no table, or idfkit does not know a keyword.
+            ValueError: If a row has no name, two rows have the same, the pattern names no column, or a value cannot be
+                a parameter; before anything is stored.
+            CaseExistsError: As in [add][idfkit_fs.Study.add], which lists further exceptions.
+
+        Examples:
+            >>> table = pd.DataFrame({"wwr": [0.2, 0.4, 0.6]})  # doctest: +SKIP
+            >>> study.add_table(table, lambda row: office(row["wwr"]), weather="chicago.epw", name="wwr-{wwr}")
+            ... # doctest: +SKIP
+        """
+
+        def make_case(
+            name: str, model: IDFDocument | Location, weather: Location | None, parameters: dict[str, Any]
+        ) -> Case:
+            return Case(name, model, weather, parameters, metrics, include, exclude, options, external_files)
+
+        table = CaseTable(read_table(frame, name, metrics), build, weather, make_case)
+        self.add_cases(table, overwrite=overwrite, progress=progress)
+
+    def remove(self, cases: Cases, *, progress: bool = False) -> None:
         """Remove cases with their runs. Models and weather files stay, because other cases may use them.
 
         Args:
-            cases: One name, or several.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases].
             progress: Whether to show a progress bar.
 
         Raises:
-            CaseNotFoundError: If the study has no such case; then nothing is removed.
+            CaseNotFoundError: If the study has no such case, or no case fits a pattern or a filter; then nothing is
+                removed.
             StudyNotFoundError: If there is no study.
 
         Examples:
@@ -314,7 +379,7 @@ class Study:
 
     def run(
         self,
-        cases: Iterable[str] | None = None,
+        cases: Cases | None = None,
         *,
         states: Collection[str] = ("pending",),
         executor: Executor | None = None,
@@ -330,8 +395,9 @@ class Study:
         running stay pending.
 
         Args:
-            cases: Names of the cases to run, except those that are ok; None for all cases in *states*. A login that may
-                not list can run named cases, but not again those that failed.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]. A case that is named is run unless it is ok; of the
+                cases that fit a pattern or a filter, or of all if this is None, those in *states* are run. A login that
+                may not list can run named cases, but not again those that failed.
             states: ``"pending"``, ``"failed"``, or both.
             executor: Any [concurrent.futures.Executor][], such as a process pool or
                 ``dask.distributed.Client(...).get_executor()``; its workers receive the storage options. None runs
@@ -349,15 +415,17 @@ class Study:
             IncompleteRunError: If some cases could not be run for a reason outside EnergyPlus, such as a store that
                 does not answer. The other cases were run; running the study again runs the rest. Refused access and
                 a missing EnergyPlus stop the run immediately, because every other case would fail too.
-            CaseNotFoundError: If the study has no case of a name in *cases*; then nothing is run.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case; then nothing is run.
             StudyNotFoundError: If there is no study.
-            ModelError: If a case in *cases* failed and was adopted, so that its model is unknown; then nothing is run.
-                Without *cases*, or with ``"failed"`` in *states*, such cases are left as they are.
+            ModelError: If a case that is named failed and was adopted, so that its model is unknown; then nothing is
+                run. With ``"failed"`` in *states*, such cases are left as they are.
             ValueError: If a state is unknown, or *max_workers* is less than 1.
 
         Examples:
             >>> print(study.run(max_workers=8, progress=True))  # doctest: +SKIP
             1000 cases: 940 simulated, 60 reused
+            >>> print(study.run({"city": ["chicago", "miami"]}))  # doctest: +SKIP
+            200 cases: 200 simulated
         """
         states = {states} if isinstance(states, str) else {*states}
         unknown = states - {"pending", "failed"}
@@ -365,10 +433,12 @@ class Study:
             raise ValueError(f"states can be 'pending' and 'failed', not {unknown.pop()!r}")
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
-        named = None if cases is None else _names(cases)
-        listing = self._list_for(named)
+        choice = None if cases is None else Choice.of(cases)
+        listing = self._list_for(choice)
         known = listing.states()
-        chosen = [case for case in known if known[case] in states] if named is None else listing.check(named)
+        named = set(choice.named) if choice else set()
+        fitting = known if choice is None else choose_cases(self.fs, listing, choice)
+        chosen = [case for case in fitting if case in named or known[case] in states]
         if reuse is False:
             plan = make_plan({case: case for case in chosen}, listing.ended["failed"], sources={})
             return self._run(plan, listing, executor, max_workers, progress)
@@ -379,7 +449,7 @@ class Study:
         with progress_bar(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
             planned = dict(zip(chosen, parallel_map(self._planned, chosen, done), strict=True))
         given_up = {case for case, job in planned.items() if job and job.model is None and known[case] == "failed"}
-        if given_up and named is not None and "failed" not in states:
+        if given_up and "failed" not in states:
             text = f"Case {min(given_up)!r} failed, and cannot be run again: it was adopted, and its model is unknown"
             raise ModelError(text)
         keys = {case: job.key if job else case for case, job in planned.items() if case not in given_up}
@@ -419,17 +489,24 @@ class Study:
 
     # Collect.
 
-    def cases(self) -> list[str]:
-        """The names of all cases, sorted.
+    def cases(self, cases: Cases | None = None) -> list[str]:
+        """The names of cases, sorted.
+
+        Args:
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
 
         Raises:
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
             StudyNotFoundError: If there is no study.
 
         Examples:
             >>> study.cases()  # doctest: +SKIP
             ['case-41', 'case-42']
+            >>> study.cases({"wwr": 0.4})  # doctest: +SKIP
+            ['case-42']
         """
-        return list(self._list().cases)
+        listing = self._list()
+        return [*listing.cases] if cases is None else sorted(choose_cases(self.fs, listing, cases))
 
     def status(self) -> StudyStatus:
         """The cases by their state. This takes a few listings, whatever the number of cases.
@@ -465,33 +542,39 @@ class Study:
         try:
             return open_result(self.fs.url(case), storage_options=self.fs.storage_options)
         except RunNotFoundError as exc:
-            self._list().check(case)
+            choose_cases(self.fs, self._list(), case)
             raise RunNotFoundError.for_url(
                 self.fs.url(case), f"Case {case!r} has no run yet; run the study first"
             ) from exc
 
-    def results(self, cases: Iterable[str] | None = None, *, progress: bool = False) -> dict[str, RunResult]:
+    def results(self, cases: Cases | None = None, *, progress: bool = False) -> dict[str, RunResult]:
         """Open the runs of many cases in parallel. Of each run, only the record is read.
 
         Args:
-            cases: Names of cases; None for all cases that have been run, including failed ones.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]. Of the cases that fit a pattern or a filter, or of all
+                if this is None, those that have been run, including failed ones.
             progress: Whether to show a progress bar.
 
         Returns:
             The results, by case.
 
         Raises:
-            CaseNotFoundError: If the study has no case of a name in *cases*.
-            RunNotFoundError: If one of the cases is pending.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
+            RunNotFoundError: If a case that is named is pending, or all that fit a pattern or a filter are.
             StudyNotFoundError: If there is no study.
 
         Examples:
             >>> {case: result.success for case, result in study.results().items()}  # doctest: +SKIP
         """
-        named = None if cases is None else _names(cases)
-        listing = self._list_for(named)
+        choice = None if cases is None else Choice.of(cases)
+        listing = self._list_for(choice)
         states = listing.states()
-        names = [case for case in states if states[case] != "pending"] if named is None else listing.check(named)
+        named = set(choice.named) if choice else set()
+        fitting = states if choice is None else choose_cases(self.fs, listing, choice)
+        names = [case for case in fitting if case in named or states[case] != "pending"]
+        if choice and fitting and not names:
+            text = f"None of the cases that were chosen has a run yet ({first_names([*fitting])}); run the study first"
+            raise RunNotFoundError.for_url(self.url, text)
         with progress_bar(len(names), f"Opening {last_name(self.url)}", "case", progress) as done:
             return dict(zip(names, parallel_map(self.result, names, done), strict=True))
 
@@ -592,7 +675,7 @@ class Study:
         keys: Names | None = None,
         frequency: str | None = None,
         environment: Names | None = None,
-        cases: Iterable[str] | None = None,
+        cases: Cases | None = None,
         progress: bool = False,
     ) -> pd.DataFrame:
         """Read the series of output variables and meters of many cases.
@@ -606,7 +689,7 @@ class Study:
             keys: Key values, such as names of zones; None for all.
             frequency: The reporting frequency, such as ``"hourly"``; None for the one at which they are reported.
             environment: Names of environments; None for the run periods.
-            cases: Names of cases; None for all.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
             progress: Whether to show progress bars.
 
         Returns:
@@ -617,7 +700,7 @@ class Study:
         Raises:
             NotReportedError: If no case reports such series; the message lists the nearest names.
             ValueError: If the series are reported at several frequencies and *frequency* is None.
-            CaseNotFoundError: If the study has no case of a name in *cases*.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
             StudyNotFoundError: If there is no study.
             MissingExtraError: If pandas or pyarrow is not installed.
 
@@ -634,7 +717,7 @@ class Study:
         row: str = "*",
         column: str = "*",
         *,
-        cases: Iterable[str] | None = None,
+        cases: Cases | None = None,
         progress: bool = False,
     ) -> pd.DataFrame:
         """Read cells of the tabular reports of many cases.
@@ -647,7 +730,7 @@ class Study:
             table: The table's name, such as ``"End Uses"``.
             row: The row's name, such as ``"Heating"``.
             column: The column's name, such as ``"District Heating Water"``.
-            cases: Names of cases; None for all.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
             progress: Whether to show a progress bar.
 
         Returns:
@@ -657,7 +740,7 @@ class Study:
         Raises:
             NotReportedError: If no case has such a cell; the message lists the nearest names.
             ValueError: If a number has different units in different cases.
-            CaseNotFoundError: If the study has no case of a name in *cases*.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
             StudyNotFoundError: If there is no study.
             MissingExtraError: If pandas or pyarrow is not installed.
 
@@ -667,9 +750,9 @@ class Study:
         """
         names = (report, table, row, column)
         listing = self._list()
-        chosen = listing.check(listing.cases if cases is None else cases)
-        kept = read_cells(self.fs, listing, chosen, *names)
-        return read_tabular(self._collector(cases, progress, listing), kept, self.result, names)
+        chosen = None if cases is None else choose_cases(self.fs, listing, cases)
+        kept = read_cells(self.fs, listing, listing.cases if chosen is None else chosen, *names)
+        return read_tabular(self._collector(chosen, progress, listing), kept, self.result, names)
 
     def to_xarray(
         self,
@@ -678,7 +761,7 @@ class Study:
         keys: Names | None = None,
         frequency: str | None = None,
         environment: Names | None = None,
-        cases: Iterable[str] | None = None,
+        cases: Cases | None = None,
         progress: bool = False,
     ) -> xr.Dataset:
         """Read the series of output variables and meters of many cases as a dataset in memory.
@@ -691,7 +774,7 @@ class Study:
             keys: Key values, such as names of zones; None for all.
             frequency: The reporting frequency, such as ``"hourly"``; None for the one at which they are reported.
             environment: Names of environments; None for the run periods.
-            cases: Names of cases; None for all.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
             progress: Whether to show progress bars.
 
         Returns:
@@ -703,7 +786,7 @@ class Study:
             NotReportedError: If no case reports such series; the message lists the nearest names.
             ValueError: If the series are reported at several frequencies and *frequency* is None, if several
                 environments have values for the same time, or if a parameter has the name of a variable.
-            CaseNotFoundError: If the study has no case of a name in *cases*.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
             StudyNotFoundError: If there is no study.
             MissingExtraError: If xarray or pyarrow is not installed.
 
@@ -721,7 +804,7 @@ class Study:
         keys: Names | None = None,
         frequency: str | None = None,
         environment: Names | None = None,
-        cases: Iterable[str] | None = None,
+        cases: Cases | None = None,
         storage_options: dict[str, Any] | None = None,
         overwrite: bool = False,
         progress: bool = False,
@@ -737,7 +820,7 @@ class Study:
             keys: Key values, such as names of zones; None for all.
             frequency: The reporting frequency, such as ``"hourly"``; None for the one at which they are reported.
             environment: Names of environments; None for the run periods.
-            cases: Names of cases; None for all.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
             storage_options: The storage options for *url*; None to use the study's own for a URL of the same protocol.
             overwrite: Whether to replace Parquet files in the directory; those of other cases are removed.
             progress: Whether to show progress bars.
@@ -748,7 +831,7 @@ class Study:
             NotReportedError: If no case reports such series; the message lists the nearest names.
             ValueError: If the series are reported at several frequencies and *frequency* is None, or if a parameter
                 has the name of a column.
-            CaseNotFoundError: If the study has no case of a name in *cases*.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
             StudyNotFoundError: If there is no study.
             MissingExtraError: If pandas or pyarrow is not installed.
 
@@ -761,11 +844,11 @@ class Study:
         target = FsspecFileSystem.from_url(url, **options)
         write_parquet(collector, Selection(variables, keys, frequency, environment), target, overwrite)
 
-    def _collector(self, cases: Iterable[str] | None, progress: bool, listing: Listing | None = None) -> Collector:
-        """What reads the named cases, or all."""
+    def _collector(self, cases: Cases | None, progress: bool, listing: Listing | None = None) -> Collector:
+        """What reads some cases, or all."""
         listing = listing or self._list()
         states = listing.states()
-        names = states if cases is None else listing.check(cases)
+        names = states if cases is None else choose_cases(self.fs, listing, cases)
         return Collector(
             {name: states[name] for name in names},
             open_run=self.result,
@@ -776,7 +859,7 @@ class Study:
 
     def download(
         self,
-        cases: Iterable[str],
+        cases: Cases,
         directory: Location,
         *,
         include: Sequence[str] = ("**",),
@@ -786,7 +869,8 @@ class Study:
         """Download the runs of cases. Each file is checked against the run's record, and written through no link.
 
         Args:
-            cases: Names of cases.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; of those that fit a pattern or a filter, the ones that
+                have been run.
             directory: A local directory. Each case becomes a directory in it, which
                 [open_result][idfkit_fs.open_result] opens.
             include: Glob patterns of the files to download.
@@ -797,8 +881,8 @@ class Study:
             The directories of the cases.
 
         Raises:
-            CaseNotFoundError: If the study has no such case; then nothing is downloaded.
-            RunNotFoundError: If one of the cases is pending.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case; then nothing is downloaded.
+            RunNotFoundError: If a case that is named is pending, or all that fit a pattern or a filter are.
             RunExistsError: If another run was downloaded into the directory of a case before.
             ExistsError: If there is a file that is not the run's, or a link where a directory is needed; a
                 ``FileExistsError``. Then nothing of this case is downloaded.
@@ -826,7 +910,7 @@ class Study:
 
     def verify(
         self,
-        cases: Iterable[str] | None = None,
+        cases: Cases | None = None,
         *,
         deep: bool = False,
         repair: bool = False,
@@ -838,7 +922,7 @@ class Study:
         what killed workers left behind.
 
         Args:
-            cases: Names of cases; None for all.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
             deep: Whether to read every file, and compare its hash with the run's record; else only the sizes are
                 compared.
             repair: Whether to repair what is wrong, while no worker runs: a case with a damaged run becomes pending, an
@@ -850,7 +934,7 @@ class Study:
             What is wrong, and what was done about it; ``print`` shows it.
 
         Raises:
-            CaseNotFoundError: If the study has no case of a name in *cases*.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
             StudyNotFoundError: If there is no study.
             StoreError: If the store failed, refused access, or did not answer.
 
@@ -860,22 +944,18 @@ class Study:
         """
         return verify_cases(self.fs, self._list(), cases, deep, repair, progress)
 
-    def _list_for(self, cases: list[str] | None) -> Listing:
+    def _list_for(self, choice: Choice | None) -> Listing:
         """The listing; for a login that may not list, the named cases as if they were pending."""
         try:
             return self._list()
         except PermissionDeniedError:
-            if cases is None:
+            if choice is None or choice.needs_listing:
                 raise
-        names = tuple(dict.fromkeys(cases))
+        names = tuple(dict.fromkeys(choice.named))
         return Listing(self.url, names, {"ok": {}, "failed": {}}, read_study(self.fs).metrics)
 
     def _list(self) -> Listing:
         return read_listing(self.fs)
-
-
-def _names(cases: str | Iterable[str]) -> list[str]:
-    return [cases] if isinstance(cases, str) else [*cases]
 
 
 def _runs_in(fs: FsspecFileSystem, listing: Listing) -> dict[str, Source]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple, get_args
@@ -18,6 +18,7 @@ from idfkit_fs.runs.check import damage_of
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import Register, read_register, remove_claim, remove_files, remove_run
 from idfkit_fs.runs.result import result_of
+from idfkit_fs.studies.choose import Cases, choose_cases
 from idfkit_fs.studies.consolidated import damage_of_consolidated
 from idfkit_fs.studies.consolidated_cells import remove_lost_parts
 from idfkit_fs.studies.display import counted, one_line
@@ -96,10 +97,10 @@ class Verification:
 
 
 def verify_cases(
-    fs: FsspecFileSystem, listing: Listing, cases: Iterable[str] | None, deep: bool, repair: bool, progress: bool
+    fs: FsspecFileSystem, listing: Listing, cases: Cases | None, deep: bool, repair: bool, progress: bool
 ) -> Verification:
     """Check cases; see [Study.verify][idfkit_fs.Study.verify]."""
-    chosen = listing.check(listing.cases if cases is None else cases)
+    chosen = [*listing.cases] if cases is None else choose_cases(fs, listing, cases)
 
     def check(case: str) -> list[Finding]:
         return [*_Check(fs, listing, case, deep, repair).findings()]

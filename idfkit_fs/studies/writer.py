@@ -15,6 +15,7 @@ from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, RunExistsError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.register import Register, read_register, remove_run
+from idfkit_fs.studies.choose import Cases, choose_cases
 from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
 from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, job_path, mark_path, parse_jobs
 from idfkit_fs.studies.listing import Listing, read_listing
@@ -238,10 +239,10 @@ class StudyWriter:
         while not remove_run(self.fs.joinpath(case), register, names):
             register = self._retire(case, outcomes)
 
-    def remove(self, cases: str | Iterable[str], progress: bool) -> None:
+    def remove(self, cases: Cases, progress: bool) -> None:
         """Remove cases with their runs; see [Study.remove][idfkit_fs.Study.remove]."""
         listing = read_listing(self.fs)
-        names = listing.check(cases)
+        names = choose_cases(self.fs, listing, cases)
         with progress_bar(len(names), f"Removing from {last_name(self.fs.url())}", "case", progress) as done:
             parallel_map(lambda case: self._remove(case, listing), names, done)
 
