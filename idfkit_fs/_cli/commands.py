@@ -38,7 +38,9 @@ from idfkit_fs.errors import ExistsError, IdfkitFsError, IncompleteRunError, Mis
 from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.layout import State
+from idfkit_fs.studies.listing import read_listing
 from idfkit_fs.studies.rows import as_csv, as_text
+from idfkit_fs.studies.run import run_listed
 from idfkit_fs.studies.share import find_share
 from idfkit_fs.studies.study import Study
 
@@ -160,19 +162,28 @@ def run(
     states |= {"pending"} if pending or not failed else set()
     with stoppable("the cases that were running are still pending"):
         study = open_study(url, options)
-        chosen = list(cases) or None
-        if share is not None:
-            known = study.status().states()
-            chosen = [case for case in share.of(known) if known[case] in states]
-            echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(known)} cases to run", err=True)
         try:
-            report = study.run(
-                chosen,
-                states=states,
-                max_workers=max_workers,
-                reuse=False if no_reuse else reuse,
-                progress=progress,
-            )
+            if share is None:
+                report = study.run(
+                    list(cases) or None,
+                    states=states,
+                    max_workers=max_workers,
+                    reuse=False if no_reuse else reuse,
+                    progress=progress,
+                )
+            else:
+                listing = read_listing(study.fs)
+                known = listing.states()
+                chosen = [case for case in share.of(known) if known[case] in states]
+                echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(known)} cases to run", err=True)
+                report = run_listed(
+                    study.fs,
+                    listing,
+                    chosen,
+                    max_workers=max_workers,
+                    reuse=False if no_reuse else open_study(reuse, options).fs if reuse else None,
+                    progress=progress,
+                )
         except IncompleteRunError as exc:
             echo_report(exc.report, exc.errors, as_json)
             raise

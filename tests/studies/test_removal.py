@@ -111,9 +111,7 @@ def test_names_are_taken_literally(place: Place, by_batches: bool, monkeypatch: 
 def test_a_thousand_cases(tmp_path: Path) -> None:
     study = Study(tmp_path)
     written: dict[str, bytes] = {}
-    make_cases(
-        written.__setitem__, [f"case-{number:04}" for number in range(1000)], files=["eplus.err"]
-    )
+    make_cases(written.__setitem__, [f"case-{number:04}" for number in range(1000)], files=["eplus.err"])
     for name, data in written.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
