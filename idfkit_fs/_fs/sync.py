@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy as copying
 import functools
 import io
 import os
@@ -159,7 +158,7 @@ class FsspecFileSystem:
             >>> FsspecFileSystem.from_url("memory://study-001").joinpath("case-42")
             FsspecFileSystem('memory://study-001/case-42')
         """
-        below = copying.copy(self)
+        below = self.as_subclass(type(self))  # `copy.copy` would pickle, and make the filesystem again
         below._root = self._root.below(path)  # noqa: SLF001 - of this class
         return below
 
