@@ -213,6 +213,8 @@ class Study:
     def remove(self, cases: str | Iterable[str], *, progress: bool = False) -> None:
         """Remove cases with their runs. Models and weather files stay, because other cases may use them.
 
+        What a removal that was killed has left of cases that do not exist any more, `verify(repair=True)` removes.
+
         Args:
             cases: One name, or several.
             progress: Whether to show a progress bar.
