@@ -783,7 +783,7 @@ class FsspecFileSystem:
         return True
 
     def remove_if_exists(self, paths: Iterable[StrPath]) -> None:
-        """Remove files, in any order: many by one request where the store has one for it (S3, Google, Azure).
+        """Remove files, in any order: many by one request where the store has one for it (S3, Google).
 
         Those that are missing are skipped. An object store is not asked first, which takes a right to read, and one to
         list if the file is missing.
