@@ -38,10 +38,12 @@ from idfkit_fs._util.messages import printable, redact
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import ExistsError, IdfkitFsError, IncompleteRunError, MissingExtraError
 from idfkit_fs.runs.result import RunResult
-from idfkit_fs.studies.choose import is_pattern
+from idfkit_fs.studies.choose import choose_cases, is_pattern
 from idfkit_fs.studies.display import counted, first_names, one_line
 from idfkit_fs.studies.layout import State
+from idfkit_fs.studies.listing import read_listing
 from idfkit_fs.studies.rows import as_csv, as_text
+from idfkit_fs.studies.run import run_listed
 from idfkit_fs.studies.share import find_share
 from idfkit_fs.studies.study import Study
 
@@ -177,19 +179,29 @@ def run(
     states |= {"pending"} if pending or not failed else set()
     with stoppable("the cases that were running are still pending"):
         study = open_study(url, options)
-        if share is not None:
-            known = study.status().states()
-            wanted = known if chosen is None else study.cases(chosen)
-            chosen = [case for case in share.of(wanted) if known.get(case) in states]
-            echo(f"Share {share.index} of {share.count}: {len(chosen)} of {len(wanted)} cases to run", err=True)
         try:
-            report = study.run(
-                chosen,
-                states=states,
-                max_workers=max_workers,
-                reuse=False if no_reuse else reuse,
-                progress=progress,
-            )
+            if share is None:
+                report = study.run(
+                    chosen,
+                    states=states,
+                    max_workers=max_workers,
+                    reuse=False if no_reuse else reuse,
+                    progress=progress,
+                )
+            else:
+                listing = read_listing(study.fs)
+                known = listing.states()
+                wanted = listing.cases if chosen is None else choose_cases(study.fs, listing, chosen)
+                mine = [case for case in share.of(wanted) if known[case] in states]
+                echo(f"Share {share.index} of {share.count}: {len(mine)} of {len(wanted)} cases to run", err=True)
+                report = run_listed(
+                    study.fs,
+                    listing,
+                    mine,
+                    max_workers=max_workers,
+                    reuse=False if no_reuse else open_study(reuse, options).fs if reuse else None,
+                    progress=progress,
+                )
         except IncompleteRunError as exc:
             echo_report(exc.report, exc.errors, as_json)
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy as copying
 import functools
 import io
 import os
@@ -38,10 +37,12 @@ from idfkit_fs._stores.backends import (
 )
 from idfkit_fs._stores.instances import after_fork, identity_of, renewed
 from idfkit_fs._stores.limits import retried_errors
+from idfkit_fs._stores.removal import batches_of, remove_batch
 from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.files import is_temporary
 from idfkit_fs._util.messages import redact, secrets_of
+from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.retry import retry
 from idfkit_fs._util.urls import Location, StrPath, UPathLike
 from idfkit_fs.errors import (
@@ -53,6 +54,7 @@ from idfkit_fs.errors import (
     PermissionDeniedError,
     StorageOptionsError,
     StoreError,
+    UnreachableError,
 )
 
 __all__ = ["FsspecFileSystem"]
@@ -157,7 +159,7 @@ class FsspecFileSystem:
             >>> FsspecFileSystem.from_url("memory://study-001").joinpath("case-42")
             FsspecFileSystem('memory://study-001/case-42')
         """
-        below = copying.copy(self)
+        below = self.as_subclass(type(self))  # `copy.copy` would pickle, and make the filesystem again
         below._root = self._root.below(path)  # noqa: SLF001 - of this class
         return below
 
@@ -244,6 +246,11 @@ class FsspecFileSystem:
 
     def __hash__(self) -> int:
         return hash((type(self), self._root.key))
+
+    @property
+    def lists_trees(self) -> bool:
+        """Whether the files below a directory are listed at once, a thousand a request, whatever lies between."""
+        return is_object_store(self.store)
 
     def _reading(self) -> Cache | None:
         return self._fs.cache if isinstance(self._fs, CacheFileSystem) else None
@@ -789,16 +796,35 @@ class FsspecFileSystem:
         return True
 
     def remove_if_exists(self, paths: Iterable[StrPath]) -> None:
-        """Remove files, one after the other; those that are missing are skipped.
+        """Remove files, in any order: many by one request where the store has one for it (S3, Google).
 
-        An object store is not asked first, which takes a right to read, and one to list if the file is missing.
+        Those that are missing are skipped. An object store is not asked first, which takes a right to read, and one to
+        list if the file is missing.
         """
-        for path in paths:
-            key = self._root.to_file_key(path)
-            with contextlib.suppress(NotFoundError):
-                if not is_object_store(self.store):
-                    self._check_file(key, path)
-                self.call(key, functools.partial(_remove, key=key))
+        keys = sorted({self._root.to_file_key(path) for path in paths})
+        if len(keys) > 1:
+            batches = [*batches_of(self.store, keys)]
+            if batches:
+                keys = [key for left in parallel_map(self._remove_batch, batches) for key in left]
+        if len(keys) > 1:
+            parallel_map(self._remove_one, keys)
+        elif keys:
+            self._remove_one(keys[0])
+
+    def _remove_batch(self, keys: Sequence[str]) -> Sequence[str]:
+        """Remove many files by one request; those that are left are to be removed one at a time, which says why."""
+        try:
+            return self.call(keys[0], lambda fs: remove_batch(fs, keys), only_bucket=True)
+        except (UnreachableError, BucketNotFoundError):
+            raise
+        except StoreError:  # some stores have no such request, or refuse some names in it
+            return keys
+
+    def _remove_one(self, key: str) -> None:
+        with contextlib.suppress(NotFoundError):
+            if not is_object_store(self.store) and self._info(key)["type"] == "directory":
+                raise IsDirectoryError.for_url(self._root.url_of_key(key))
+            self.call(key, functools.partial(_remove, key=key))
 
     def copy_from(self, source: FsspecFileSystem, src: StrPath, dst: StrPath) -> None:
         """Copy a file of another adapter of the same store."""

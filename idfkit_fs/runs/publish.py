@@ -39,7 +39,7 @@ from idfkit_fs.runs.contents import Contents, contents_of_directory, contents_of
 from idfkit_fs.runs.draft import read_draft
 from idfkit_fs.runs.existing import Existing, find_existing
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord, next_generation
-from idfkit_fs.runs.register import Claim, Register, drop_claim, read_record, read_register, remove_files
+from idfkit_fs.runs.register import Claim, Register, drop_claim, read_record, read_register
 from idfkit_fs.runs.result import STUDY_FILE, RunResult, result_of, what_exists
 from idfkit_fs.runs.selection import Selection, check_patterns
 from idfkit_fs.runs.transfer import UnrecordedFile, raise_if_stopped, transfer
@@ -437,7 +437,7 @@ class Publication:
             record = _completed(contents.record, claim, files)
             leftovers = {*claim.files} - record.paths
             if not claim.contested:  # later, they could be files of the next run
-                remove_files(self.fs, leftovers)
+                self.fs.remove_if_exists(leftovers)
                 leftovers = set()
         except BaseException as exc:
             if not isinstance(exc, ConnectionError):  # else the store would not answer either
@@ -447,7 +447,7 @@ class Publication:
         with sheltered():
             committed = self._commit(claim, tag, record)
         if committed is None:
-            remove_files(self.fs, claim.own_files)
+            self.fs.remove_if_exists(claim.own_files)
             if self.guard is None:
                 text = "Another run was published here at the same time, and is kept; publish again to replace it"
                 raise RunExistsError.for_url(self.fs.url(), text)

@@ -17,7 +17,6 @@ from pydantic import Field
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
-from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.versioned_json import READ_AT_MOST, VersionedJson
 from idfkit_fs.errors import BucketNotFoundError, PermissionDeniedError, RecordError
 from idfkit_fs.runs.record import RECORD_NAME, Generation, RunDirectory, RunId, RunPath, RunRecord, Sha256
@@ -25,11 +24,12 @@ from idfkit_fs.runs.record import RECORD_NAME, Generation, RunDirectory, RunId, 
 __all__ = [
     "Claim",
     "Register",
+    "Removal",
+    "begin_removal",
     "drop_claim",
     "read_record",
     "read_register",
     "remove_claim",
-    "remove_files",
     "remove_run",
 ]
 
@@ -182,8 +182,31 @@ def read_record(fs: FsspecFileSystem) -> RunRecord | None:
     return content if isinstance(content, RunRecord) else None
 
 
-def remove_run(fs: FsspecFileSystem, register: Register, others: Iterable[str] = ()) -> bool:
-    """Remove a complete run, by a claim, so that its files are not those of a new run when they are removed.
+@dataclass(frozen=True)
+class Removal:
+    """A run that is being removed: its register is a claim, so nobody writes among its files.
+
+    Attributes:
+        fs: A filesystem with the run's URL as its root.
+        claim: The claim, with its tag; None if there is nothing to remove.
+    """
+
+    fs: FsspecFileSystem
+    claim: tuple[Claim, str] | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files to remove."""
+        return self.claim[0].files if self.claim else ()
+
+    def finish(self) -> None:
+        """Give the claim up, when the files have been removed."""
+        if self.claim:
+            _give_up(self.fs, *self.claim)
+
+
+def begin_removal(fs: FsspecFileSystem, register: Register, others: Iterable[str] = ()) -> Removal | None:
+    """Begin to remove a complete run, by a claim, so that its files are not those of a new run when they are removed.
 
     Args:
         fs: A filesystem with the run's URL as its root.
@@ -191,36 +214,44 @@ def remove_run(fs: FsspecFileSystem, register: Register, others: Iterable[str] =
         others: Other files at the run's URL to remove.
 
     Returns:
-        Whether the run is gone; False if somebody else has changed the register meanwhile.
+        The removal: remove its files, then finish it. None if somebody else has changed the register meanwhile.
     """
     others = {*others} - {RECORD_NAME}
     if register.claim is not None or (register.tag is None and not others):
-        return True
+        return Removal(fs)
     claim = register.claimed_by(uuid.uuid4().hex, register.record.job if register.record else None, set())
-    files = others.union(claim.files)
-    claim = claim.model_copy(update={"files": tuple(sorted(files))})
+    claim = claim.model_copy(update={"files": tuple(sorted(others.union(claim.files)))})
     tag = fs.swap(RECORD_NAME, claim.to_json(), register.tag)
-    if tag is None:
+    return None if tag is None else Removal(fs, (claim, tag))
+
+
+def remove_run(fs: FsspecFileSystem, register: Register) -> bool:
+    """Remove a complete run; see [begin_removal][idfkit_fs.runs.register.begin_removal].
+
+    Returns:
+        Whether the run is gone; False if somebody else has changed the register meanwhile.
+    """
+    removal = begin_removal(fs, register)
+    if removal is None:
         return False
-    remove_files(fs, files)
-    drop_claim(fs, claim, tag)
+    fs.remove_if_exists(removal.files)
+    removal.finish()
     return True
 
 
 def remove_claim(fs: FsspecFileSystem, register: Register) -> None:
     """Remove a claim with all its files, when it is certain that nobody is writing them."""
     if register.claim is not None and register.tag is not None and fs.remove_tagged(RECORD_NAME, register.tag):
-        remove_files(fs, register.claim.files)
-
-
-def remove_files(fs: FsspecFileSystem, names: Iterable[str]) -> None:
-    """Remove files of a run in parallel."""
-    parallel_map(lambda name: fs.remove_if_exists([name]), sorted(names))
+        fs.remove_if_exists(register.claim.files)
 
 
 def drop_claim(fs: FsspecFileSystem, claim: Claim, tag: str) -> None:
     """Give a claim up, with its files. A contested one stays: it says that somebody else may still be writing."""
-    remove_files(fs, claim.own_files)
+    fs.remove_if_exists(claim.own_files)
+    _give_up(fs, claim, tag)
+
+
+def _give_up(fs: FsspecFileSystem, claim: Claim, tag: str) -> None:
     if not claim.contested:
         fs.remove_tagged(RECORD_NAME, tag)
         return

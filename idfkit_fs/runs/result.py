@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from idfkit_fs._outputs.series import Names
     from idfkit_fs.runs.data import RunData
 
-__all__ = ["STUDY_FILE", "RunResult", "open_result", "result_of", "what_exists"]
+__all__ = ["STUDY_FILE", "RunResult", "open_result", "open_run", "result_of", "what_exists"]
 
 STUDY_FILE = "_study/study.json"  # studies are built on runs, so their own constant cannot be imported here
 _SUBDIRECTORIES = 32
@@ -420,6 +420,20 @@ def open_result(
         ...     "Zone Mean Air Temperature", "OFFICE")
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
+    return open_run(fs, require_record=require_record, immutable=immutable)
+
+
+def open_run(fs: FsspecFileSystem, *, require_record: bool = True, immutable: bool = False) -> RunResult:
+    """Open the run at a filesystem's root, as [open_result][idfkit_fs.open_result] does.
+
+    Args:
+        fs: The filesystem.
+        require_record: False to open a run without a record too.
+        immutable: True if nobody ever publishes another run there.
+
+    Returns:
+        The result.
+    """
     record = _recall_record(fs) if immutable else None
     if record is None:
         record = read_record(fs)

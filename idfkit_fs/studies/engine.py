@@ -6,20 +6,25 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from idfkit.exceptions import EnergyPlusNotFoundError
 
-from idfkit_fs._util.interrupts import run_coroutine
+from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.interrupts import in_thread, run_coroutine
+from idfkit_fs._util.parallel import THREADS
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
-from idfkit_fs.errors import RecordError
-from idfkit_fs.studies.plan import Group, Planned, Source
+from idfkit_fs.errors import IdfkitFsError, RecordError
+from idfkit_fs.studies.job import Job
+from idfkit_fs.studies.layout import short_key
+from idfkit_fs.studies.plan import Planned, Source
 from idfkit_fs.studies.report import CaseRun, RunReport, incomplete
+from idfkit_fs.studies.stored import read_job
 from idfkit_fs.studies.worker import async_run_case, run_case
 
 __all__ = ["run_cases"]
@@ -29,23 +34,25 @@ _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
 # Cases that download inputs or publish while the processors simulate others.
 _AHEAD = 2
 
-Start = Callable[[Planned], "Future[CaseRun] | asyncio.Task[CaseRun]"]
+Start = Callable[[Planned, Job | None], "Future[CaseRun] | asyncio.Task[CaseRun]"]
 
 
 def run_cases(
-    url: str,
-    storage_options: dict[str, Any],
-    groups: list[Group],
+    fs: FsspecFileSystem,
+    cases: Sequence[Planned],
+    sources: Mapping[str, Source] | None,
     executor: Executor | None,
     max_workers: int | None,
     progress: bool,
 ) -> RunReport:
-    """Run groups of cases.
+    """Run cases. Each job is read shortly before its case begins, so the first case begins at once.
+
+    Of cases that ask for the same run, one is simulated; the others wait for it, and are copied.
 
     Args:
-        url: The study's URL.
-        storage_options: The storage options for the URL.
-        groups: Cases that ask for the same run.
+        fs: The study.
+        cases: The cases.
+        sources: Runs that exist already, by the beginnings of their jobs' hashes; None to copy none, of no case.
         executor: Where to run them; None for this process.
         max_workers: The number of simulations at the same time in this process; by default the number of processors
             that this process may use.
@@ -59,32 +66,44 @@ def run_cases(
     """
 
     async def run(done: Callable[[int], Any]) -> _Cases:
-        if executor is None:
-            start = _start_here(url, storage_options, max_workers)
-        else:
-            start = _start_on_executor(executor, url, storage_options)
-        cases = _Cases(start, lambda case: Source(f"{url}/{case}", storage_options), done)
-        await cases.run(groups)
-        return cases
+        engine = _here(fs, max_workers) if executor is None else _on_executor(fs, executor)
+        cases_run = _Cases(fs, engine, sources, done)
+        await cases_run.run(cases)
+        return cases_run
 
-    with progress_bar(sum(map(len, groups)), f"Running {last_name(url)}", "case", progress) as done:
-        cases = run_coroutine(run(done))
-    report = RunReport(tuple(sorted(cases.runs)))
-    if cases.errors:
-        damaged = all(isinstance(error, RecordError) for error in cases.errors.values())
+    with progress_bar(len(cases), f"Running {last_name(fs.url())}", "case", progress) as done:
+        ended = run_coroutine(run(done))
+    report = RunReport(tuple(sorted(ended.runs)))
+    if ended.errors:
+        damaged = all(isinstance(error, RecordError) for error in ended.errors.values())
         remedy = (
             "; add these cases again with overwrite=True" if damaged else "; run the study again to run these cases"
         )
-        raise incomplete(report, cases.errors, "could not be run", remedy)
+        raise incomplete(report, ended.errors, "could not be run", remedy)
     return report
+
+
+class _Engine(NamedTuple):
+    """What runs cases.
+
+    Attributes:
+        start: Starts one case.
+        places: The cases whose jobs are being read, and in this process those that are under way too.
+        keeps_place: Whether a case keeps its place until it has ended.
+    """
+
+    start: Start
+    places: asyncio.Semaphore
+    keeps_place: bool
 
 
 class _Cases:
     """Starts cases, and collects how each was run.
 
     Args:
-        start: Starts one case.
-        source_of: The source that a finished case is for others.
+        fs: The study.
+        engine: What runs the cases.
+        sources: Runs that exist already, by the beginnings of their jobs' hashes; None to copy none, of no case.
         done: Called with the number of cases that have just ended.
 
     Attributes:
@@ -92,41 +111,116 @@ class _Cases:
         errors: The errors of the cases that could not be run.
     """
 
-    def __init__(self, start: Start, source_of: Callable[[str], Source], done: Callable[[int], Any]) -> None:
+    def __init__(
+        self,
+        fs: FsspecFileSystem,
+        engine: _Engine,
+        sources: Mapping[str, Source] | None,
+        done: Callable[[int], Any],
+    ) -> None:
         self.runs: list[CaseRun] = []
         self.errors: dict[str, BaseException] = {}
-        self._start = start
-        self._source_of = source_of
+        self._fs = fs
+        self._engine = engine
+        self._sources = sources
         self._done = done
         self._started: set[Future[CaseRun] | asyncio.Task[CaseRun]] = set()
+        self._same: dict[str, asyncio.Future[Source | None]] = {}
         self._stopped = False
 
-    async def run(self, groups: Iterable[Group]) -> None:
-        """Run all groups; cancelling cancels the cases that have been started."""
+    async def run(self, cases: Iterable[Planned]) -> None:
+        """Run all cases; cancelling cancels those that have been started."""
+        before = asyncio.Event()
+        before.set()
         async with asyncio.TaskGroup() as tasks:
-            for group in groups:
-                tasks.create_task(self._run_group(group, tasks))
+            for planned in cases:
+                await self._engine.places.acquire()
+                if self._stopped:
+                    break
+                read = asyncio.Event()
+                tasks.create_task(self._run(planned, before, read))
+                before = read
 
-    async def _run_group(self, group: Group, tasks: asyncio.TaskGroup) -> None:
-        """Run the cases one after the other until one is ok, then copy the others from it."""
-        for number, planned in enumerate(group, start=1):
-            if await self._run_one(planned) == "ok":
-                source = self._source_of(planned.case)
-                for other in group[number:]:
-                    tasks.create_task(self._run_one(replace(other, source=source)))
+    async def _run(self, planned: Planned, before: asyncio.Event, read: asyncio.Event) -> None:
+        """Read a job, then run the case, or wait for one that asks for the same. The first of them is the first given.
+
+        Args:
+            planned: The case.
+            before: Set when the case before has found out which one it waits for.
+            read: Set for this case.
+        """
+        with contextlib.ExitStack() as place:
+            place.callback(self._engine.places.release)
+            try:
+                job = await self._read(planned)
+                await before.wait()
+                if job is None or self._sources is None:
+                    await self._run_one(planned, job, place)
+                    return
+                if job.model is None and planned.retry_failed:  # adopted: nothing to run again
+                    self._done(1)
+                    return
+                planned = replace(planned, source=self._sources.get(short_key(job.key)))
+                first = self._same.get(job.key)
+                if first is None:
+                    self._same[job.key] = asyncio.get_running_loop().create_future()
+            finally:
+                read.set()
+            if first is None:
+                await self._run_first(planned, job, job.key, place)
                 return
+        await self._run_after(planned, job.key, first)
 
-    async def _run_one(self, planned: Planned) -> str | None:
+    async def _read(self, planned: Planned) -> Job | None:
+        """The job of a case; None if it does not matter now, or cannot be read: running the case says why."""
+        if self._sources is None:
+            return None
+        try:
+            return await in_thread(read_job, self._fs, planned.case)
+        except (IdfkitFsError, OSError):
+            return None
+
+    async def _run_first(self, planned: Planned, job: Job | None, key: str, place: contextlib.ExitStack) -> None:
+        """Run a case that others may be waiting for."""
+        source, ended = None, self._same[key]
+        try:
+            if await self._run_one(planned, job, place) == "ok":
+                source = Source(self._fs.url(planned.case), self._fs.storage_options)
+        finally:
+            if source is None:
+                del self._same[key]
+            ended.set_result(source)
+
+    async def _run_after(self, planned: Planned, key: str, first: asyncio.Future[Source | None]) -> None:
+        """Copy a case from the one that asks for the same, when that one has ended; run it if that one is not ok."""
+        while (source := await asyncio.shield(first)) is None:
+            other = self._same.get(key)
+            if other is None:
+                self._same[key] = asyncio.get_running_loop().create_future()
+                break
+            first = other
+        with contextlib.ExitStack() as place:
+            await self._engine.places.acquire()
+            place.callback(self._engine.places.release)
+            # The job was read a while ago, so it is read again.
+            if source is None:
+                await self._run_first(planned, None, key, place)
+            else:
+                await self._run_one(replace(planned, source=source), None, place)
+
+    async def _run_one(self, planned: Planned, job: Job | None, place: contextlib.ExitStack) -> str | None:
         """Run one case; its state, or None if it could not be run."""
         if self._stopped:
             return None
         try:
-            started = self._start(planned)
+            started = self._engine.start(planned, job)
         except RuntimeError as exc:  # the executor is broken, or was shut down
             self.errors[planned.case] = exc
             self._stop()
             return None
         self._started.add(started)
+        if not self._engine.keeps_place:
+            place.close()
         try:
             run = await asyncio.wrap_future(started)
         except Exception as exc:  # noqa: BLE001 - raised at the end; the other cases go on
@@ -153,9 +247,16 @@ class _Cases:
             started.cancel()
 
 
-def _start_on_executor(executor: Executor, url: str, storage_options: dict[str, Any]) -> Start:
-    """What starts a case on an executor."""
-    return lambda planned: executor.submit(_run_with_token, uuid.uuid4().hex, url, storage_options, planned)
+def _on_executor(fs: FsspecFileSystem, executor: Executor) -> _Engine:
+    """Run cases on an executor, which has a queue of its own."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="idfkit-fs-plan"))
+    url, options = fs.url(), fs.storage_options
+
+    def start(planned: Planned, _job: Job | None) -> Future[CaseRun]:
+        return executor.submit(_run_with_token, uuid.uuid4().hex, url, options, planned)
+
+    return _Engine(start, asyncio.Semaphore(THREADS), keeps_place=False)
 
 
 def _run_with_token(_token: str, url: str, storage_options: dict[str, Any], planned: Planned) -> CaseRun:
@@ -163,26 +264,20 @@ def _run_with_token(_token: str, url: str, storage_options: dict[str, Any], plan
     return run_case(url, planned.case, storage_options, retry_failed=planned.retry_failed, source=planned.source)
 
 
-def _start_here(url: str, storage_options: dict[str, Any], max_workers: int | None) -> Start:
-    """What starts a case as a task of the running loop: EnergyPlus is a process, and cancelling the task ends it."""
+def _here(fs: FsspecFileSystem, max_workers: int | None) -> _Engine:
+    """Run a case as a task of the running loop: EnergyPlus is a process, and cancelling the task ends it."""
     workers = max_workers or _processors()
-    simulating, under_way = asyncio.Semaphore(workers), asyncio.Semaphore(workers + _AHEAD)
+    simulating = asyncio.Semaphore(workers)
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(workers + 2 * _AHEAD, thread_name_prefix="idfkit-fs-run"))
     loop.set_exception_handler(_ignore_cancelled)
 
-    async def run(planned: Planned) -> CaseRun:
-        async with under_way:
-            return await async_run_case(
-                url,
-                planned.case,
-                storage_options,
-                retry_failed=planned.retry_failed,
-                source=planned.source,
-                gate=simulating,
-            )
+    def start(planned: Planned, job: Job | None) -> asyncio.Task[CaseRun]:
+        retry_failed, source = planned.retry_failed, planned.source
+        run = async_run_case(fs, planned.case, retry_failed=retry_failed, source=source, gate=simulating, job=job)
+        return loop.create_task(run)
 
-    return lambda planned: loop.create_task(run(planned))
+    return _Engine(start, asyncio.Semaphore(workers + _AHEAD), keeps_place=True)
 
 
 def _processors() -> int:

@@ -80,7 +80,7 @@ def read_outcome(fs: FsspecFileSystem, case: str, state: Ended, runs: Collection
     return outcome
 
 
-def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> list[str]:
+def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim, known: Collection[str] = ()) -> list[str]:
     """Make the outcome of a run void, before the run is replaced or removed.
 
     Without it, a worker that is slow could still create the outcome, and the case would count as done.
@@ -89,6 +89,7 @@ def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> list[str]
         fs: The study.
         case: The case's name.
         run: The run; or the claim of a publisher, whose run may end in either state.
+        known: The paths of outcomes that are known to exist.
 
     Returns:
         The paths of the outcomes that existed. Their workers have finished: remove them when the run is gone.
@@ -99,7 +100,7 @@ def retire(fs: FsspecFileSystem, case: str, run: RunRecord | Claim) -> list[str]
     states = get_args(Ended) if isinstance(run, Claim) else (state_of(run),)
     for state in states:
         path = outcome_path(state, case, EndedRun.of(run.job, run.id))
-        if not fs.create_exclusive(path, b""):
+        if path in known or not fs.create_exclusive(path, b""):
             fs.write_bytes(path, b"")
             existed.append(path)
     return existed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from html import escape
@@ -20,16 +19,12 @@ from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar, progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import (
-    CaseNotFoundError,
     IdfkitFsError,
-    IncompleteRunError,
-    ModelError,
     PermissionDeniedError,
-    RecordError,
     RunNotFoundError,
 )
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
-from idfkit_fs.runs.result import RunResult, open_result
+from idfkit_fs.runs.result import RunResult, open_run
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.choose import Cases, Choice, choose_cases
@@ -37,17 +32,16 @@ from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.consolidate import consolidate_outcomes, keep_after_run
 from idfkit_fs.studies.consolidated_cells import consolidate_cells, read_cells
 from idfkit_fs.studies.display import first_names, one_line
-from idfkit_fs.studies.engine import run_cases
-from idfkit_fs.studies.job import Job, Metrics, parse_metrics
+from idfkit_fs.studies.job import Metrics, parse_metrics
 from idfkit_fs.studies.layout import check_case
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.parametric import CaseTable, read_table
-from idfkit_fs.studies.plan import Group, Source, make_plan
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries, write_parquet
 from idfkit_fs.studies.read_summary import read_rows
 from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
+from idfkit_fs.studies.run import check_models, run_listed
 from idfkit_fs.studies.status import StudyStatus
 from idfkit_fs.studies.stored import read_job, read_study
 from idfkit_fs.studies.verify import Verification, verify_cases
@@ -285,6 +279,8 @@ class Study:
     def remove(self, cases: Cases, *, progress: bool = False) -> None:
         """Remove cases with their runs. Models and weather files stay, because other cases may use them.
 
+        What a removal that was killed has left of cases that do not exist any more, `verify(repair=True)` removes.
+
         Args:
             cases: Which cases, as in [Cases][idfkit_fs.Cases].
             progress: Whether to show a progress bar.
@@ -439,53 +435,23 @@ class Study:
         named = set(choice.named) if choice else set()
         fitting = known if choice is None else choose_cases(self.fs, listing, choice)
         chosen = [case for case in fitting if case in named or known[case] in states]
-        if reuse is False:
-            plan = make_plan({case: case for case in chosen}, listing.ended["failed"], sources={})
-            return self._run(plan, listing, executor, max_workers, progress)
-        sources = _runs_in(self.fs, listing)
-        if reuse is not None:
-            other = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self.fs.storage_options)
-            sources = _runs_in(other.fs, read_listing(other.fs)) | sources
-        with progress_bar(len(chosen), f"Planning {last_name(self.url)}", "case", progress) as done:
-            planned = dict(zip(chosen, parallel_map(self._planned, chosen, done), strict=True))
-        given_up = {case for case, job in planned.items() if job and job.model is None and known[case] == "failed"}
-        if given_up and "failed" not in states:
-            text = f"Case {min(given_up)!r} failed, and cannot be run again: it was adopted, and its model is unknown"
-            raise ModelError(text)
-        keys = {case: job.key if job else case for case, job in planned.items() if case not in given_up}
-        plan = make_plan(keys, listing.ended["failed"], sources)
-        return self._run(plan, listing, executor, max_workers, progress)
-
-    def _run(
-        self,
-        plan: list[Group],
-        listing: Listing,
-        executor: Executor | None,
-        max_workers: int | None,
-        progress: bool,
-    ) -> RunReport:
-        """Run cases, and remove the outcomes of the runs that were replaced: also of one whose record was lost."""
-        try:
-            report = run_cases(self.url, self.fs.storage_options, plan, executor, max_workers, progress)
-        except IncompleteRunError as exc:
-            self._remove_outcomes(listing, exc.report)
-            raise
-        self._remove_outcomes(listing, report)
+        if named and "failed" not in states and reuse is not False:
+            check_models(self.fs, listing, chosen)
+        if reuse is not None and reuse is not False:
+            reuse = reuse if isinstance(reuse, Study) else Study(reuse, storage_options=self.fs.storage_options)
+        report = run_listed(
+            self.fs,
+            listing,
+            chosen,
+            executor=executor,
+            max_workers=max_workers,
+            reuse=reuse.fs if isinstance(reuse, Study) else reuse,
+            progress=progress,
+        )
         ran = {run.case for run in report.runs if run.how != "found"}
         if ran.issuperset(listing.status().pending):  # all of the study, and no share of it
             keep_after_run(self.fs, len(ran))
         return report
-
-    def _remove_outcomes(self, listing: Listing, report: RunReport) -> None:
-        replaced = [path for run in report.runs if run.how != "found" for path in listing.outcomes_of(run.case)]
-        with contextlib.suppress(PermissionDeniedError):  # then they stay, void
-            parallel_map(lambda path: self.fs.remove_if_exists([path]), replaced)
-
-    def _planned(self, case: str) -> Job | None:
-        try:
-            return read_job(self.fs, case)
-        except (CaseNotFoundError, RecordError):
-            return None  # running the case reports the error, and the other cases go on
 
     # Collect.
 
@@ -540,7 +506,7 @@ class Study:
         """
         check_case(case)
         try:
-            return open_result(self.fs.url(case), storage_options=self.fs.storage_options)
+            return open_run(self.fs.joinpath(case))
         except RunNotFoundError as exc:
             choose_cases(self.fs, self._list(), case)
             raise RunNotFoundError.for_url(
@@ -956,13 +922,6 @@ class Study:
 
     def _list(self) -> Listing:
         return read_listing(self.fs)
-
-
-def _runs_in(fs: FsspecFileSystem, listing: Listing) -> dict[str, Source]:
-    """The successful runs of a study, by the beginnings of their jobs' hashes."""
-    return {
-        run.key: Source(fs.url(case), fs.storage_options) for case, runs in listing.ended["ok"].items() for run in runs
-    }
 
 
 def _restore(url: str, storage_options: dict[str, Any], metrics: Metrics | None) -> Study:

@@ -16,7 +16,7 @@ from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseNotFoundError, RecordError
 from idfkit_fs.runs.check import damage_of
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
-from idfkit_fs.runs.register import Register, read_register, remove_claim, remove_files, remove_run
+from idfkit_fs.runs.register import Register, read_register, remove_claim, remove_run
 from idfkit_fs.runs.result import result_of
 from idfkit_fs.studies.choose import Cases, choose_cases
 from idfkit_fs.studies.consolidated import damage_of_consolidated
@@ -152,7 +152,8 @@ class _Check:
         marks = self.listing.marks.get(self.case, ())
         if marks:
             if self.repair:
-                self.fs.remove_if_exists([*self.listing.void.get(self.case, ()), *marks])
+                self.fs.remove_if_exists(self.listing.void.get(self.case, ()))
+                self.fs.remove_if_exists(marks)  # last: without them, the others would count
             yield self._finding("the replacement of its job was not finished, or is under way", "finished")
 
     def _of_register(self, register: Register) -> Iterator[Finding]:
@@ -213,7 +214,7 @@ class _Check:
             left |= (outputs | SIDECARS).intersection(names)
         left -= record.paths
         if self.repair:
-            remove_files(self.run_fs, left)
+            self.run_fs.remove_if_exists(left)
             if record.contested:
                 settled = record.model_copy(update={"contested": False})
                 self.run_fs.swap(RECORD_NAME, settled.to_json(), read_register(self.run_fs).tag)
@@ -255,6 +256,8 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
         if register.record is not None and not _was_case(fs, case, register.record):
             return Finding(case, "it has a case's run, perhaps a copy, but no job", "adopt it, or remove the directory")
         if repair:
+            if register.record is not None:  # its outcome would count if the case were added again
+                retire(fs, case, register.record)
             remove_run(run_fs, register)
             remove_claim(run_fs, read_register(run_fs))  # of a contested URL it stays until nobody writes there
         return Finding(case, "it has a run, or a part of one, but no job", "removed" if repair else "repair it", repair)

@@ -90,34 +90,34 @@ def run_case(
     Examples:
         >>> executor.submit(run_case, "s3://bucket/study-001", "case-42")  # doctest: +SKIP
     """
-    return run_coroutine(async_run_case(url, case, storage_options, retry_failed=retry_failed, source=source))
+    fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
+    return run_coroutine(async_run_case(fs, case, retry_failed=retry_failed, source=source))
 
 
 async def async_run_case(
-    url: Location,
+    fs: FsspecFileSystem,
     case: str,
-    storage_options: dict[str, Any] | None = None,
     *,
     retry_failed: bool = False,
     source: Source | None = None,
     gate: AbstractAsyncContextManager[Any] | None = None,
+    job: Job | None = None,
 ) -> CaseRun:
     """Run one case, as [run_case][idfkit_fs.run_case] does. Cancelling stops EnergyPlus and publishes nothing.
 
     Args:
-        url: The study's URL.
+        fs: The study.
         case: The case's name.
-        storage_options: The storage options for the URL.
         retry_failed: Whether to run the case again if it failed.
         source: A run that may answer the same job.
         gate: Entered while EnergyPlus runs, such as a semaphore; the steps before and after wait for the store.
+        job: The job of the case, if it has just been read.
 
     Returns:
         How the case was run.
     """
     check_case(case)
-    fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-    task = await in_thread(_look_up, fs, case, retry_failed)
+    task = await in_thread(_look_up, fs, case, retry_failed, job)
     finished = task.finished
     if finished and (finished.success or not retry_failed):
         with contextlib.suppress(FileNotFoundError, DamagedRunError):  # a damaged run is run again
@@ -389,16 +389,17 @@ class _Task:
         raise self.replaced()
 
 
-def _look_up(fs: FsspecFileSystem, case: str, retry_failed: bool = False) -> _Task:
-    """Request study, job and record at the same time."""
+def _look_up(fs: FsspecFileSystem, case: str, retry_failed: bool = False, known: Job | None = None) -> _Task:
+    """Request study, job and record at the same time; the job unless it is known."""
     publication = Publication(fs.joinpath(case), include=None, exclude=(), overwrite=True, progress=False)
     with ThreadPoolExecutor(3) as pool:
         stop = current_stop()
         study = pool.submit(stopped_by(stop, read_study, fs))
-        job = pool.submit(stopped_by(stop, read_job, fs, case))
+        read = None if known else pool.submit(stopped_by(stop, read_job, fs, case))
         existing = pool.submit(stopped_by(stop, publication.find_existing))
-    metrics = study.result().metrics + job.result().metrics
-    return _Task(fs, job.result(), metrics, existing.result(), retry_failed)
+    described = study.result()
+    job = known or read.result()  # type: ignore[union-attr]  # one of the two
+    return _Task(fs, job, described.metrics + job.metrics, existing.result(), retry_failed)
 
 
 async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ended:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.naming import stems_in
@@ -14,7 +15,7 @@ from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, RunExistsError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
-from idfkit_fs.runs.register import Register, read_register, remove_run
+from idfkit_fs.runs.register import Register, Removal, begin_removal, read_register, remove_run
 from idfkit_fs.studies.choose import Cases, choose_cases
 from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
 from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, job_path, mark_path, parse_jobs
@@ -24,6 +25,11 @@ from idfkit_fs.studies.prepare import Case, Inputs
 from idfkit_fs.studies.stored import read_job, read_study, retire
 
 __all__ = ["StudyWriter"]
+
+# Cases that are removed at the same time; if this process is killed, so many may be half removed.
+_TOGETHER = 250
+# An object store lists the files of about so many cases by one request.
+_CASES_A_LISTING = 50
 
 _Prepared = tuple[Job, dict[str, bytes | Path]]
 
@@ -40,6 +46,29 @@ class _Replacement(NamedTuple):
     mark: str
     outcomes: set[str]
     replaced: Job | None
+
+
+@dataclass
+class _Leaving:
+    """A case that is being removed.
+
+    Attributes:
+        name: The case's name.
+        files: The files at its URL, from there on.
+        outcomes: Its outcomes and marks, to be removed with the run's files.
+        register: The register of its run, if it was read before the job went.
+    """
+
+    name: str
+    files: set[str]
+    outcomes: set[str]
+    register: Register | None = None
+
+    @classmethod
+    def of(cls, case: str, listing: Listing, files: set[str]) -> Self:
+        """A case of a listing."""
+        outcomes = {*listing.outcomes_of(case), *listing.void.get(case, ()), *listing.marks.get(case, ())}
+        return cls(case, files, outcomes)
 
 
 class StudyWriter:
@@ -194,16 +223,20 @@ class StudyWriter:
         old = (begun.replaced, existing)
         if not keeps_run and any(each is None or (each.key, each.options) != (job.key, job.options) for each in old):
             self._remove_run(job.case, register, begun.outcomes)
-        self.fs.remove_if_exists([*begun.outcomes, begun.mark])
+        self.fs.remove_if_exists(begun.outcomes)
+        self.fs.remove_if_exists([begun.mark])
         del self._broken_off[job.case]
 
     def _retire(self, case: str, outcomes: set[str]) -> Register:
         """Make the outcome of a case's run void, also of one that is being published; note those that existed."""
         register = read_register(self.fs.joinpath(case))
+        self._retire_run(case, register, outcomes)
+        return register
+
+    def _retire_run(self, case: str, register: Register, outcomes: set[str]) -> None:
         run = register.record or register.claim
         if run is not None:
-            outcomes.update(retire(self.fs, case, run))
-        return register
+            outcomes.update(retire(self.fs, case, run, outcomes))
 
     def _check_free(self, case: str, overwrite: bool) -> None:
         """What lies at the URL of a new case was not made by the study: it has had no job so far."""
@@ -234,9 +267,9 @@ class StudyWriter:
             if remove_run(run_fs, register):
                 return
 
-    def _remove_run(self, case: str, register: Register, outcomes: set[str], names: Iterable[str] = ()) -> None:
+    def _remove_run(self, case: str, register: Register, outcomes: set[str]) -> None:
         """Remove a run with its files: a sidecar that stayed would be of another run."""
-        while not remove_run(self.fs.joinpath(case), register, names):
+        while not remove_run(self.fs.joinpath(case), register):
             register = self._retire(case, outcomes)
 
     def remove(self, cases: Cases, progress: bool) -> None:
@@ -244,15 +277,56 @@ class StudyWriter:
         listing = read_listing(self.fs)
         names = choose_cases(self.fs, listing, cases)
         with progress_bar(len(names), f"Removing from {last_name(self.fs.url())}", "case", progress) as done:
-            parallel_map(lambda case: self._remove(case, listing), names, done)
+            files = self._files_of(names, len(listing.cases))
+            for start in range(0, len(names), _TOGETHER):
+                some = [_Leaving.of(case, listing, files[case]) for case in names[start : start + _TOGETHER]]
+                self._remove(some)
+                done(len(some))
 
-    def _remove(self, case: str, listing: Listing) -> None:
-        outcomes = {*listing.outcomes_of(case), *listing.void.get(case, ()), *listing.marks.get(case, ())}
-        self._retire(case, outcomes)
-        self.fs.remove_if_exists([job_path(case)])
-        register = self._retire(case, outcomes)  # a worker that read the job may have gone on; it removes its own files
-        self._remove_run(case, register, outcomes, self.fs.joinpath(case).glob("", "**"))
-        self.fs.remove_if_exists(outcomes)
+    def _files_of(self, names: Sequence[str], count: int) -> dict[str, set[str]]:
+        """The files at the URLs of some cases of so many, by a listing of each or one of the whole study."""
+        found: dict[str, set[str]] = {name: set() for name in names}
+        if self.fs.lists_trees and len(names) > count // _CASES_A_LISTING:
+            for path in self.fs.glob("", "**"):
+                case, _, name = path.partition("/")
+                if case in found:
+                    found[case].add(name)
+            return found
+        return dict(zip(names, parallel_map(lambda case: {*self.fs.joinpath(case).glob("", "**")}, names), strict=True))
+
+    def _remove(self, cases: Sequence[_Leaving]) -> None:
+        """Remove cases, with one request for many files where the store has one.
+
+        The order is that of a single case: its outcome becomes void, its job goes, then its run, on condition of what
+        was read at first; a worker that has read the job and gone on has changed the register.
+        """
+        ended = [each for each in cases if each.outcomes]  # of the others nothing counts yet
+
+        def read(case: _Leaving) -> None:
+            case.register = read_register(self.fs.joinpath(case.name))
+
+        def retire_known(case: _Leaving) -> None:
+            if case.register is not None:
+                self._retire_run(case.name, case.register, case.outcomes)
+
+        parallel_map(read, ended)  # all of them first: one that must not be removed leaves the others as they are
+        parallel_map(retire_known, ended)
+        self.fs.remove_if_exists(job_path(each.name) for each in cases)
+        removals = parallel_map(self._begin_removal, cases)
+        left = [f"{case.name}/{name}" for case, removal in zip(cases, removals, strict=True) for name in removal.files]
+        self.fs.remove_if_exists([*left, *(path for case in cases for path in case.outcomes)])
+        parallel_map(Removal.finish, removals)
+
+    def _begin_removal(self, case: _Leaving) -> Removal:
+        """Claim the URL of a case whose job is gone; a worker that read the job may have gone on until now."""
+        register = case.register
+        while True:
+            if register is None or register.record is None:
+                register = self._retire(case.name, case.outcomes)
+            removal = begin_removal(self.fs.joinpath(case.name), register, case.files)
+            if removal is not None:
+                return removal
+            register = None
 
     def _job(self, case: str) -> Job | None:
         try:
