@@ -280,7 +280,7 @@ def remove_lost_parts(fs: FsspecFileSystem, *, deep: bool, repair: bool) -> Iter
             fs.remove_if_exists([CONSOLIDATED_CELLS])
     lost = sorted(parts - known)
     if lost:
-        yield f"{len(lost)} parts of consolidated cells are not used"
+        yield f"consolidated cells that are not used: {len(lost)} parts"
         if repair:
             fs.remove_if_exists(map(part_path, lost))
 
