@@ -55,7 +55,7 @@ _INDEX = (*_NAME, "part", "object", "version")
 # One part is read for one cell, and is some 5 bytes a row.
 _ROWS_OF_PART = 2**18
 # The cells of so many cases are in memory at the same time, and twice as many while they are sorted.
-_CASES_AT_ONCE = 128
+_CASES_AT_ONCE = 64
 _LAYOUTS = 64
 _UPLOADS = 4
 
@@ -280,7 +280,7 @@ def remove_lost_parts(fs: FsspecFileSystem, *, deep: bool, repair: bool) -> Iter
             fs.remove_if_exists([CONSOLIDATED_CELLS])
     lost = sorted(parts - known)
     if lost:
-        yield f"{len(lost)} parts of consolidated cells are not used"
+        yield f"consolidated cells that are not used: {len(lost)} parts"
         if repair:
             fs.remove_if_exists(map(part_path, lost))
 

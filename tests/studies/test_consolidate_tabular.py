@@ -213,7 +213,7 @@ def test_one_that_is_killed_leaves_what_verify_removes(tmp_path: Path, monkeypat
     assert tabular(study, *NAMES[0])[0].loc["new", "number"] == 200
     assert len(parse_parts(study.fs.list_sizes(CONSOLIDATED))) == 2
     (finding,) = [each for each in study.verify(repair=True).findings if "consolidated" in each.problem]
-    assert finding.problem == "1 parts of consolidated cells are not used"
+    assert finding.problem == "consolidated cells that are not used: 1 parts"
     assert len(parse_parts(study.fs.list_sizes(CONSOLIDATED))) == 1
     assert_same(study, *NAMES[0])
 

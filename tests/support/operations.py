@@ -169,6 +169,11 @@ def _on_study(ask: Callable[[Study], Any]) -> Callable[[World], Attempt]:
     return operation
 
 
+def _consolidate(world: World) -> Attempt:
+    url = world.study().url
+    return lambda options: Study(url, storage_options=options).consolidate(tabular=True)
+
+
 def _adopt(world: World) -> Attempt:
     url, other = world.study().url, world.study_directory / "other"
     return lambda options: Study(url, storage_options=options).adopt("old", other)
@@ -194,6 +199,7 @@ OPERATIONS: dict[str, tuple[Callable[[World], Attempt], bool]] = {
     "`Study.run` in this process": (_run, False),
     "`Study.status`, `cases`": (_on_study(lambda study: study.status().states()), True),
     "`Study.summary`": (_on_study(lambda study: study.summary_rows()), True),
+    "`Study.consolidate`, the first time": (_consolidate, False),
     "`Study.result`": (_on_study(lambda study: _names(study.result("base"))), True),
     "`Study.results`, `download`": (
         _on_study(lambda study: {case: _names(run) for case, run in study.results().items()}),
