@@ -168,7 +168,7 @@ def cells_table(cells: Sequence[Cell]) -> pa.Table:
     import pyarrow as pa
 
     texts = list(zip(*cells, strict=True)) or [()] * len(Cell._fields)
-    columns = {name: _texts(text) for name, text in zip(Cell._fields, texts, strict=True)}
+    columns = {name: _few_texts(text) for name, text in zip(Cell._fields, texts, strict=True)}
     numbers = np.array([cell.number for cell in cells], dtype=float)
     return pa.table({**columns, "number": _array(pa.float64(), numbers)})
 
@@ -205,6 +205,16 @@ def _texts(texts: Sequence[str]) -> pa.Array:
     encoded = [text.encode() for text in texts]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
+
+
+def _few_texts(texts: Sequence[str]) -> pa.Array:
+    """The same as _texts(), more quickly where texts recur."""
+    import numpy as np
+    import pyarrow as pa
+
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    indexes = np.fromiter(map(numbers.__getitem__, texts), np.int32, len(texts))
+    return pa.DictionaryArray.from_arrays(_array(pa.int32(), indexes), _texts(list(numbers))).cast(pa.string())
 
 
 def digests_of(
