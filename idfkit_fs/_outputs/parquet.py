@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import bisect
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +30,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["Fetch", "Range", "arrow_schema", "footer_sha256", "read_columns", "read_footer", "read_whole"]
+__all__ = [
+    "Fetch",
+    "Range",
+    "arrow_schema",
+    "footer_of",
+    "footer_sha256",
+    "packed_end",
+    "read_columns",
+    "read_end",
+    "read_whole",
+    "start_of",
+    "unpacked_end",
+    "with_end",
+]
 
 Range = tuple[int, int]
 """The first byte, and the byte after the last."""
@@ -62,31 +77,100 @@ def footer_sha256(local: Path) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def read_footer(size: int, fetch: Fetch, sha256: str) -> pq.FileMetaData:
-    """Read the footer of a file: in one request, or in two if it is longer than expected.
+def read_end(size: int, fetch: Fetch) -> bytes:
+    """Read the end of a file, with its footer: in one request, or in two if the footer is longer than expected.
 
     Args:
         size: The file's size in bytes.
         fetch: Fetches ranges of the file.
-        sha256: The hash that [footer_sha256][idfkit_fs._outputs.parquet.footer_sha256] gave for the file.
 
-    Returns:
-        Schema and metadata.
+    Raises:
+        SidecarError: If the footer is too long.
+    """
+    start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
+    end = fetch([(start, size)])[0]
+    length = _footer_length(end)
+    if FOOTER_BYTES < length <= size:
+        raise SidecarError(f"its footer of {length:,} bytes is longer than {FOOTER_BYTES:,}")
+    if len(end) < length <= size:
+        end = fetch([(size - length, start)])[0] + end
+    return end
+
+
+def footer_of(end: bytes, sha256: str) -> pq.FileMetaData:
+    """The footer of a file: its schema and metadata.
+
+    Args:
+        end: The end of the file.
+        sha256: The hash that [footer_sha256][idfkit_fs._outputs.parquet.footer_sha256] gave for the file.
 
     Raises:
         SidecarError: If the footer has another hash, or is invalid.
     """
-    start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
-    tail = fetch([(start, size)])[0]
-    length = _footer_length(tail)
-    if FOOTER_BYTES < length <= size:
-        raise SidecarError(f"its footer of {length:,} bytes is longer than {FOOTER_BYTES:,}")
-    if len(tail) < length <= size:
-        tail = fetch([(size - length, start)])[0] + tail
-    footer = tail[-length:]
+    footer = end[-_footer_length(end) :]
     if hashlib.sha256(footer).hexdigest() != sha256:
         raise SidecarError("its footer differs from the run's record")
     return _parsed(footer)
+
+
+def start_of(footer: pq.FileMetaData, columns: Collection[str]) -> int:
+    """Where the last row group has the first byte of some columns; 0 if it has none of them.
+
+    Raises:
+        SidecarError: If the footer contradicts itself.
+    """
+    return min((chunk.start for chunk in _chunks_of(footer, {*columns})[-len(columns) :]), default=0)
+
+
+def packed_end(local: Path, columns: Collection[str]) -> str:
+    """The end of a file, from the first byte of its last columns on, as a short text.
+
+    Args:
+        local: The local file.
+        columns: Names of its last columns.
+    """
+    import pyarrow.parquet as pq
+
+    with local.open("rb") as file:
+        file.seek(start_of(pq.read_metadata(local), columns))
+        return base64.b64encode(zlib.compress(file.read())).decode()
+
+
+def unpacked_end(text: str) -> bytes:
+    """The end of a file, from what [packed_end][idfkit_fs._outputs.parquet.packed_end] gave.
+
+    Raises:
+        SidecarError: If it is something else, or too long.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        end = unpacker.decompress(base64.b64decode(text, validate=True), FOOTER_UNCHECKED)
+    except (ValueError, zlib.error) as exc:
+        raise SidecarError(f"its end in the run's record is damaged: {exc}") from exc
+    if not unpacker.eof:
+        raise SidecarError("its end in the run's record is cut, or too long")
+    return end
+
+
+def with_end(fetch: Fetch, size: int, end: bytes) -> Fetch:
+    """What fetches ranges of a file whose end is here already.
+
+    Args:
+        fetch: Fetches ranges of the file.
+        size: The file's size in bytes.
+        end: Its last bytes.
+    """
+    start = size - len(end)
+
+    def fetch_others(ranges: Sequence[Range]) -> list[bytes]:
+        others = [(first, min(stop, start)) for first, stop in ranges if first < start]
+        fetched = iter(fetch(others) if others else ())
+        return [
+            (next(fetched) if first < start else b"") + end[max(first - start, 0) : max(stop - start, 0)]
+            for first, stop in ranges
+        ]
+
+    return fetch_others
 
 
 def arrow_schema(footer: pq.FileMetaData) -> pa.Schema:
@@ -109,7 +193,7 @@ def read_columns(size: int, fetch: Fetch, footer: pq.FileMetaData, columns: Sequ
     Args:
         size: The file's size in bytes.
         fetch: Fetches ranges of the file.
-        footer: What [read_footer][idfkit_fs._outputs.parquet.read_footer] returned.
+        footer: What [footer_of][idfkit_fs._outputs.parquet.footer_of] returned.
         columns: Names of columns.
 
     Returns:

@@ -54,7 +54,11 @@ class Contents:
         """The record when all files were sent, with their entries."""
         written = None if self.sidecars is None else self.sidecars.written()
         if written is not None and written.files:
-            facts |= {"sql_sha256": written.sql_sha256, "sidecar_footers": written.footers}
+            facts |= {
+                "sql_sha256": written.sql_sha256,
+                "sidecar_footers": written.footers,
+                "sidecar_ends": written.ends,
+            }
         return self.record.model_copy(update={"files": tuple(files), **facts})
 
     def __post_init__(self) -> None:

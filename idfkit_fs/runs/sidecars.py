@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from idfkit_fs._outputs.sidecars import write_sidecars
+from idfkit_fs._outputs.parquet import packed_end
+from idfkit_fs._outputs.sidecars import ENVIRONMENT, TABULAR, TIME, write_sidecars
 from idfkit_fs._util.interrupts import current_stop, stopped_by
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.progress import progress_bar
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 TEMPORARY_PREFIX = ".idfkit-fs-sidecars-"
 """How the name of the temporary directory begins."""
+# In characters, of which a series takes some 250.
+_ENDS = 2**16
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,13 @@ class WrittenSidecars:
         files: The files; none if the database cannot be read.
         sql_sha256: The SHA-256 of the database that they were made from; None if there are none.
         footers: The SHA-256 of the footer of each, by name, for the run's record.
+        ends: The end of each, if it is short, by name, for the run's record.
     """
 
     files: Sequence[LocalFile] = ()
     sql_sha256: str | None = None
     footers: Mapping[str, str] = field(default_factory=dict)
+    ends: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,8 @@ def writing_sidecars(
                 directory = Path(stack.enter_context(temporary))
                 with progress_bar(None, f"Preparing {last_name(url)}", "value", progress) as advance:
                     footers = write_sidecars(sql, sha256(), directory, wanted, count)
-                return WrittenSidecars([LocalFile(name, directory / name) for name in footers], sha256(), footers)
+                files = [LocalFile(name, directory / name) for name in footers]
+                return WrittenSidecars(files, sha256(), footers, _ends(files))
             except InterruptedError:
                 raise
             except Exception as exc:  # noqa: BLE001 - whatever it is, the run matters more
@@ -123,3 +129,14 @@ def writing_sidecars(
                 yield Sidecars(frozenset(wanted), pool.submit(stopped_by(current_stop(), write)), abandoned)
             finally:
                 abandoned.set()
+
+
+def _ends(files: Sequence[LocalFile]) -> dict[str, str]:
+    """The ends of sidecars of series, the shortest ones first, as far as the record is to grow."""
+    packed = {file.name: packed_end(file.path, (TIME, ENVIRONMENT)) for file in files if file.name != TABULAR}
+    ends, left = {}, _ENDS
+    for name, end in sorted(packed.items(), key=lambda item: len(item[1])):
+        left -= len(end)
+        if left >= 0:
+            ends[name] = end
+    return ends
