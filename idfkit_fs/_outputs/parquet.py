@@ -233,7 +233,7 @@ def read_whole(data: bytes) -> pa.Table:
         data: The file.
 
     Returns:
-        A table, with the file's metadata.
+        A table, with the file's metadata; its texts are dictionaries.
 
     Raises:
         SidecarError: If it is no Parquet file, or promises more than it can hold.
@@ -251,11 +251,9 @@ def read_whole(data: bytes) -> pa.Table:
     texts = [chunk.name for chunk in chunks if chunk.is_text]
     try:
         # As dictionaries, because a text that is stored once may stand in millions of rows.
-        table = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=texts).read()
+        file = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=texts)
+        table = file.read(use_threads=False)  # it is small, and many are read in parallel
         _check_texts(table, _most_decoded(len(data)))
-        for number, field in enumerate(table.schema):
-            if pa.types.is_dictionary(field.type):
-                table = table.set_column(number, field.name, table.column(number).cast(pa.string()))
     except (pa.ArrowException, OSError, ValueError) as exc:
         raise SidecarError(str(exc)) from exc
     return table
@@ -380,12 +378,13 @@ def _check_texts(table: pa.Table, most: int) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    total = 0
-    for column in table.columns:
-        if pa.types.is_dictionary(column.type):
-            column.validate(full=True)
-            for chunk in column.chunks:
-                lengths = pc.take(pc.cast(pc.binary_length(chunk.dictionary), pa.int64()), chunk.indices)
-                total += pc.sum(lengths).as_py() or 0
+    chunks = [chunk for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks]
+    lengths = [pc.cast(pc.binary_length(chunk.dictionary), pa.int64()) for chunk in chunks]
+    for chunk in chunks:
+        chunk.validate(full=True)
+    total = sum(len(chunk) * (pc.max(each).as_py() or 0) for chunk, each in zip(chunks, lengths, strict=True))
+    if total > most:  # if each row had the longest one
+        pairs = zip(chunks, lengths, strict=True)
+        total = sum(pc.sum(pc.take(each, chunk.indices)).as_py() or 0 for chunk, each in pairs)
     if total > most:
         raise SidecarError(f"its texts would take {total:,} bytes in memory")

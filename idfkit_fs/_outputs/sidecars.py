@@ -175,14 +175,15 @@ def cells_table(cells: Sequence[Cell]) -> pa.Table:
 
 
 def check_cells(schema: pa.Schema) -> None:
-    """Check that a table has the columns of cells_table().
+    """Check that a table has the columns of cells_table(), with dictionaries of texts.
 
     Raises:
         SidecarError: If it has others.
     """
     import pyarrow as pa
 
-    if schema.names != [*Cell._fields, "number"] or schema.types != [*[pa.string()] * len(Cell._fields), pa.float64()]:
+    texts = [pa.dictionary(pa.int32(), pa.string())] * len(Cell._fields)
+    if schema.names != [*Cell._fields, "number"] or schema.types != [*texts, pa.float64()]:
         raise SidecarError("its columns are other than a sidecar's")
 
 
