@@ -188,19 +188,26 @@ class Database:
         """
         if not self.has_cells:
             return []
-        names = sorted(reports or ())
-        chosen = "" if reports is None else f"WHERE s0.Value IN ({', '.join('?' * len(names))})"
-        # Not its view TabularDataWithStrings, which has other columns in old versions. There, RowId is a column.
-        joined = " ".join(
-            f"LEFT JOIN Strings s{number} ON s{number}.StringIndex = cell.{column}"
-            for number, column in enumerate(_NAMED)
-        )
-        query = f"""
-            SELECT {", ".join(f"s{number}.Value" for number in range(len(_NAMED)))}, cell.Value
-            FROM {_CELLS} cell {joined} {chosen} ORDER BY cell._rowid_
-        """  # noqa: S608 - only question marks and constant names are inserted
-        cells = (Cell(*(text or "" for text in row)) for row in self._rows(query, names))
-        return [cell._replace(value=cell.value.strip()) for cell in cells]
+        # Not its view TabularDataWithStrings, which has other columns in old versions; and no join, which would give
+        # each name as often as there are cells.
+        names = {index: text or "" for index, text in self._rows("SELECT StringIndex, Value FROM Strings")}
+        wanted = [index for index, name in names.items() if reports is not None and name in reports]
+        chosen = "" if reports is None else f"WHERE ReportNameIndex IN ({', '.join('?' * len(wanted))})"
+        # In old versions, RowId is a column.
+        query = f"SELECT {', '.join(_NAMED)}, Value FROM {_CELLS} {chosen} ORDER BY _rowid_"  # noqa: S608 - constants
+        called = names.get
+        return [
+            Cell(
+                called(report, ""),
+                called(report_for, ""),
+                called(table, ""),
+                called(row, ""),
+                called(column, ""),
+                called(units, ""),
+                (value or "").strip(),
+            )
+            for report, report_for, table, row, column, units, value in self._rows(query, wanted)
+        ]
 
     @property
     def has_cells(self) -> bool:

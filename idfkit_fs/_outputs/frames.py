@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import pandas as pd
 
 from idfkit_fs._outputs.series import Series, matcher, not_reported
@@ -63,13 +64,22 @@ def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
         NotReportedError: If no cell matches; it lists the nearest names.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
+    rows = np.arange(len(cells))
     for part, name in names.items():
         matches = matcher(name)
-        texts = cells.column(part).unique().to_pylist()
-        found = [text for text in texts if matches(text)]
-        if not found:
-            raise not_reported(name, texts, part)
-        cells = cells.filter(pc.is_in(cells.column(part), pa.array(found, pa.string())))
-    return cells.to_pandas()
+        if name == "*":
+            continue
+        coded = cells.column(part).unify_dictionaries().combine_chunks().dictionary_encode()
+        texts, numbers = coded.dictionary.to_pylist(), coded.indices.to_numpy()[rows]
+        known = np.flatnonzero(np.bincount(numbers)).tolist()  # in the order in which they are reported
+        found = np.zeros(len(texts), bool)
+        found[[number for number in known if matches(texts[number])]] = True
+        if not found.any():
+            raise not_reported(name, (texts[number] for number in known), part)
+        rows = rows[found[numbers]]
+    chosen = cells.take(rows)
+    texts = [
+        field.with_type(pa.string() if pa.types.is_dictionary(field.type) else field.type) for field in cells.schema
+    ]
+    return chosen.cast(pa.schema(texts)).to_pandas(use_threads=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import bisect
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,11 +34,16 @@ __all__ = [
     "Fetch",
     "Range",
     "arrow_schema",
+    "footer_of",
     "footer_sha256",
+    "packed_end",
     "read_columns",
-    "read_footer",
+    "read_end",
     "read_metadata",
     "read_whole",
+    "start_of",
+    "unpacked_end",
+    "with_end",
 ]
 
 Range = tuple[int, int]
@@ -71,31 +78,100 @@ def footer_sha256(local: Path) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def read_footer(size: int, fetch: Fetch, sha256: str) -> pq.FileMetaData:
-    """Read the footer of a file: in one request, or in two if it is longer than expected.
+def read_end(size: int, fetch: Fetch) -> bytes:
+    """Read the end of a file, with its footer: in one request, or in two if the footer is longer than expected.
 
     Args:
         size: The file's size in bytes.
         fetch: Fetches ranges of the file.
-        sha256: The hash that [footer_sha256][idfkit_fs._outputs.parquet.footer_sha256] gave for the file.
 
-    Returns:
-        Schema and metadata.
+    Raises:
+        SidecarError: If the footer is too long.
+    """
+    start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
+    end = fetch([(start, size)])[0]
+    length = _footer_length(end)
+    if FOOTER_BYTES < length <= size:
+        raise SidecarError(f"its footer of {length:,} bytes is longer than {FOOTER_BYTES:,}")
+    if len(end) < length <= size:
+        end = fetch([(size - length, start)])[0] + end
+    return end
+
+
+def footer_of(end: bytes, sha256: str) -> pq.FileMetaData:
+    """The footer of a file: its schema and metadata.
+
+    Args:
+        end: The end of the file.
+        sha256: The hash that [footer_sha256][idfkit_fs._outputs.parquet.footer_sha256] gave for the file.
 
     Raises:
         SidecarError: If the footer has another hash, or is invalid.
     """
-    start = max(0, size - min(max(_LEAST_TAIL, size // _SHARE_OF_TAIL), _MOST_TAIL))
-    tail = fetch([(start, size)])[0]
-    length = _footer_length(tail)
-    if FOOTER_BYTES < length <= size:
-        raise SidecarError(f"its footer of {length:,} bytes is longer than {FOOTER_BYTES:,}")
-    if len(tail) < length <= size:
-        tail = fetch([(size - length, start)])[0] + tail
-    footer = tail[-length:]
+    footer = end[-_footer_length(end) :]
     if hashlib.sha256(footer).hexdigest() != sha256:
         raise SidecarError("its footer differs from the run's record")
     return _parsed(footer)
+
+
+def start_of(footer: pq.FileMetaData, columns: Collection[str]) -> int:
+    """Where the last row group has the first byte of some columns; 0 if it has none of them.
+
+    Raises:
+        SidecarError: If the footer contradicts itself.
+    """
+    return min((chunk.start for chunk in _chunks_of(footer, {*columns})[-len(columns) :]), default=0)
+
+
+def packed_end(local: Path, columns: Collection[str]) -> str:
+    """The end of a file, from the first byte of its last columns on, as a short text.
+
+    Args:
+        local: The local file.
+        columns: Names of its last columns.
+    """
+    import pyarrow.parquet as pq
+
+    with local.open("rb") as file:
+        file.seek(start_of(pq.read_metadata(local), columns))
+        return base64.b64encode(zlib.compress(file.read())).decode()
+
+
+def unpacked_end(text: str) -> bytes:
+    """The end of a file, from what [packed_end][idfkit_fs._outputs.parquet.packed_end] gave.
+
+    Raises:
+        SidecarError: If it is something else, or too long.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        end = unpacker.decompress(base64.b64decode(text, validate=True), FOOTER_UNCHECKED)
+    except (ValueError, zlib.error) as exc:
+        raise SidecarError(f"its end in the run's record is damaged: {exc}") from exc
+    if not unpacker.eof:
+        raise SidecarError("its end in the run's record is cut, or too long")
+    return end
+
+
+def with_end(fetch: Fetch, size: int, end: bytes) -> Fetch:
+    """What fetches ranges of a file whose end is here already.
+
+    Args:
+        fetch: Fetches ranges of the file.
+        size: The file's size in bytes.
+        end: Its last bytes.
+    """
+    start = size - len(end)
+
+    def fetch_others(ranges: Sequence[Range]) -> list[bytes]:
+        others = [(first, min(stop, start)) for first, stop in ranges if first < start]
+        fetched = iter(fetch(others) if others else ())
+        return [
+            (next(fetched) if first < start else b"") + end[max(first - start, 0) : max(stop - start, 0)]
+            for first, stop in ranges
+        ]
+
+    return fetch_others
 
 
 def arrow_schema(footer: pq.FileMetaData) -> pa.Schema:
@@ -118,7 +194,7 @@ def read_columns(size: int, fetch: Fetch, footer: pq.FileMetaData, columns: Sequ
     Args:
         size: The file's size in bytes.
         fetch: Fetches ranges of the file.
-        footer: What [read_footer][idfkit_fs._outputs.parquet.read_footer] returned.
+        footer: What [footer_of][idfkit_fs._outputs.parquet.footer_of] returned.
         columns: Names of columns.
 
     Returns:
@@ -158,7 +234,7 @@ def read_whole(data: bytes) -> pa.Table:
         data: The file.
 
     Returns:
-        A table, with the file's metadata.
+        A table, with the file's metadata; its texts are dictionaries.
 
     Raises:
         SidecarError: If it is no Parquet file, or promises more than it can hold.
@@ -173,11 +249,9 @@ def read_whole(data: bytes) -> pa.Table:
     texts = [chunk.name for chunk in chunks if chunk.is_text]
     try:
         # As dictionaries, because a text that is stored once may stand in millions of rows.
-        table = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=texts).read()
+        file = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=texts)
+        table = file.read(use_threads=False)  # it is small, and many are read in parallel
         _check_texts(table, _most_decoded(len(data)))
-        for number, field in enumerate(table.schema):
-            if pa.types.is_dictionary(field.type):
-                table = table.set_column(number, field.name, table.column(number).cast(pa.string()))
     except (pa.ArrowException, OSError, ValueError) as exc:
         raise SidecarError(str(exc)) from exc
     return table
@@ -318,12 +392,13 @@ def _check_texts(table: pa.Table, most: int) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    total = 0
-    for column in table.columns:
-        if pa.types.is_dictionary(column.type):
-            column.validate(full=True)
-            for chunk in column.chunks:
-                lengths = pc.take(pc.cast(pc.binary_length(chunk.dictionary), pa.int64()), chunk.indices)
-                total += pc.sum(lengths).as_py() or 0
+    chunks = [chunk for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks]
+    lengths = [pc.cast(pc.binary_length(chunk.dictionary), pa.int64()) for chunk in chunks]
+    for chunk in chunks:
+        chunk.validate(full=True)
+    total = sum(len(chunk) * (pc.max(each).as_py() or 0) for chunk, each in zip(chunks, lengths, strict=True))
+    if total > most:  # if each row had the longest one
+        pairs = zip(chunks, lengths, strict=True)
+        total = sum(pc.sum(pc.take(each, chunk.indices)).as_py() or 0 for chunk, each in pairs)
     if total > most:
         raise SidecarError(f"its texts would take {total:,} bytes in memory")

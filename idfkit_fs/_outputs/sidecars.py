@@ -88,8 +88,9 @@ class Contents:
         environments: All periods that were simulated.
         sidecars: The names of all sidecars of series that the database has values for.
         has_cells: Whether the database was made for tabular reports; there may be none all the same.
-        digests: The digest of each column's values, in the order of the columns; empty in ``tabular.parquet``. The
-            run's record has the hash of the footer, so they prove each column that is read without the others.
+        digests: The digest of each column's values: of the times, of the environments, then of each series; empty in
+            ``tabular.parquet``. The run's record has the hash of the footer, so they prove each column that is read
+            without the others.
     """
 
     sql_sha256: str
@@ -168,20 +169,21 @@ def cells_table(cells: Sequence[Cell]) -> pa.Table:
     import pyarrow as pa
 
     texts = list(zip(*cells, strict=True)) or [()] * len(Cell._fields)
-    columns = {name: _texts(text) for name, text in zip(Cell._fields, texts, strict=True)}
+    columns = {name: _few_texts(text) for name, text in zip(Cell._fields, texts, strict=True)}
     numbers = np.array([cell.number for cell in cells], dtype=float)
     return pa.table({**columns, "number": _array(pa.float64(), numbers)})
 
 
 def check_cells(schema: pa.Schema) -> None:
-    """Check that a table has the columns of cells_table().
+    """Check that a table has the columns of cells_table(), with dictionaries of texts.
 
     Raises:
         SidecarError: If it has others.
     """
     import pyarrow as pa
 
-    if schema.names != [*Cell._fields, "number"] or schema.types != [*[pa.string()] * len(Cell._fields), pa.float64()]:
+    texts = [pa.dictionary(pa.int32(), pa.string())] * len(Cell._fields)
+    if schema.names != [*Cell._fields, "number"] or schema.types != [*texts, pa.float64()]:
         raise SidecarError("its columns are other than a sidecar's")
 
 
@@ -207,10 +209,20 @@ def _texts(texts: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
 
 
+def _few_texts(texts: Sequence[str]) -> pa.Array:
+    """The same as _texts(), more quickly where texts recur."""
+    import numpy as np
+    import pyarrow as pa
+
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    indexes = np.fromiter(map(numbers.__getitem__, texts), np.int32, len(texts))
+    return pa.DictionaryArray.from_arrays(_array(pa.int32(), indexes), _texts(list(numbers))).cast(pa.string())
+
+
 def digests_of(
     times: Times, environments: npt.NDArray[np.object_], columns: Iterable[npt.NDArray[np.float64]]
 ) -> list[str]:
-    """The digest of each column of a sidecar: of the times, of the environments, then of each series."""
+    """The digests of a sidecar's columns, in the order in which its metadata have them."""
     texts = "\0".join(environments).encode()
     return [_hash(data).hexdigest() for data in (times.tobytes(), texts, *(column.tobytes() for column in columns))]
 
@@ -270,7 +282,8 @@ class _Writer:
         self._series = series = [database.series[number] for number in chosen]
         names = pa.dictionary(pa.int32(), pa.string())
         self._schema = pa.schema(
-            [pa.field(TIME, pa.timestamp("us")), pa.field(ENVIRONMENT, names), *map(series_field, series)]
+            # Times last, beside the footer.
+            [*map(series_field, series), pa.field(TIME, pa.timestamp("us")), pa.field(ENVIRONMENT, names)]
         )
         self._file = pq.ParquetWriter(
             path,
@@ -333,7 +346,7 @@ class _Writer:
             _array(pa.int32(), timeline.environments[start:stop]), _texts(timeline.names)
         )
         times = _array(pa.timestamp("us"), timeline.times[start:stop])
-        columns = [times, environments, *(_array(pa.float64(), values) for values in window)]
+        columns = [*(_array(pa.float64(), values) for values in window), times, environments]
         self._file.write_table(pa.table(columns, schema=self._schema), row_group_size=stop - start)
         self._window.fill(np.nan)
         self._start = stop
@@ -363,8 +376,8 @@ def series_of(schema: pa.Schema, frequency: str) -> list[Series]:
     import pyarrow as pa
 
     names = pa.dictionary(pa.int32(), pa.string())
-    types = [pa.timestamp("us"), names, *[pa.float64()] * (len(schema) - 2)]
-    if schema.names[:2] != [TIME, ENVIRONMENT] or schema.types != types:
+    types = [*[pa.float64()] * (len(schema) - 2), pa.timestamp("us"), names]
+    if schema.names[-2:] != [TIME, ENVIRONMENT] or schema.types != types:
         raise SidecarError("its columns are of other types than a sidecar's")
     found = []
     for field in schema:

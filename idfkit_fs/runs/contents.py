@@ -17,11 +17,11 @@ from idfkit_fs._util.messages import printable
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import DamagedRunError, RunNotFoundError
 from idfkit_fs.runs.existing import Existing
-from idfkit_fs.runs.record import RunRecord, problem_of_names
+from idfkit_fs.runs.record import RecordedFile, RunRecord, problem_of_names
 from idfkit_fs.runs.register import read_record
 from idfkit_fs.runs.result import RunResult
 from idfkit_fs.runs.selection import Selection
-from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, written_sidecars
+from idfkit_fs.runs.sidecars import TEMPORARY_PREFIX, Sidecars, writing_sidecars
 from idfkit_fs.runs.transfer import LocalFile, PublishedFile, SourceFile, UnrecordedFile
 
 __all__ = ["Contents", "contents_of_directory", "contents_of_existing", "contents_of_run"]
@@ -36,15 +36,34 @@ class Contents:
     Attributes:
         record: The record; the entries of its files are replaced by those of the files that are sent.
         files: The files, each of which knows where it comes from.
+        sidecars: New sidecars, which may not be written yet.
         check: Call it when all files were sent; it raises an error if they are not those of one run.
     """
 
     record: RunRecord
     files: Sequence[SourceFile]
+    sidecars: Sidecars | None = None
     check: Callable[[], None] = lambda: None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no file to publish."""
+        return not self.files and (self.sidecars is None or not self.sidecars.files())
+
+    def record_of(self, files: Sequence[RecordedFile], **facts: Any) -> RunRecord:
+        """The record when all files were sent, with their entries."""
+        written = None if self.sidecars is None else self.sidecars.written()
+        if written is not None and written.files:
+            facts |= {
+                "sql_sha256": written.sql_sha256,
+                "sidecar_footers": written.footers,
+                "sidecar_ends": written.ends,
+            }
+        return self.record.model_copy(update={"files": tuple(files), **facts})
+
     def __post_init__(self) -> None:
-        problem = problem_of_names(file.name for file in self.files)
+        later = () if self.sidecars is None else self.sidecars.names
+        problem = problem_of_names([*(file.name for file in self.files), *later])
         if problem is not None:
             raise ValueError(f"The run cannot be published: {problem}; rename the file, or leave it out with exclude")
 
@@ -53,7 +72,7 @@ class Contents:
 def contents_of_directory(
     directory: Path, record: RunRecord, selection: Selection, url: str, progress: bool, stop: threading.Event
 ) -> Iterator[Contents]:
-    """Decide what to publish of a local directory; its new sidecars exist until the end of the ``with`` block.
+    """Decide what to publish of a local directory; its new sidecars are written within the ``with`` block.
 
     Args:
         directory: The directory.
@@ -90,7 +109,7 @@ def contents_of_directory(
 def contents_of_existing(
     existing: Existing, selection: Selection, target: FsspecFileSystem, progress: bool, stop: threading.Event
 ) -> Iterator[Contents]:
-    """Decide what to publish of a run without a record; its new sidecars exist until the end of the ``with`` block.
+    """Decide what to publish of a run without a record; its new sidecars are written within the ``with`` block.
 
     Args:
         existing: The run.
@@ -134,7 +153,7 @@ def contents_of_existing(
         contents = stack.enter_context(
             _with_sidecars(record, files, database, selection, None, target.url(), progress, stop)
         )
-        if not contents.files:
+        if contents.is_empty:
             raise ValueError(f"include and exclude match none of the run's {len(candidates)} files")
         yield replace(contents, check=check)
 
@@ -150,16 +169,14 @@ def _with_sidecars(
     progress: bool,
     stop: threading.Event,
 ) -> Iterator[Contents]:
-    """The files of a run, and new sidecars made from its database, if it is a success that has one."""
+    """The files of a run, and new sidecars that are made from its database, if it is a success that has one."""
     wanted = selection.choose(SIDECARS) if record.success and selection.sidecars else []
     if not sql or not wanted:
         yield Contents(record, files)
         return
-    path, sha256 = sql[0], sql[1].entry.sha256
-    with written_sidecars(path, sha256, wanted, parent, url, progress, stop) as sidecars:
-        if sidecars.files:
-            record = record.model_copy(update={"sql_sha256": sha256, "sidecar_footers": sidecars.footers})
-        yield Contents(record, [*files, *sidecars.files])
+    path, file = sql
+    with writing_sidecars(path, lambda: file.entry.sha256, wanted, parent, url, progress, stop) as sidecars:
+        yield Contents(record, files, sidecars)
 
 
 def contents_of_run(source: RunResult, target: FsspecFileSystem, selection: Selection, **facts: Any) -> Contents:
@@ -191,12 +208,12 @@ def contents_of_run(source: RunResult, target: FsspecFileSystem, selection: Sele
 
     entries = {entry.name: entry for entry in record.files}
     chosen = [PublishedFile(files, entries[name], same_store) for name in selection.of_record(entries)]
-    return _checked(Contents(record.model_copy(update=facts), chosen, check), len(entries))
+    return _checked(Contents(record.model_copy(update=facts), chosen, check=check), len(entries))
 
 
 def _checked(contents: Contents, existing: int) -> Contents:
     """Refuse patterns that leave nothing of a successful run; a failed one may have no file that they name."""
-    if contents.record.success and existing and not contents.files:
+    if contents.record.success and existing and contents.is_empty:
         raise ValueError(f"include and exclude match none of the run's {existing} files")
     return contents
 

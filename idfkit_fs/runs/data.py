@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from idfkit_fs._outputs.database import NO_DATABASE, Database, no_tables
-from idfkit_fs._outputs.parquet import arrow_schema, read_columns, read_footer, read_whole
+from idfkit_fs._outputs.parquet import (
+    arrow_schema,
+    footer_of,
+    read_columns,
+    read_end,
+    read_whole,
+    start_of,
+    unpacked_end,
+    with_end,
+)
 from idfkit_fs._outputs.series import FREQUENCIES, Environment, Names, Series, as_names, choose, parse_frequency
 from idfkit_fs._outputs.sidecars import (
     ENVIRONMENT,
@@ -142,8 +151,9 @@ class RunData:
 
 
 class _Opened(NamedTuple):
-    """A sidecar of series, of which only the footer has been read."""
+    """A sidecar of series, of which only the end has been read: the footer, and the times before it."""
 
+    end: bytes
     footer: pq.FileMetaData
     contents: Contents
     series: tuple[Series, ...]
@@ -154,13 +164,15 @@ class _Sidecars:
 
     Nothing that is read is trusted before it is checked against the record: of a sidecar of series, the record has the
     hash of the footer, and the footer has the digest of each column; ``tabular.parquet`` is read whole, and the record
-    has its hash. A sidecar that was made from another ``.sql`` file than the run's is not used.
+    has its hash. The record has short footers themselves, with the times before them. A sidecar that was made from
+    another ``.sql`` file than the run's is not used.
     """
 
     def __init__(self, files: RunFileSystem, record: RunRecord) -> None:
         self._files = files
         self._known = {file.name: file for file in record.files if file.name in SIDECARS}
         self._run, self._footers, self._sql_sha256 = record.id, record.sidecar_footers, record.sql_sha256
+        self._ends = record.sidecar_ends
         self._has_database = record.output(".sql") is not None
         self.opened: dict[str, _Opened] = {}
 
@@ -218,13 +230,17 @@ class _Sidecars:
             file, sha256 = self._file(name), self._footers.get(name, "")
             with fetching_ranges(self._files, self._run, file, [sha256]) as fetch:
                 try:
-                    footer = read_footer(file.size, fetch, sha256)
+                    packed = self._ends.get(name)
+                    end = read_end(file.size, fetch) if packed is None else unpacked_end(packed)
+                    footer = footer_of(end, sha256)
                     frequency = name.partition("-")[2].removesuffix(".parquet")
                     series = [] if name == TABULAR else series_of(arrow_schema(footer), frequency)
+                    start = start_of(footer, (TIME, ENVIRONMENT))
                 except SidecarError as exc:
                     raise SidecarError(f"{name} cannot be used: {exc}") from exc
                 contents = self._checked(name, Contents.of(footer.metadata))
-            opened = self.opened[name] = _Opened(footer, contents, tuple(series))
+            opened = _Opened(end[max(len(end) - file.size + start, 0) :], footer, contents, tuple(series))
+            self.opened[name] = opened
         return opened
 
     def _file(self, name: str) -> RecordedFile:
@@ -246,7 +262,7 @@ class _Sidecars:
         digests = [known.get(column, "") for column in columns]
         with fetching_ranges(self._files, self._run, file, digests) as fetch:
             try:
-                table = read_columns(file.size, fetch, opened.footer, columns)
+                table = read_columns(file.size, with_end(fetch, file.size, opened.end), opened.footer, columns)
             except SidecarError as exc:
                 raise SidecarError(f"{name} cannot be used: {exc}") from exc
             times, names, *values = (table.column(column).to_numpy() for column in columns)

@@ -8,6 +8,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from idfkit.simulation import SimulationResult
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
-from idfkit_fs._util.interrupts import current_stop, run_stoppable, sheltered
+from idfkit_fs._util.interrupts import current_stop, run_stoppable, sheltered, stopped_by
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
@@ -38,7 +39,7 @@ from idfkit_fs.errors import (
 from idfkit_fs.runs.contents import Contents, contents_of_directory, contents_of_existing, contents_of_run
 from idfkit_fs.runs.draft import read_draft
 from idfkit_fs.runs.existing import Existing, find_existing
-from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord, next_generation
+from idfkit_fs.runs.record import RECORD_NAME, RunRecord, next_generation
 from idfkit_fs.runs.register import Claim, Register, drop_claim, read_record, read_register
 from idfkit_fs.runs.result import STUDY_FILE, RunResult, result_of, what_exists
 from idfkit_fs.runs.selection import Selection, check_patterns
@@ -259,10 +260,12 @@ class Publication:
             ExistsError: If a study exists there and may not be written to.
             StoreError: If the store failed, refused access, or did not answer.
         """
-        if self.outside_study and self.fs.is_readable(STUDY_FILE):
+        with ThreadPoolExecutor(1) as pool:
+            study = pool.submit(stopped_by(current_stop(), self._is_study)) if self.outside_study else None
+            register = read_register(self.fs)
+        if study is not None and study.result():
             text = "A study exists here; publish the run at another URL, or make a case of it with Study.adopt()"
             raise ExistsError.for_url(self.fs.url(), text)
-        register = read_register(self.fs)
         record = register.record
         if register.damaged is not None and not self.overwrite:
             text = (
@@ -278,6 +281,9 @@ class Publication:
             text = "A study made this run, and has its summary; replace it with Study.adopt() or add(), overwrite=True"
             raise RunExistsError.for_url(self.fs.url(), text)
         return register
+
+    def _is_study(self) -> bool:
+        return self.fs.is_readable(STUDY_FILE)
 
     def _is_of_study(self, record: RunRecord) -> bool:
         """Whether the run at the URL is that of a case, and no copy of one elsewhere."""
@@ -317,13 +323,15 @@ class Publication:
         """
         stop = stop or current_stop()
         _check_apart(directory, self.fs)
-        with publish_errors(directory, self.fs.url()):
-            existing = existing or self.find_existing(record.id)
-            if existing.record is not None and existing.record.id == record.id:
-                return result_of(self.fs, existing.record)
-            selection, url = self._selection, self.fs.url()
-            with contents_of_directory(directory, record, selection, url, self.progress, stop) as contents:
-                return self._publish(existing, contents, stop)
+        selection, url = self._selection, self.fs.url()
+        with publish_errors(directory, url):
+            if existing is None and record.files:  # which are all read when their contents are looked at
+                existing = self.find_existing(record.id)
+            if existing is None or existing.record is None or existing.record.id != record.id:
+                # Its sidecars are written while the store is asked.
+                with contents_of_directory(directory, record, selection, url, self.progress, stop) as contents:
+                    return self._publish(existing or self.find_existing(record.id), contents, stop)
+            return result_of(self.fs, existing.record)
 
     def take_in(self, run: RunResult | Existing, **facts: Any) -> RunResult:
         """Publish a run that exists already; in place if it is at this URL.
@@ -348,18 +356,21 @@ class Publication:
         stop = current_stop()
         if directory is not None and self.include is not None and not self.fs.is_same_place(run.fs):
             _check_apart(directory, self.fs)
-        with contextlib.nullcontext() if directory is None else publish_errors(directory, self.fs.url()):
-            existing = self.find_existing()
+        errors = contextlib.nullcontext() if directory is None else publish_errors(directory, self.fs.url())
+        with errors, ThreadPoolExecutor(1) as pool:
+            existing = pool.submit(stopped_by(stop, self.find_existing))
             in_place = self.fs.is_same_place(run.fs)
-            if in_place and existing.claim is not None and not self.overwrite:
+            if in_place and existing.result().claim is not None and not self.overwrite:
                 text = (
                     "Another publisher is writing this run, or was killed before it had finished; publish it again "
                     "there, or, if nobody writes to it, pass overwrite=True to record it as it is"
                 )
                 raise RunExistsError.for_url(self.fs.url(), text)
+            if directory is None:
+                existing.result()  # before files are fetched in vain
             with contents_of_existing(run, self._selection, self.fs, self.progress, stop) as contents:
                 contents = replace(contents, record=contents.record.model_copy(update=facts))
-                return self._publish(existing, contents, stop, in_place=in_place)
+                return self._publish(existing.result(), contents, stop, in_place=in_place)
 
     def _record_anew(self, run: RunResult, facts: dict[str, Any]) -> RunResult:
         """Change the record of the run that is at this URL already."""
@@ -404,6 +415,7 @@ class Publication:
         """Claim the URL, transfer the files, write the record, remove leftovers; again while others are quicker."""
         run_id = contents.record.id
         names = {file.name for file in contents.files if not (in_place and isinstance(file, UnrecordedFile))}
+        names |= contents.sidecars.names if contents.sidecars else set()
         while True:
             record = register.record
             if record is not None:
@@ -416,7 +428,7 @@ class Publication:
             with sheltered():  # a claim that is being written could not be taken back
                 tag = self.fs.swap(RECORD_NAME, claim.to_json(), register.tag)
             if tag is not None:
-                published = self._fill(claim, tag, contents, stop)
+                published = self._fill(claim, tag, contents, register.files, stop)
                 if published is not None:
                     return result_of(self.fs, published)
             elif register.is_hidden:
@@ -425,17 +437,25 @@ class Publication:
                 raise RunExistsError.for_url(self.fs.url())
             register = self.find_existing(run_id)
 
-    def _fill(self, claim: Claim, tag: str, contents: Contents, stop: threading.Event) -> RunRecord | None:
+    def _fill(
+        self, claim: Claim, tag: str, contents: Contents, earlier: set[str], stop: threading.Event
+    ) -> RunRecord | None:
         """Transfer the files, and turn the claim into the record; None if another publisher has finished before."""
         try:
             if self.guard:
                 self.guard.check()
             target = self.fs.joinpath(claim.directory) if claim.directory else self.fs
-            files = transfer(contents.files, target, stop, self.progress)
+            files = transfer(contents.files, target, stop, self.progress, contents.sidecars)
             contents.check()
             raise_if_stopped(stop)
-            record = _completed(contents.record, claim, files)
-            leftovers = {*claim.files} - record.paths
+            record = contents.record_of(
+                files,
+                generation=next_generation(claim.generation),
+                directory=claim.directory,
+                contested=claim.contested,
+            )
+            # Of its own files, the claim names some that were not written.
+            leftovers = earlier - record.paths
             if not claim.contested:  # later, they could be files of the next run
                 self.fs.remove_if_exists(leftovers)
                 leftovers = set()
@@ -476,12 +496,6 @@ class Publication:
             others |= other.own_files
             tag = register.tag
         return record, others - record.paths
-
-
-def _completed(record: RunRecord, claim: Claim, files: tuple[RecordedFile, ...]) -> RunRecord:
-    """The record of a run whose files are all there."""
-    where = {"directory": claim.directory, "contested": claim.contested}
-    return record.model_copy(update={"files": files, "generation": next_generation(claim.generation), **where})
 
 
 def _check_apart(directory: Path, fs: FsspecFileSystem) -> None:

@@ -14,8 +14,9 @@ from idfkit_fs.runs.record import RecordedFile
 
 __all__ = ["fetching_ranges"]
 
-# A file up to this size is fetched whole: that is one request, as each range is.
-_SMALL = 2**20
+# A file up to this size is fetched whole: that is one request, as each range is. One series of a year of hours takes
+# half of it.
+_SMALL = 2**17
 
 
 @contextlib.contextmanager

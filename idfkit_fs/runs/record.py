@@ -129,6 +129,8 @@ class RunRecord(VersionedJson):
         sql_sha256: SHA-256 of the ``.sql`` file that the sidecars were made from; None for a run without sidecars.
         sidecar_footers: SHA-256 of the footer of each sidecar, by name. Readers check the footer against it before
             they trust the digests in the footer, so that they need not fetch the whole file.
+        sidecar_ends: The last bytes of sidecars, compressed: times and footer, so that they need not be asked for.
+            Those of runs with very many series are left out.
         flags: Keyword arguments of the simulation that affect its results.
         finished: When the simulation ended (UTC); None if it is unknown.
         started_local: When a run that was taken in began, to the minute, by the clock of the machine that ran it, whose
@@ -159,6 +161,7 @@ class RunRecord(VersionedJson):
     inputs: Annotated[tuple[RecordedFile, ...], AfterValidator(_apart)] = ()
     sql_sha256: Sha256 | None = None
     sidecar_footers: dict[str, Sha256] = Field(default_factory=dict)
+    sidecar_ends: dict[str, str] = Field(default_factory=dict)
     flags: dict[str, Any] = Field(default_factory=dict)
     finished: datetime | None = None
     started_local: NaiveDatetime | None = None

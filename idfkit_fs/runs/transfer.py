@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from fsspec.callbacks import Callback
 
@@ -22,9 +22,10 @@ from idfkit_fs.errors import DamagedRunError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RecordedFile
 
-__all__ = ["LocalFile", "PublishedFile", "SourceFile", "UnrecordedFile", "raise_if_stopped", "transfer"]
+__all__ = ["LaterFiles", "LocalFile", "PublishedFile", "SourceFile", "UnrecordedFile", "raise_if_stopped", "transfer"]
 
-_THREADS = 16
+T = TypeVar("T")
+_THREADS = 24
 # Each upload holds up to this much of a file in memory; larger files are sent in parts, one file at a time.
 _LARGE = 4 * 2**20
 
@@ -52,6 +53,35 @@ class SourceFile(Protocol):
         """
 
 
+class LaterFiles(Protocol):
+    """Files that another thread still writes."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that they may have; not each of them need be written."""
+
+    def files(self) -> Sequence[SourceFile]:
+        """Wait for them."""
+
+    def abandon(self) -> None:
+        """Say that nobody waits for them any more."""
+
+
+class _Entry:
+    """The entry of a file for the record: whichever thread asks first hashes the file, and others wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: RecordedFile | None = None
+
+    def of(self, name: str, digest: Callable[[], tuple[int, str]]) -> RecordedFile:
+        with self._lock:
+            if self._found is None:
+                size, sha256 = digest()
+                self._found = RecordedFile(name=name, size=size, sha256=sha256)
+            return self._found
+
+
 @dataclass(frozen=True)
 class LocalFile:
     """A file on this machine.
@@ -63,6 +93,7 @@ class LocalFile:
 
     name: str
     path: Path
+    _entry: _Entry = field(default_factory=_Entry, init=False, repr=False, compare=False)
 
     @functools.cached_property
     def size(self) -> int:
@@ -74,11 +105,10 @@ class LocalFile:
         """Whether the file is sent in parts."""
         return self.size > _LARGE
 
-    @functools.cached_property
+    @property
     def entry(self) -> RecordedFile:
         """Name, size and hash of the file, which is read once for this."""
-        size, sha256 = digest_of(self.path)
-        return RecordedFile(name=self.name, size=size, sha256=sha256)
+        return self._entry.of(self.name, lambda: digest_of(self.path))
 
     def send(self, fs: FsspecFileSystem, advance: Callable[[int], Any]) -> RecordedFile:
         """Upload the file."""
@@ -97,6 +127,7 @@ class UnrecordedFile:
 
     source: FsspecFileSystem
     name: str
+    _entry: _Entry = field(default_factory=_Entry, init=False, repr=False, compare=False)
 
     @functools.cached_property
     def version(self) -> Version:
@@ -113,12 +144,15 @@ class UnrecordedFile:
         """Whether the file is sent in parts, or takes a large copy on this disk."""
         return self.size > _LARGE
 
-    @functools.cached_property
+    @property
     def entry(self) -> RecordedFile:
         """Name, size and hash of the file."""
-        with self.source.local_copy(self.name) as local:
-            size, sha256 = digest_of(local)
-        return RecordedFile(name=self.name, size=size, sha256=sha256)
+
+        def digest() -> tuple[int, str]:
+            with self.source.local_copy(self.name) as local:
+                return digest_of(local)
+
+        return self._entry.of(self.name, digest)
 
     def has_changed(self) -> bool:
         """Whether the file is not the same any more; one that was gone raises an error."""
@@ -181,7 +215,11 @@ class PublishedFile:
 
 
 def transfer(
-    files: Sequence[SourceFile], fs: FsspecFileSystem, stop: threading.Event, progress: bool
+    files: Sequence[SourceFile],
+    fs: FsspecFileSystem,
+    stop: threading.Event,
+    progress: bool,
+    later: LaterFiles | None = None,
 ) -> tuple[RecordedFile, ...]:
     """Transfer files in parallel: small ones in a pool of threads, and at the same time the large ones in this thread.
 
@@ -190,6 +228,8 @@ def transfer(
         fs: The filesystem that takes them, by their names.
         stop: Set it from another thread to stop before the next file.
         progress: Whether to show a bar.
+        later: Files that are still being written, which are sent when they are there. The bar, whose end must be known
+            when it begins, does not count them.
 
     Returns:
         The entries for the record, sorted by name.
@@ -198,29 +238,66 @@ def transfer(
         InterruptedError: If *stop* was set.
         StoreError: If the store failed. No transfer is running any more when an error is raised.
     """
-    errors: list[BaseException] = []
     total = sum(file.size for file in files)
     with (
         byte_progress_bar(total, f"Publishing {last_name(fs.url())}", progress) as advance,
         ThreadPoolExecutor(_THREADS, thread_name_prefix="idfkit-fs-publish") as pool,
     ):
-
-        def send(file: SourceFile) -> RecordedFile | None:
-            if errors:  # of another file
-                return None
-            try:
-                raise_if_stopped(stop)
-                return file.send(fs, advance)
-            except BaseException as exc:  # noqa: BLE001 - raised below, when no transfer is running any more
-                errors.append(exc)
-                return None
-
-        small = [pool.submit(stopped_by(current_stop(), send, file)) for file in files if not file.is_large]
-        large = [send(file) for file in files if file.is_large]
-    if errors:
-        raise errors[0]
-    entries = [entry for entry in (*large, *(future.result() for future in small)) if entry is not None]
+        sender = _Sender(fs, stop, pool, later)
+        small = [sender.submit(sender.send, file, advance) for file in files if not file.is_large]
+        waiting = sender.submit(sender.send_later)
+        large = [sender.send(file, advance) for file in files if file.is_large]
+        more, others = waiting.result()
+        large += [sender.send(file, _uncounted) for file in others]
+    if sender.errors:
+        raise sender.errors[0]
+    entries = [entry for entry in (*large, *(future.result() for future in (*small, *more))) if entry is not None]
     return tuple(sorted(entries, key=lambda entry: entry.name))
+
+
+class _Sender:
+    """Sends files, until one cannot be sent."""
+
+    def __init__(
+        self, fs: FsspecFileSystem, stop: threading.Event, pool: ThreadPoolExecutor, later: LaterFiles | None
+    ) -> None:
+        self._fs, self._stop, self._pool, self._later = fs, stop, pool, later
+        self.errors: list[BaseException] = []
+
+    def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
+        return self._pool.submit(stopped_by(current_stop(), call, *args))
+
+    def send(self, file: SourceFile, advance: Callable[[int], Any]) -> RecordedFile | None:
+        """Send a file; None if this one or another one cannot be sent."""
+        if self.errors:
+            return None
+        try:
+            raise_if_stopped(self._stop)
+            return file.send(self._fs, advance)
+        except BaseException as exc:  # noqa: BLE001 - raised by transfer(), when no transfer is running any more
+            self._fail(exc)
+            return None
+
+    def send_later(self) -> tuple[list[Future[RecordedFile | None]], list[SourceFile]]:
+        """Wait for the files that are still being written, begin to send the small ones, and give the large ones."""
+        if self._later is None:
+            return [], []
+        try:
+            found = self._later.files()
+        except BaseException as exc:  # noqa: BLE001 - as above
+            self._fail(exc)
+            return [], []
+        small = [self.submit(self.send, file, _uncounted) for file in found if not file.is_large]
+        return small, [file for file in found if file.is_large]
+
+    def _fail(self, exc: BaseException) -> None:
+        self.errors.append(exc)
+        if self._later is not None:
+            self._later.abandon()
+
+
+def _uncounted(_count: int) -> None:
+    """Counts nothing."""
 
 
 def raise_if_stopped(stop: threading.Event) -> None:

@@ -366,7 +366,7 @@ class _Task:
             state=state,
             key=self.job.key,
             parameters=self.job.parameters,
-            record=record.model_copy(update={"files": (), "stdout": "", "stderr": ""}),
+            record=record.model_copy(update={"files": (), "stdout": "", "stderr": "", "sidecar_ends": {}}),
             summary=summary,
         )
         created = self.fs.create_exclusive(path, outcome.to_json())

@@ -93,8 +93,10 @@ def test_texts_without_end_are_refused(local_run: SimulationResult) -> None:
             database.execute("SELECT zeroblob(20000000)").fetchall()
 
 
-def test_a_join_that_explodes_is_ended(run: Callable[..., RunResult]) -> None:
-    """Tables alone can do it: names that are each found a thousand times, six times over."""
+def test_names_that_are_there_a_thousand_times_make_no_more_cells(
+    run: Callable[..., RunResult], local_run: SimulationResult
+) -> None:
+    """A join would find each of them a thousand times, six times over."""
     many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 1000)"
     result = run(
         "DROP TABLE Strings; CREATE TABLE Strings (StringIndex INTEGER, StringTypeIndex INTEGER, Value TEXT)",
@@ -102,8 +104,9 @@ def test_a_join_that_explodes_is_ended(run: Callable[..., RunResult]) -> None:
         "UPDATE TabularData SET ReportNameIndex = 1, ReportForStringIndex = 1, TableNameIndex = 1, RowNameIndex = 1, "
         "ColumnNameIndex = 1, UnitsIndex = 1",
     )
-    with pytest.raises(UnreadableDatabaseError, match="a query takes too long|its texts are larger"):
-        result.tabular()
+    with closing(sqlite3.connect(local_run.run_dir / "eplus.sql")) as database:
+        (cells,) = database.execute("SELECT count(*) FROM TabularData").fetchone()
+    assert result.tabular()["row"].tolist() == ["x"] * cells
 
 
 def test_pages_that_lead_to_themselves_are_refused(local_run: SimulationResult) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from idfkit_fs import RunResult, open_result
 from idfkit_fs._outputs.database import Cell
-from idfkit_fs._outputs.parquet import footer_sha256, read_whole
+from idfkit_fs._outputs.parquet import footer_sha256, packed_end, read_whole, unpacked_end
 from idfkit_fs._outputs.series import Environment, Series, headed
 from idfkit_fs._outputs.sidecars import TABULAR, Contents, cells_table, digests_of, series_field
 from idfkit_fs._outputs.thrift import Reader
@@ -58,11 +60,11 @@ def write(
     values = [np.zeros(rows)] * len(SERIES)
     names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([name]))
     schema = [
+        *map(series_field, SERIES),
         pa.field("time", pa.timestamp("us")),
         pa.field("environment", names.type),
-        *map(series_field, SERIES),
     ]
-    table = change(pa.table([pa.array(times), names, *map(pa.array, values)], schema=pa.schema(schema)))
+    table = change(pa.table([*map(pa.array, values), pa.array(times), names], schema=pa.schema(schema)))
     digests = digests_of(times, np.full(rows if len(name) < 100 else 0, name, object), values)
     metadata = contents or Contents(**{**vars(CONTENTS), "digests": tuple(digests)}).to_metadata()
     encoding = {"time": "DELTA_BINARY_PACKED", **{each.column: "BYTE_STREAM_SPLIT" for each in SERIES}}
@@ -264,15 +266,15 @@ def test_a_long_name_in_many_rows_is_refused(tmp_path: Path) -> None:
 
 
 def renamed(table: pa.Table) -> pa.Table:
-    return table.rename_columns(["time", "environment", "a", "a"])
+    return table.rename_columns(["a", "a", "time", "environment"])
 
 
 def as_texts(table: pa.Table) -> pa.Table:
-    return table.set_column(2, table.schema.field(2).with_type(pa.string()), pa.array(["x"] * len(table)))
+    return table.set_column(0, table.schema.field(0).with_type(pa.string()), pa.array(["x"] * len(table)))
 
 
 def nested_values(table: pa.Table) -> pa.Table:
-    return table.set_column(2, SERIES[0].column, pa.array([[1.0]] * len(table)))
+    return table.set_column(0, SERIES[0].column, pa.array([[1.0]] * len(table)))
 
 
 @pytest.mark.parametrize(
@@ -283,10 +285,10 @@ def nested_values(table: pa.Table) -> pa.Table:
         nested_values,
         lambda table: table.drop_columns(["time"]),
         lambda table: table.drop_columns(["environment"]),
-        lambda table: table.select([1, 0, 2, 3]),
-        lambda table: table.set_column(0, "time", table["time"].cast(pa.timestamp("ns"))),
-        lambda table: table.set_column(0, "time", table["time"].cast(pa.timestamp("us", "UTC"))),
-        lambda table: table.set_column(1, "environment", table["environment"].cast(pa.string())),
+        lambda table: table.select([0, 1, 3, 2]),
+        lambda table: table.set_column(2, "time", table["time"].cast(pa.timestamp("ns"))),
+        lambda table: table.set_column(2, "time", table["time"].cast(pa.timestamp("us", "UTC"))),
+        lambda table: table.set_column(3, "environment", table["environment"].cast(pa.string())),
     ],
     ids=["same_name", "texts", "nested", "no_time", "no_environment", "order", "ns", "zone", "plain"],
 )
@@ -315,6 +317,42 @@ def test_other_metadata_are_refused(tmp_path: Path, content: str) -> None:
     write(tmp_path / HOURLY, contents={b"idfkit_fs": content.encode()})
     with pytest.raises(SidecarError, match=r"not made from the run's \.sql file"):
         published(tmp_path).timeseries("*")
+
+
+def packed(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data)).decode()
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("x", "damaged"),
+        (base64.b64encode(b"x" * 100).decode(), "damaged"),
+        (packed(b"x" * 1000)[:-8], "cut"),
+        (packed(bytes(2**30)), "too long"),
+        (packed(b""), "its footer differs"),
+        (packed(b"PAR1"), "its footer differs"),
+        (packed(bytes(100) + b"PAR1"), "its footer differs"),
+    ],
+    ids=range(7),
+)
+def test_an_end_in_the_record_that_is_none_is_refused(tmp_path: Path, end: str, why: str) -> None:
+    write(tmp_path / HOURLY)
+    with pytest.raises(SidecarError, match=f"{HOURLY} cannot be used: .*{why}"):
+        published(tmp_path, sidecar_ends={HOURLY: end}).timeseries("*")
+
+
+def test_an_end_in_the_record_is_only_believed_as_far_as_it_fits(tmp_path: Path) -> None:
+    write(tmp_path / HOURLY)
+    honest = unpacked_end(packed_end(tmp_path / HOURLY, ("time", "environment")))
+    assert (tmp_path / HOURLY).read_bytes().endswith(honest)
+    # One that is shorter or longer than it need be says nothing wrong.
+    for end in (honest, honest[1:], b"x" + honest, bytes(2**19) + honest):
+        assert published(tmp_path, sidecar_ends={HOURLY: packed(end)}).timeseries("*").shape == (24, 2)
+    footer = len(honest) - 8 - int.from_bytes(honest[-8:-4], "little")
+    for end in (bytes(footer) + honest[footer:], honest[:footer][::-1] + honest[footer:]):
+        with pytest.raises(SidecarError, match=f"{HOURLY} cannot be used"):
+            published(tmp_path, sidecar_ends={HOURLY: packed(end)}).timeseries("*")
 
 
 def test_missing_digests_are_refused(tmp_path: Path) -> None:

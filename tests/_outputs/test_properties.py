@@ -18,7 +18,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from idfkit_fs._outputs.clock import Reported, read_clock
-from idfkit_fs._outputs.parquet import Range, read_columns, read_footer
+from idfkit_fs._outputs.parquet import Fetch, Range, footer_of, read_columns, read_end
 from idfkit_fs._outputs.series import (
     FREQUENCIES,
     Environment,
@@ -127,6 +127,10 @@ GAPPED = st.integers(0, 2**32).map(
     lambda seed: pa.array(np.arange(4000.0), mask=np.random.default_rng(seed).random(4000) < 0.5)
 )
 TEXTS = st.text(max_size=3).map(lambda text: pa.array([text, None, "x"] * 1333 + [""]))
+
+
+def read_footer(size: int, fetch: Fetch, sha256: str) -> pq.FileMetaData:
+    return footer_of(read_end(size, fetch), sha256)
 
 
 @settings(max_examples=40, deadline=None)

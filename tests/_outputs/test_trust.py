@@ -18,7 +18,7 @@ from support.models import METER, TEMPERATURE
 from support.places import Place
 
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
-from idfkit_fs._outputs.parquet import footer_sha256
+from idfkit_fs._outputs.parquet import footer_sha256, packed_end
 from idfkit_fs._outputs.sidecars import ENVIRONMENT, TABULAR, TIME, Contents, digests_of
 from idfkit_fs.errors import DamagedRunError, SidecarError
 
@@ -108,7 +108,7 @@ def test_changed_values_with_a_footer_that_fits_are_refused(
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
         assert [warning.filename for warning in caught] == [__file__]  # the line of the caller
     else:
-        refused, why = (SidecarError, "its footer differs") if name == LARGE else (DamagedRunError, "record")
+        refused, why = (SidecarError, "cannot be used") if name == LARGE else (DamagedRunError, "record")
         with pytest.raises(refused, match=why):
             result.timeseries(**question)
 
@@ -153,7 +153,9 @@ def pair(whole: Whole, model: str, place: Place, directory: Path) -> tuple[Place
     forge(run / name)
     forge_cells(run / TABULAR)
     footers = {name: footer_sha256(run / name) for name in record.sidecar_footers}
-    (run / "run.json").write_bytes(record.model_copy(update={"sidecar_footers": footers}).to_json())
+    ends = {name: packed_end(run / name, (TIME, ENVIRONMENT)) for name in record.sidecar_ends}
+    changes = {"sidecar_footers": footers, "sidecar_ends": ends}
+    (run / "run.json").write_bytes(record.model_copy(update=changes).to_json())
     return honest, published(run, hostile)
 
 

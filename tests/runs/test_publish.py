@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from idfkit.simulation import ErrorReport, SimulationResult
@@ -18,7 +19,7 @@ from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs._util import files
 from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
-from idfkit_fs.runs import transfer
+from idfkit_fs.runs import sidecars, transfer
 from idfkit_fs.runs.draft import DRAFT_NAME
 from idfkit_fs.runs.publish import Publication
 from idfkit_fs.runs.record import RunRecord
@@ -301,3 +302,59 @@ def test_two_at_once_are_never_mixed_unnoticed(s3_place: Place, local_run: Simul
 
 def test_the_package_names_what_is_published() -> None:
     assert idfkit_fs.publish is publish
+
+
+# --- sidecars, which are written while files are sent -----------------------------------------------------------------
+
+
+def held(monkeypatch: pytest.MonkeyPatch, until: threading.Event) -> None:
+    """Have sidecars be written only when something has happened."""
+    real = sidecars.write_sidecars
+
+    def write(*args: Any) -> Any:
+        assert until.wait(60)
+        return real(*args)
+
+    monkeypatch.setattr(sidecars, "write_sidecars", write)
+
+
+def test_sidecars_are_written_while_files_are_sent(
+    local_run: SimulationResult, shaky_place: Place, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = threading.Event()
+    held(monkeypatch, sent)
+    real = FsspecFileSystem.upload
+
+    def upload(fs: FsspecFileSystem, local: Any, path: Any, **options: Any) -> None:
+        real(fs, local, path, **options)
+        if path == "eplus.sql":
+            sent.set()
+
+    monkeypatch.setattr(FsspecFileSystem, "upload", upload)
+    record = publish(local_run, shaky_place.url, storage_options=shaky_place.options).record
+    assert record is not None and {file.name for file in record.files} >= {"eplus.sql", "tabular.parquet"}
+    assert not [line for line in proxy.request_lines if line.startswith("DELETE")]  # what might have been written
+    assert record.sidecar_footers.keys() == SIDECARS & {file.name for file in record.files}
+
+
+def test_nobody_waits_for_sidecars_when_a_file_cannot_be_sent(
+    local_run: SimulationResult, shaky_place: Place, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    abandoned = threading.Event()
+    real = sidecars.Sidecars.abandon
+    monkeypatch.setattr(sidecars.Sidecars, "abandon", lambda self: (real(self), abandoned.set()))
+    held(monkeypatch, abandoned)
+    proxy.answer_status(403, count=None, on=r"^PUT .*eplus\.err")
+    with pytest.raises(PublishError):
+        publish(local_run, shaky_place.url, storage_options=shaky_place.options)
+    assert not [path for path in local_run.run_dir.iterdir() if path.name.startswith(sidecars.TEMPORARY_PREFIX)]
+
+
+def test_a_database_is_hashed_once(
+    local_run: SimulationResult, s3_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    real = transfer.digest_of
+    monkeypatch.setattr(transfer, "digest_of", lambda path: (hashed.append(path.name), real(path))[1])
+    publish(local_run, s3_place.url, storage_options=s3_place.options)
+    assert len(hashed) == len({*hashed}) and "eplus.sql" in hashed
