@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from idfkit import IDFDocument
-from small_office import energyplus, weather
+from small_office import weather
 from wire import Place
 
 from idfkit_fs import Study, run_case
@@ -59,11 +59,10 @@ class Template:
     directory: Path
 
     @classmethod
-    def of(cls, model: IDFDocument, directory: Path) -> Template:
-        """Run a model for a year, as a case of a study below a directory."""
-        energyplus()
+    def of(cls, model: IDFDocument, directory: Path, *, annual: bool = True) -> Template:
+        """Run a model as a case of a study below a directory."""
         study = Study(directory / "study", metrics=[CELL])
-        study.add(_NAME, model, weather(), parameters={"number": _NUMBER}, annual=True)
+        study.add(_NAME, model, weather(), parameters={"number": _NUMBER}, annual=annual)
         ended = run_case(study.url, _NAME)
         job, record = read_job(study.fs, _NAME), read_record(study.fs.joinpath(_NAME))
         if record is None or ended.state != "ok":

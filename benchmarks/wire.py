@@ -221,11 +221,11 @@ def _serve(server: str, delay: float, rate: float | None, pipe: Connection) -> N
                 return
             if asked is not None:
                 proxy.delay = asked
-            pipe.send(Traffic(Counter(map(_kind, proxy.request_lines)), proxy.bytes_down))
+            pipe.send(Traffic(Counter(map(kind, proxy.request_lines)), proxy.bytes_down))
             proxy.reset_counters()
 
 
-def _kind(line: str) -> str:
+def kind(line: str) -> str:
     """The kind of an S3 request, by its first line."""
     method, target = line.split(" ")[:2]
     query = parse_qs(urlsplit(target).query, keep_blank_values=True)
