@@ -1,14 +1,13 @@
 """Large studies made of one real run: its job, outcome, record and files, under as many names as are wanted.
 
 Every object is what the package itself writes, so readers accept it. Only what must differ from case to case does: the
-names, the hashes that tie a case's objects together, a parameter, two results, and the bytes of ``tabular.parquet``, of
-which the cache would otherwise fetch one copy for all.
+names, the hashes that tie its objects together, a parameter, two results, and a few bytes of the sidecars, of which
+the cache would otherwise fetch one copy for all.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from idfkit import IDFDocument
 from small_office import weather
 from wire import Place
 
 from idfkit_fs import Study, run_case
-from idfkit_fs._outputs.sidecars import TABULAR
+from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 from idfkit_fs.runs.register import read_record
 from idfkit_fs.studies.job import Job, Outcome
@@ -91,12 +89,13 @@ class Template:
                 continue
             case, record = name_of(number), self._record_text
             for name in chosen:
-                if name == TABULAR:
-                    entry, data = self._tabular(case)
-                    record = record.replace(self._tabular_entry, entry)
+                file = self.directory / self.record.path(name)
+                if name in SIDECARS:
+                    data = _apart(file.read_bytes(), number)
+                    record = record.replace(self._entries[name], _entry(len(data), hashlib.sha256(data).hexdigest()))
                     yield f"{case}/{name}", data
                 else:
-                    yield f"{case}/{name}", self.directory / self.record.path(name)
+                    yield f"{case}/{name}", file
             yield f"{case}/{RECORD_NAME}", _filled(record, number, self._key(number))
 
     def size(self, name: str) -> int:
@@ -119,8 +118,8 @@ class Template:
         return self.record.model_copy(update={"id": _RUN, "job": _KEY, "model_sha256": _MODEL}).to_json()
 
     @cached_property
-    def _tabular_entry(self) -> bytes:
-        return next(_entry(file) for file in self.record.files if file.name == TABULAR)
+    def _entries(self) -> dict[str, bytes]:
+        return {file.name: _entry(file.size, file.sha256) for file in self.record.files}
 
     def _job(self, sha256: str) -> Job:
         # Of its size nothing depends, so any will do.
@@ -129,17 +128,6 @@ class Template:
 
     def _key(self, number: int) -> str:
         return self._job(_sha256(number)).key
-
-    @cached_property
-    def _cells(self) -> Any:
-        return pq.read_table(self.directory / TABULAR)
-
-    def _tabular(self, case: str) -> tuple[bytes, bytes]:
-        """The cells in a file of other bytes, and its entry in the record."""
-        buffer, metadata = io.BytesIO(), {**self._cells.schema.metadata, "case": case}
-        pq.write_table(self._cells.replace_schema_metadata(metadata), buffer, compression="zstd")
-        data = buffer.getvalue()
-        return _entry(RecordedFile(name=TABULAR, size=len(data), sha256=hashlib.sha256(data).hexdigest())), data
 
 
 def to_disk(directory: Path, *objects: Objects) -> Study:
@@ -221,6 +209,12 @@ def _run_of(number: int) -> str:
     return _sha256(number)[32:]
 
 
-def _entry(file: RecordedFile) -> bytes:
+def _apart(parquet: bytes, number: int) -> bytes:
+    """A Parquet file unlike that of any other number that says the same: before the footer may be anything."""
+    footer = len(parquet) - 8 - int.from_bytes(parquet[-8:-4], "little")
+    return parquet[:footer] + number.to_bytes(8, "little") + parquet[footer:]
+
+
+def _entry(size: int, sha256: str) -> bytes:
     """How a record spells the size and hash of one of its files."""
-    return f'"size": {file.size},\n   "sha256": "{file.sha256}"'.encode()
+    return f'"size": {size},\n   "sha256": "{sha256}"'.encode()
