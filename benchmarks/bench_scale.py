@@ -7,6 +7,7 @@ careful user writes with s3fs and pandas, on the larger study.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
@@ -14,7 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -183,7 +184,7 @@ def _run_share(study: Study) -> None:
     from idfkit_fs._cli.commands import commands
 
     options = [f"-o{name}={json.dumps(value)}" for name, value in study.fs.storage_options.items()]
-    with suppress(SystemExit):
+    with suppress(SystemExit), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         commands(["run", study.url, "--index=1", "--of=100", *options])
 
 
