@@ -18,7 +18,7 @@ from typing import Any
 from idfkit.simulation import SimulationResult, SQLResult, simulate
 from rows import Row, ratio
 from small_office import energyplus, small_office, weather
-from watch import peak, ready
+from watch import done, peak, ready
 from wire import Place, Side, Wire, cache_in, in_turns, wire
 
 import idfkit_fs
@@ -130,7 +130,7 @@ def _reader(place: Place, idfkits: bool, pipe: Connection) -> None:
     opened().errors.summary()
     ready(pipe)
     _asked(opened(), QUERIES[LIGHT]).close()
-    pipe.send(None)
+    done(pipe)
 
 
 def _open(place: Place, *, immutable: bool = False) -> SimulationResult:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rows import Row
-from watch import Peak, peak, ready
+from watch import Peak, done, peak, ready
 from wire import Place, wire
 
 from idfkit_fs import FsspecFileSystem
@@ -58,7 +58,7 @@ def _transfer(what: str, place: Place, directory: Path, pipe: Connection) -> Non
     go(fs, directory, SMALL)
     ready(pipe)
     go(fs, directory, NAME)
-    pipe.send(None)
+    done(pipe)
 
 
 def _up(fs: FsspecFileSystem, directory: Path, name: str) -> None:

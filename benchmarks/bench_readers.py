@@ -8,8 +8,6 @@ rounds stand beside them.
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -18,21 +16,18 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from bench_study import CELL, at_once, cases_of, copy_run, expect, name_of, pile_up, variants
+from fabricated import CELL, Template, name_of, to_store
 from idfkit import IDFDocument
 from idfkit.simulation import SimulationResult, simulate
-from rows import Row, ratio
+from rows import Row, expect, ratio
 from small_office import Frequency, energyplus, one_zone, small_office, weather
-from watch import peak, ready
-from wire import Side, Wire, cache_in, in_turns, wire
+from watch import done, peak, ready
+from wire import Side, Wire, cache_in, in_turns, limit, wire
 
 import idfkit_fs
-from idfkit_fs import Study, run_case
+from idfkit_fs import Study
 from idfkit_fs._outputs.sidecars import SIDECARS, TABULAR, TIME, write_sidecars
 from idfkit_fs._util.files import digest_of
-from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +40,8 @@ WIRES = {"": (None, 5), USUAL: (125e6, 5), ", 100 Mbit/s": (12.5e6, 3)}
 CASE, PLAIN = "case-42", "without-sidecars"
 VARIABLE, KEY = "Zone Mean Air Temperature", "OFFICE STORY 2 CORE"
 COLUMN = f"{KEY}:{VARIABLE} [C](Hourly)"
-QUICKER = 8.0
+# How many times idfkit's speed is aimed at.
+QUICKER = {"": 3.0, USUAL: 8.0, ", 100 Mbit/s": 8.0}
 
 CASES = 1_000
 OPENED = 20
@@ -133,14 +129,20 @@ def _series(speed: str, rounds: int, link: Wire, run: SimulationResult, here: Pa
     whole, parquet = Side(idfkits), Side(pandas)
     in_turns(link, rounds, sidecar, again, database, whole, parquet)
     what = f"one hourly series of {_megabytes(run)}{speed}"
-    quicker = whole.median / sidecar.median
-    target, met = f">= {QUICKER:.0f}x", quicker >= QUICKER
     return [
-        Row(f"{what}, cold, sidecar: idfkit", str(sidecar), str(whole), ratio(sidecar, whole), target, met),
+        _aimed(f"{what}, cold, sidecar: idfkit", speed, rounds, link, sidecar, whole),
         Row(f"{what}, cold, sidecar: pandas.read_parquet", str(sidecar), str(parquet), ratio(sidecar, parquet)),
         Row(f"{what}, warm, sidecar: idfkit", str(again), str(whole), ratio(again, whole)),
         Row(f"{what}, cold, no sidecars: idfkit", str(database), str(whole), ratio(database, whole)),
     ]
+
+
+def _aimed(what: str, speed: str, rounds: int, link: Wire, ours: Side, peer: Side) -> Row:
+    """A row that says, of an aim that is not reached, what the rest is made of."""
+    target = QUICKER[speed]
+    met = peer.median / ours.median >= target
+    left = str(ours) if met else limit(link, ours, DELAY, rounds + 1)
+    return Row(what, left, str(peer), ratio(ours, peer), f">= {target:.0f}x", met)
 
 
 def _publish(link: Wire, run: SimulationResult) -> None:
@@ -185,7 +187,7 @@ def _dataset(speed: str, rounds: int, link: Wire, here: Path) -> list[Row]:
     in_turns(link, rounds, lazy, whole, one, other)
     what = f"xarray.open_dataset(){speed}"
     return [
-        Row(f"{what}, cold: idfkit's list_variables()", str(lazy), str(whole), ratio(lazy, whole)),
+        _aimed(f"{what}, cold: idfkit's list_variables()", speed, rounds, link, lazy, whole),
         Row(f"{what}, then one key: idfkit, its database open", str(one), str(other), ratio(one, other)),
     ]
 
@@ -195,50 +197,29 @@ def _dataset(speed: str, rounds: int, link: Wire, here: Path) -> list[Row]:
 
 def _cells(speed: str, link: Wire, here: Path) -> Row:
     """Collect one cell of all cases; beside the loop of idfkit's documentation."""
-    direct, place = link.direct, link.place
-    run = Study(f"{direct.url}/run", storage_options=direct.options)
-    run.add_cases(cases_of(variants(2)))
-    with cache_in(here / "worker"):
-        expect(run_case(run.url, name_of(1), direct.options) == (name_of(1), "ok", "simulated"))
-        done = run.result(name_of(1))
-        cells = pq.read_table(done.fs.local_path(TABULAR))
-    cases = [name_of(number) for number in range(CASES)]
-    pile_up(direct, "cells", CASES, pending=0)
-    copy_run(direct, [f"cells/{case}" for case in cases[:OPENED]])
-    put = direct.idfkit("cells").write_bytes
-    at_once(lambda item: put(*item), _various(cases, done.record, cells))
+    place, cases, sample = link.place, range(CASES), range(OPENED)
+    template = Template.of(small_office(), here / "template")
+    opened = template.runs(sample, files=None, pending=0)
+    others = template.runs(range(OPENED, CASES), (TABULAR,), pending=0)
+    to_store(link.direct, "cells", template.jobs(cases), template.outcomes(cases, pending=0), opened, others)
     study, s3 = Study(f"{place.url}/cells", storage_options=place.options), place.idfkit("cells")
 
     def collect(number: int) -> None:
         # Each cache stays until the end: what is removed in large numbers would slow down the disk for the next round.
         with cache_in(here / f"cells-{number}", keep=True):
-            found = study.tabular(*CELL, cases=None if number else cases[:OPENED])
+            found = study.tabular(*CELL, cases=None if number else map(name_of, sample))
         expect(found["number"].notna().sum() == (CASES if number else OPENED))
 
     def loop(_number: int) -> None:
-        for case in cases[:OPENED]:
-            with SimulationResult.from_directory(case, fs=s3) as result:
+        for number in sample:
+            with SimulationResult.from_directory(name_of(number), fs=s3) as result:
                 expect(result.sql.get_tabular_value(*CELL))
 
     ours, peer = Side(collect), Side(loop, scale=CASES // OPENED)
     in_turns(link, COLLECTED, ours, peer)
-    size = done.record.file("eplus.sql").size / 1e6
+    size = template.size("eplus.sql") / 1e6
     what = f"tabular(), one cell of {CASES:,} cases{speed}: idfkit's loop, {size:.1f} MB .sql each ({OPENED}, scaled)"
     return Row(what, str(ours), str(peer), ratio(ours, peer))
-
-
-def _various(cases: list[str], record: RunRecord, cells: pa.Table) -> Iterator[tuple[str, bytes]]:
-    """A record and a sidecar for each case; of the same bytes, only one copy would be fetched and kept."""
-    others = [file for file in record.files if file.name != TABULAR]
-    for case in cases:
-        buffer = io.BytesIO()
-        pq.write_table(
-            cells.replace_schema_metadata({**cells.schema.metadata, "case": case}), buffer, compression="zstd"
-        )
-        data = buffer.getvalue()
-        file = RecordedFile(name=TABULAR, size=len(data), sha256=hashlib.sha256(data).hexdigest())
-        yield f"{case}/{TABULAR}", data
-        yield f"{case}/{RECORD_NAME}", record.model_copy(update={"id": case, "files": (*others, file)}).to_json()
 
 
 # Writing.
@@ -270,7 +251,7 @@ def _writer(small: Path, sql: Path, here: Path, pipe: Connection) -> None:
         _write(small, Path(directory))
         ready(pipe)
         _write(sql, Path(directory))
-        pipe.send(None)
+        done(pipe)
 
 
 def _write(sql: Path, directory: Path) -> None:

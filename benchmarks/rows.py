@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from typing import Any
 
 HEAD = ("what", "ours", "peer", "ratio", "target", "met")
 
@@ -53,6 +54,12 @@ class Timed:
 def ratio(ours: Timed, peer: Timed) -> str:
     """How many times as quick ours is."""
     return f"{peer.median / ours.median:.1f}x, best {peer.best / ours.best:.1f}x"
+
+
+def expect(done: Any) -> None:
+    """End it all if something did not do what is measured."""
+    if not getattr(done, "success", done):
+        raise SystemExit(f"a case did not run: {getattr(done, 'errors', done)}")
 
 
 def show(rows: list[Row]) -> None:

@@ -7,13 +7,14 @@ import multiprocessing
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from rows import Timed
 from support import servers
@@ -48,6 +49,26 @@ class Place:
         )
 
 
+class Traffic(NamedTuple):
+    """What went over a wire.
+
+    Attributes:
+        kinds: How many requests of each kind: LIST, GET, HEAD, PUT, POST, or DELETE, which may be of many objects.
+        down: How many bytes came down.
+    """
+
+    kinds: Counter[str]
+    down: int
+
+    @property
+    def requests(self) -> int:
+        """How many requests there were."""
+        return self.kinds.total()
+
+    def __str__(self) -> str:
+        return " + ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common()) or "no requests"
+
+
 class Wire:
     """A running store and the proxy in front of it.
 
@@ -60,15 +81,16 @@ class Wire:
         self._pipe = pipe
         self.place, self.direct = pipe.recv()
 
-    def requests(self) -> int:
-        """How many requests went through the proxy since the last call."""
-        return self.traffic()[0]
-
-    def traffic(self) -> tuple[int, int]:
-        """How many requests went through the proxy since the last call, and how many bytes came down."""
+    def traffic(self) -> Traffic:
+        """What went through the proxy since the last call."""
         self._pipe.send(None)
-        counts: tuple[int, int] = self._pipe.recv()
-        return counts
+        passed: Traffic = self._pipe.recv()
+        return passed
+
+    def set_delay(self, delay: float) -> None:
+        """Change the one-way latency of the proxy, in seconds."""
+        self._pipe.send(delay)
+        self._pipe.recv()
 
 
 @contextmanager
@@ -103,12 +125,14 @@ class Side(Timed):
         go: Does it, for the round of this number. What it gives is closed when the clock has stopped.
         around: What each round happens in; the clock does not run before and after.
         scale: How many times a round's work is to be done for all of it.
+        requests: Of the last round; None if they were not counted.
+        down: Bytes that came down likewise.
     """
 
     go: Callable[[int], Any]
     around: Callable[[], AbstractContextManager[None]] = nullcontext
     scale: int = 1
-    requests: int = 0
+    requests: int | None = None
     down: int = 0
 
     def turn(self, link: Wire, number: int) -> None:
@@ -118,14 +142,15 @@ class Side(Timed):
             start = time.perf_counter()
             done = self.go(number)
             self.seconds.append(self.scale * (time.perf_counter() - start))
-            self.requests, self.down = (self.scale * count for count in link.traffic())
+            passed = link.traffic()
+            self.requests, self.down = self.scale * passed.requests, self.scale * passed.down
             getattr(done, "close", lambda: None)()
 
     def __str__(self) -> str:
         median, best = (f"{seconds:.3f}" if seconds < 10 else f"{seconds:.1f}" for seconds in (self.median, self.best))
         down = f"{self.down / 1e6:,.1f} MB" if self.down >= 1e5 else f"{self.down / 1e3:.1f} kB"
-        asked = f"{self.requests:,} req., {down}" if self.requests else "no requests"
-        return f"{median} s, best {best}, {asked}"
+        asked = f", {self.requests:,} req., {down}" if self.requests else ", no requests"
+        return f"{median} s, best {best}{'' if self.requests is None else asked}"
 
 
 def in_turns(link: Wire, rounds: int, *sides: Side) -> None:
@@ -135,6 +160,25 @@ def in_turns(link: Wire, rounds: int, *sides: Side) -> None:
             side.turn(link, number)
             if not number:
                 side.seconds.clear()
+
+
+def limit(link: Wire, side: Side, delay: float, number: int) -> str:
+    """What a side took, and what that is made of: round trips one after the other, and the rest.
+
+    The rest is what one more round takes over a wire without delay.
+
+    Args:
+        link: The wire.
+        side: A side that has had its turns.
+        delay: The one-way latency of the wire in seconds.
+        number: The number of a round that the side has not had.
+    """
+    took, text = side.median, str(side)
+    link.set_delay(0.0)
+    side.turn(link, number)
+    link.set_delay(delay)
+    rest = side.seconds.pop()
+    return f"{text} = {max(took - rest, 0) / (2 * delay):.1f} round trips x {2e3 * delay:.0f} ms + {1e3 * rest:.0f} ms"
 
 
 @contextmanager
@@ -149,7 +193,7 @@ def cache_in(directory: Path, *, keep: bool = False) -> Iterator[None]:
         if before is not None:
             os.environ["XDG_CACHE_HOME"] = before
         if not keep:
-            shutil.rmtree(directory)
+            shutil.rmtree(directory, ignore_errors=True)  # it is made with the first copy
 
 
 def _isolate() -> None:
@@ -172,8 +216,19 @@ def _serve(server: str, delay: float, rate: float | None, pipe: Connection) -> N
         pipe.send((Place(near.url, near.storage_options), Place(store.url, store.storage_options)))
         while True:
             try:
-                pipe.recv()
+                asked = pipe.recv()
             except EOFError:
                 return
-            pipe.send((proxy.requests, proxy.bytes_down))
+            if asked is not None:
+                proxy.delay = asked
+            pipe.send(Traffic(Counter(map(kind, proxy.request_lines)), proxy.bytes_down))
             proxy.reset_counters()
+
+
+def kind(line: str) -> str:
+    """The kind of an S3 request, by its first line."""
+    method, target = line.split(" ")[:2]
+    query = parse_qs(urlsplit(target).query, keep_blank_values=True)
+    if method == "POST" and "delete" in query:
+        return "DELETE"
+    return "LIST" if method == "GET" and query.keys() & {"list-type", "prefix"} else method
