@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["Fetch", "Range", "arrow_schema", "footer_sha256", "read_columns", "read_footer", "read_whole"]
+__all__ = [
+    "Fetch",
+    "Range",
+    "arrow_schema",
+    "compressed_size",
+    "footer_sha256",
+    "read_columns",
+    "read_footer",
+    "read_whole",
+]
 
 Range = tuple[int, int]
 """The first byte, and the byte after the last."""
@@ -140,6 +149,11 @@ def read_columns(size: int, fetch: Fetch, footer: pq.FileMetaData, columns: Sequ
     if table.num_rows != footer.num_rows:
         raise SidecarError("its pages have other rows than its footer says")
     return table
+
+
+def compressed_size(footer: pq.FileMetaData, columns: Sequence[str]) -> int:
+    """How many bytes columns take in a file."""
+    return sum(chunk.stop - chunk.start for chunk in _chunks_of(footer, {*columns}))
 
 
 def read_whole(data: bytes) -> pa.Table:
