@@ -11,7 +11,7 @@ Chunks = int | Literal["auto"] | Mapping[str, int | Literal["auto"]]
 """The number of cases in a chunk, -1 for all of them, ``"auto"``, or ``{"case": ...}`` with one of these."""
 
 # In memory. Each thread of Dask's holds a few chunks, and a reduction has to stay far below a gigabyte.
-_AUTO = 16 * 2**20
+_AUTO = 8 * 2**20
 
 
 def check_chunks(chunks: Chunks) -> int | Literal["auto"]:
@@ -53,7 +53,7 @@ def cases_per_chunk(chunks: Chunks, cases: int, case_bytes: int) -> int:
 
     Examples:
         >>> cases_per_chunk("auto", 1000, 8760 * 8), cases_per_chunk(-1, 1000, 8760 * 8)
-        (239, 1000)
+        (119, 1000)
     """
     asked = check_chunks(chunks)
     if asked == "auto":

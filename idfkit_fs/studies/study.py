@@ -656,7 +656,7 @@ class Study:
             environment: Names of environments; None for the run periods.
             cases: Names of cases; None for all.
             chunks: None to read the values into memory. Otherwise Dask arrays, as of xarray's ``open_dataset``: the
-                number of cases in a chunk, -1 for all of them, or ``"auto"`` for as many as take 16 MiB; or
+                number of cases in a chunk, -1 for all of them, or ``"auto"`` for as many as take 8 MiB; or
                 ``{"case": ...}`` with one of these. Times and key values are not divided.
             progress: Whether to show progress bars.
 

@@ -55,7 +55,7 @@ def test_chunks_divide_cases_only(collected: Study, monkeypatch: pytest.MonkeyPa
 
 def test_automatic_chunks_are_of_a_few_megabytes() -> None:
     year = 8 * 8760
-    assert cases_per_chunk("auto", 100_000, year) * year <= 2**24 < (cases_per_chunk("auto", 100_000, year) + 1) * year
+    assert cases_per_chunk("auto", 100_000, year) * year <= 2**23 < (cases_per_chunk("auto", 100_000, year) + 1) * year
     assert cases_per_chunk("auto", 100_000, 2**30) == 1
     assert cases_per_chunk("auto", 3, 0) == 3
 
