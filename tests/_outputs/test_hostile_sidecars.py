@@ -19,7 +19,7 @@ from idfkit_fs import RunResult, open_result
 from idfkit_fs._outputs.database import Cell
 from idfkit_fs._outputs.parquet import footer_sha256, read_whole
 from idfkit_fs._outputs.series import Environment, Series, headed
-from idfkit_fs._outputs.sidecars import TABULAR, Contents, cells_table, digests_of, series_field
+from idfkit_fs._outputs.sidecars import TABULAR, Contents, cells_table, column_digests, series_field, when_digests
 from idfkit_fs._outputs.thrift import Reader
 from idfkit_fs._util.files import digest_of
 from idfkit_fs.errors import SidecarError
@@ -63,8 +63,8 @@ def write(
         *map(series_field, SERIES),
     ]
     table = change(pa.table([pa.array(times), names, *map(pa.array, values)], schema=pa.schema(schema)))
-    digests = digests_of(times, np.full(rows if len(name) < 100 else 0, name, object), values)
-    metadata = contents or Contents(**{**vars(CONTENTS), "digests": tuple(digests)}).to_metadata()
+    when = when_digests(times, np.full(rows if len(name) < 100 else 0, name, object))
+    metadata = contents or Contents(**{**vars(CONTENTS), "digests": (*when, *column_digests(values))}).to_metadata()
     encoding = {"time": "DELTA_BINARY_PACKED", **{each.column: "BYTE_STREAM_SPLIT" for each in SERIES}}
     chosen = {"column_encoding": {each: encoding[each] for each in encoding if each in table.column_names}}
     options = {"use_dictionary": ["environment"], "compression": "zstd", "write_statistics": False, **chosen, **options}
