@@ -34,6 +34,7 @@ __all__ = [
     "Fetch",
     "Range",
     "arrow_schema",
+    "compressed_size",
     "footer_of",
     "footer_sha256",
     "packed_end",
@@ -225,6 +226,11 @@ def read_columns(size: int, fetch: Fetch, footer: pq.FileMetaData, columns: Sequ
     if table.num_rows != footer.num_rows:
         raise SidecarError("its pages have other rows than its footer says")
     return table
+
+
+def compressed_size(footer: pq.FileMetaData, columns: Sequence[str]) -> int:
+    """How many bytes columns take in a file."""
+    return sum(chunk.stop - chunk.start for chunk in _chunks_of(footer, {*columns}))
 
 
 def read_whole(data: bytes) -> pa.Table:

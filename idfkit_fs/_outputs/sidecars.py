@@ -45,10 +45,11 @@ __all__ = [
     "can_write",
     "cells_table",
     "check_cells",
-    "digests_of",
+    "column_digests",
     "series_field",
     "series_name",
     "series_of",
+    "when_digests",
     "write_sidecars",
 ]
 
@@ -219,12 +220,14 @@ def _few_texts(texts: Sequence[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(_array(pa.int32(), indexes), _texts(list(numbers))).cast(pa.string())
 
 
-def digests_of(
-    times: Times, environments: npt.NDArray[np.object_], columns: Iterable[npt.NDArray[np.float64]]
-) -> list[str]:
-    """The digests of a sidecar's columns, in the order in which its metadata have them."""
-    texts = "\0".join(environments).encode()
-    return [_hash(data).hexdigest() for data in (times.tobytes(), texts, *(column.tobytes() for column in columns))]
+def when_digests(times: Times, environments: npt.NDArray[np.object_]) -> list[str]:
+    """The digests of the columns of times and environments of a sidecar."""
+    return [_hash(times.tobytes()).hexdigest(), _hash("\0".join(environments).encode()).hexdigest()]
+
+
+def column_digests(columns: Iterable[npt.NDArray[np.float64]]) -> list[str]:
+    """The digests of columns of series of a sidecar."""
+    return [_hash(column.tobytes()).hexdigest() for column in columns]
 
 
 def _hash(data: bytes = b"") -> Any:
@@ -328,7 +331,7 @@ class _Writer:
             if taken != written:
                 raise self._database.doubled(series)
         timeline = self._timeline
-        when = digests_of(timeline.times, timeline.environment_names, ())
+        when = when_digests(timeline.times, timeline.environment_names)
         digests = (*when, *(digest.hexdigest() for digest in self._digests))
         self._file.add_key_value_metadata(Contents(**{**vars(contents), "digests": digests}).to_metadata())
 

@@ -47,6 +47,8 @@ class Values:
     @classmethod
     def joined(cls, series: Sequence[Series], parts: Sequence[Values]) -> Values:
         """Concatenate the values of the same series in several periods; there may be no period."""
+        if len(parts) == 1:
+            return parts[0]
         empty = cls((), np.array([], "datetime64[us]"), np.array([], object), tuple(np.array([]) for _ in series))
         parts = [empty, *parts]
         return cls(

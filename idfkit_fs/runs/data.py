@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from idfkit_fs._outputs.database import NO_DATABASE, Database, no_tables
 from idfkit_fs._outputs.parquet import (
     arrow_schema,
+    compressed_size,
     footer_of,
     read_columns,
     read_end,
@@ -27,9 +30,10 @@ from idfkit_fs._outputs.sidecars import (
     TIME,
     Contents,
     check_cells,
-    digests_of,
+    column_digests,
     series_name,
     series_of,
+    when_digests,
 )
 from idfkit_fs._outputs.source import DatabaseSource, Source
 from idfkit_fs._outputs.values import Period, Values, choose_period
@@ -43,6 +47,8 @@ from idfkit_fs.runs.ranges import fetching_ranges
 from idfkit_fs.runs.record import RecordedFile, RunRecord
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -70,6 +76,11 @@ class RunData:
 
     def __reduce__(self) -> Any:
         return RunData, (self._files, self._record, self._sql)
+
+    @property
+    def url(self) -> str:
+        """The URL of the run's files."""
+        return self._files.url()
 
     def find(self, variables: Names, keys: Names | None = None, frequency: str | None = None) -> list[Series]:
         """The series that match; arguments and errors as in [choose][idfkit_fs._outputs.series.choose]."""
@@ -121,6 +132,32 @@ class RunData:
             if self._record is None or self._record.success or _ENDED in str(exc):
                 raise
             raise NotReportedError(f"{exc}{_ENDED}") from exc
+
+    def only(self, frequency: str) -> RunData:
+        """The same run without what only other frequencies need: thousands are kept, and sent to other processes."""
+        record = self._record
+        if record is None:
+            return RunData(self._files, None, self._sql)
+        sidecars = () if self._sidecars is None else _both(frequency)
+        wanted = {record.output(".sql"), *sidecars}
+        files = tuple(file for file in record.files if file.name in wanted)
+        less = record.model_copy(
+            update={
+                "files": files,
+                "inputs": (),
+                "flags": {},
+                "stdout": "",
+                "stderr": "",
+                "sidecar_footers": {name: record.sidecar_footers.get(name, "") for name in sidecars},
+            }
+        )
+        return RunData(RunFileSystem.of(self._files, files), less, self._sql)
+
+    def size(self, frequency: str, series: Sequence[Series], period: Period) -> int:
+        """About how many bytes series take when they are compressed; without sidecars, how many they take at all."""
+        if self._sidecars is None:
+            return 8 * len(series) * len(self.read(frequency, (), period).times)
+        return self._sidecars.size(frequency, series, period)
 
     def forget(self) -> None:
         """Close what is open: with thousands of runs, it takes memory, and room in the cache."""
@@ -190,9 +227,17 @@ class _Sidecars:
         return self._open(self._nearest(frequency)).contents.environments
 
     def read(self, frequency: str, series: Sequence[Series], period: Period) -> Values:
-        wanted = [series_name(frequency, sizing) for sizing in period.kinds]
-        parts = [self._read(name, series) for name in self._reported(frequency) if name in wanted]
+        parts = [self._read(name, series) for name in self._in(frequency, period)]
         return Values.joined(series, parts).of(period.names)
+
+    def size(self, frequency: str, series: Sequence[Series], period: Period) -> int:
+        columns = [each.column for each in series]
+        return sum(compressed_size(self._open(name).footer, columns) for name in self._in(frequency, period))
+
+    def _in(self, frequency: str, period: Period) -> list[str]:
+        """The sidecars with the values of a frequency in a period."""
+        wanted = [series_name(frequency, sizing) for sizing in period.kinds]
+        return [name for name in self._reported(frequency) if name in wanted]
 
     def cells(self) -> pa.Table:
         file = self._file(TABULAR)
@@ -260,16 +305,54 @@ class _Sidecars:
         every = [TIME, ENVIRONMENT, *(each.column for each in opened.series)]
         known = dict(zip(every, opened.contents.digests, strict=False))
         digests = [known.get(column, "") for column in columns]
+        key = (digests[0], digests[1])
+        when = _recent_times.get(key)
+        if when is not None:
+            del columns[:2], digests[:2]
+            if not columns:
+                return when
         with fetching_ranges(self._files, self._run, file, digests) as fetch:
             try:
                 table = read_columns(file.size, with_end(fetch, file.size, opened.end), opened.footer, columns)
             except SidecarError as exc:
                 raise SidecarError(f"{name} cannot be used: {exc}") from exc
-            times, names, *values = (table.column(column).to_numpy() for column in columns)
-            environments = names.astype(object)
-            if digests_of(times, environments, values) != digests:
+            values = [table.column(column).to_numpy() for column in columns if column not in (TIME, ENVIRONMENT)]
+            found = column_digests(values)
+            if when is None:
+                when = Values((), table.column(TIME).to_numpy(), _texts(table.column(ENVIRONMENT)), ())
+                found[:0] = when_digests(when.times, when.environments)
+            if found != digests or any(len(column) != len(when.times) for column in values):
                 raise SidecarError(f"{name} cannot be used: its values differ from the run's record")
-        return Values(tuple(series), times, environments, tuple(values))
+        _keep_times(key, when)
+        return replace(when, series=tuple(series), columns=tuple(values))
+
+
+# The times and environments of most cases of a study are the same. A digest proves a column of the run that is read, so
+# what was read of another run with the same digests stands for it: it is read once, and is in memory once.
+_recent_times: dict[tuple[str, str], Values] = {}
+_recent_lock = threading.Lock()
+_RECENT, _RECENT_ROWS = 8, 2**20
+
+
+def _keep_times(key: tuple[str, str], when: Values) -> None:
+    """Keep times and environments that were checked against their digests."""
+    with _recent_lock:
+        if key not in _recent_times and len(when.times) <= _RECENT_ROWS:
+            when.times.flags.writeable = when.environments.flags.writeable = False
+            if len(_recent_times) >= _RECENT:
+                del _recent_times[next(iter(_recent_times))]
+            _recent_times[key] = when
+
+
+def _texts(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+    """A column of few different texts, each of which is in memory once."""
+    import numpy as np
+
+    chunks = [
+        np.array([*chunk.dictionary.to_pylist(), None], dtype=object)[chunk.indices.fill_null(-1).to_numpy()]
+        for chunk in column.chunks
+    ]
+    return np.concatenate(chunks) if chunks else np.array([], dtype=object)
 
 
 def _both(frequency: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from idfkit_fs._outputs.series import FREQUENCIES, Names, Series, as_names
+from idfkit_fs._outputs.sidecars import when_digests
 from idfkit_fs._util.parallel import THREADS, parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs.errors import DamagedRunError, NotReportedError, RecordError, SidecarError, UnreadableDatabaseError
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from idfkit_fs.runs.data import RunData
     from idfkit_fs.runs.result import RunResult
 
-__all__ = ["Collector", "Reading", "Selection"]
+__all__ = ["NO_DATA", "READING_THREADS", "Collector", "Found", "Reading", "Selection", "reason_of"]
 
 S = TypeVar("S")
 T = TypeVar("T")
-_NO_DATA = (
+NO_DATA = (
     DamagedRunError,
     FileNotFoundError,
     NotReportedError,
@@ -33,7 +34,7 @@ _NO_DATA = (
 )
 _REASONS: dict[State, str] = {"failed": "EnergyPlus ended it with an error", "pending": "it has not been run"}
 # Each thread holds all selected series of a run in memory.
-_READING_THREADS = 8
+READING_THREADS = 8
 _REASONS_SHOWN = 3
 
 
@@ -55,17 +56,21 @@ class Selection(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """The selected series of one case.
+    """The selected series of one case; it can be pickled, and read by another process.
 
     Attributes:
         data: What the case's run reports.
         series: The series, all of one frequency.
         period: The selected periods.
+        rows: The number of values of each series.
+        size: About how many bytes the series take when they are compressed.
     """
 
     data: RunData
     series: tuple[Series, ...]
     period: Period
+    rows: int
+    size: int
 
     @property
     def frequency(self) -> str:
@@ -73,11 +78,33 @@ class Reading:
         return self.series[0].frequency
 
     def values(self) -> Values:
-        """Read the series."""
+        """Read the series.
+
+        Raises:
+            DamagedRunError: If a file differs from the run's record.
+            FileNotFoundError: If the run does not exist any more.
+        """
         try:
             return self.data.read(self.frequency, self.series, self.period)
         finally:
             self.data.forget()
+
+
+class Found(NamedTuple):
+    """What was found in the cases that have data.
+
+    Attributes:
+        readings: The selected series, by case.
+        when: The times and environments of each case's values, without series; cases with equal ones share them.
+    """
+
+    readings: dict[str, Reading]
+    when: dict[str, Values]
+
+    def of(self, cases: Iterable[str]) -> Found:
+        """What was found in some of the cases."""
+        names = [*cases]
+        return Found({case: self.readings[case] for case in names}, {case: self.when[case] for case in names})
 
 
 class Collector:
@@ -92,6 +119,8 @@ class Collector:
 
     Attributes:
         without_data: The reason for each case without data.
+        title: The study's name in progress bars.
+        progress: Whether to show progress bars.
     """
 
     def __init__(
@@ -107,8 +136,8 @@ class Collector:
         self._cases = [case for case, state in states.items() if state == "ok"]
         self._open_run = open_run
         self._parameters_of = parameters_of
-        self._title = title
-        self._progress = progress
+        self.title = title
+        self.progress = progress
 
     def ask(self, question: Callable[[RunResult], T], doing: str) -> dict[str, T]:
         """Ask the run of each case that has data.
@@ -149,23 +178,34 @@ class Collector:
         def answer(case: str) -> T | None:
             try:
                 asked = question(case)
-            except _NO_DATA as exc:
-                self.without_data[case] = getattr(exc, "strerror", None) or str(exc)
+            except NO_DATA as exc:
+                self.without_data[case] = reason_of(exc)
                 return None
             return use(case, asked)
 
-        with progress_bar(len(self._cases), f"{doing} {self._title}", "case", self._progress) as done:
+        with progress_bar(len(self._cases), f"{doing} {self.title}", "case", self.progress) as done:
             answers = dict(zip(self._cases, parallel_map(answer, self._cases, done, threads), strict=True))
-        found = {case: given for case, given in answers.items() if given is not None}
-        self._cases = [*found]
-        if not found:
+        self.leave_out({})
+        return {case: given for case, given in answers.items() if given is not None}
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Leave out cases that have no data.
+
+        Args:
+            reasons: The reason for each case, in addition to those that are known.
+
+        Raises:
+            NotReportedError: If no case has data.
+        """
+        self.without_data |= reasons
+        self._cases = [case for case in self._cases if case not in self.without_data]
+        if not self._cases:
             if self._total == 0:
                 raise NotReportedError("The study has no cases")
             raise NotReportedError(f"None of {counted(self._total)} has data: {self.reasons()}")
-        return found
 
-    def find(self, selection: Selection) -> dict[str, Reading]:
-        """Find the selected series in each case that has data.
+    def find(self, selection: Selection) -> Found:
+        """Find the selected series in each case that has data, with the times of their values.
 
         Raises:
             NotReportedError: If no case reports such series.
@@ -175,26 +215,40 @@ class Collector:
         keys, environment = (
             None if names is None else as_names(names) for names in (selection.keys, selection.environment)
         )
-        shared: dict[tuple[Series, ...], tuple[Series, ...]] = {}
+        shared: dict[Any, Any] = {}  # thousands of cases have equal series, periods and times: each is kept once
 
-        def find(run: RunResult) -> Reading:
+        def find(run: RunResult) -> tuple[Reading, Values]:
             data = run.data
-            series = tuple(data.find(variables, keys, selection.frequency))
-            period = data.period(series[0].frequency, environment)
-            data.forget()
-            return Reading(data, shared.setdefault(series, series), period)
+            try:
+                series = tuple(data.find(variables, keys, selection.frequency))
+                frequency = series[0].frequency
+                period = data.period(frequency, environment)
+                when = data.read(frequency, (), period)
+                size = data.size(frequency, series, period)
+            finally:
+                data.forget()
+            key = (*when_digests(when.times, when.environments),)
+            series, period = shared.setdefault(series, series), shared.setdefault(period, period)
+            rows = len(when.times)
+            return Reading(data.only(frequency), series, period, rows, size), shared.setdefault(key, when)
 
-        readings = self.ask(find, "Opening")
+        answers = self.ask(find, "Opening")
+        readings = {case: reading for case, (reading, _) in answers.items()}
         first_with = {reading.frequency: case for case, reading in reversed(readings.items())}
         if len(first_with) > 1:
             found = ", ".join(f"{name} in {first_with[name]!r}" for name in FREQUENCIES if name in first_with)
             raise ValueError(f"The series are reported at several frequencies: {found}; choose one with frequency=")
-        _check_columns(reading.series for reading in readings.values())
-        return readings
+        _check_columns(dict.fromkeys(reading.series for reading in readings.values()))
+        return Found(readings, {case: when for case, (_, when) in answers.items()})
 
-    def read(self, readings: Mapping[str, Reading], use: Callable[[str, Values], T]) -> dict[str, T]:
-        """Read the values of each case, and use them."""
-        return self._ask(lambda case: readings[case].values(), use, "Reading", _READING_THREADS)
+    def read(self, readings: Mapping[str, Reading], use: Callable[[str, Values], None]) -> list[str]:
+        """Read the values of each case, and use them; the names of the cases that had them."""
+
+        def take(case: str, values: Values) -> bool:
+            use(case, values)
+            return True
+
+        return [*self._ask(lambda case: readings[case].values(), take, "Reading", READING_THREADS)]
 
     def warn(self) -> None:
         """Warn about the cases without data, where `Study`'s caller is."""
@@ -212,6 +266,11 @@ class Collector:
         shown = [f"{first_names(cases)}: {reason}" for reason, cases in ordered[:_REASONS_SHOWN]]
         more = len(ordered) - len(shown)
         return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a case has no data, as an error says."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _check_columns(of_cases: Iterable[Sequence[Series]]) -> None:

@@ -1,27 +1,22 @@
-"""What EnergyPlus reported in many cases: as a DataFrame, as a Dataset, or as a Parquet dataset in a store."""
+"""What EnergyPlus reported in many cases: as a DataFrame or as a Dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
-from idfkit_fs.errors import ExistsError, LocationError
-from idfkit_fs.runs.record import RECORD_NAME
+from idfkit_fs.studies.chunks import Chunks, check_chunks
 from idfkit_fs.studies.collect import Collector, Selection
-from idfkit_fs.studies.layout import STUDY
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from idfkit_fs._outputs.values import Values
     from idfkit_fs.runs.result import RunResult
     from idfkit_fs.studies.consolidated_cells import KeptCells
 
-__all__ = ["read_dataset", "read_tabular", "read_timeseries", "write_parquet"]
+__all__ = ["read_dataset", "read_tabular", "read_timeseries"]
 
 # The functions import studies.tables when the collector has found data: opening a run checks that pandas and pyarrow
 # are installed, and says what to install.
@@ -29,10 +24,11 @@ __all__ = ["read_dataset", "read_tabular", "read_timeseries", "write_parquet"]
 
 def read_timeseries(collector: Collector, selection: Selection) -> pd.DataFrame:
     """Series of many cases; see [Study.timeseries][idfkit_fs.Study.timeseries]."""
-    values = collector.read(collector.find(selection), lambda _case, values: values)
-    from idfkit_fs.studies.tables import values_frame
+    found = collector.find(selection)
+    from idfkit_fs.studies.tables import FrameRows
 
-    frame = values_frame(values)
+    rows = FrameRows(found)
+    frame = rows.frame(collector.read(found.readings, rows.put))
     frame.attrs["without_data"] = collector.without_data
     collector.warn()
     return frame
@@ -56,43 +52,26 @@ def read_tabular(
     return frame
 
 
-def read_dataset(collector: Collector, selection: Selection) -> xr.Dataset:
+def read_dataset(collector: Collector, selection: Selection, chunks: Chunks | None) -> xr.Dataset:
     """Series of many cases as a dataset; see [Study.to_xarray][idfkit_fs.Study.to_xarray]."""
     require("xarray", "xarray", "to_xarray()")
-    readings = collector.find(selection)
+    if chunks is not None:
+        require("dask.array", "dask", "to_xarray(chunks=...)")
+        check_chunks(chunks)
+    found = collector.find(selection)
     parameters = collector.parameters()
-    values = collector.read(readings, lambda _case, values: values)
-    from idfkit_fs.studies.tables import to_dataset
+    found = found.of(parameters)
+    from idfkit_fs.studies.tables import Grid, GridValues
 
-    dataset: xr.Dataset = to_dataset(values, parameters)
+    if chunks is None:
+        values = GridValues(found)
+        dataset: xr.Dataset = values.dataset(collector.read(found.readings, values.put), parameters)
+    else:
+        from idfkit_fs.studies.lazy import lazy_values
+
+        grid = Grid(found)
+        dataset = grid.dataset(lazy_values(grid, chunks), parameters)
     if collector.without_data:
         dataset.attrs["without_data"] = collector.reasons()  # a text: a netCDF file cannot hold a dictionary
     collector.warn()
     return dataset
-
-
-def write_parquet(collector: Collector, selection: Selection, target: FsspecFileSystem, overwrite: bool) -> None:
-    """Write series of many cases as a Parquet dataset; see [Study.to_parquet][idfkit_fs.Study.to_parquet]."""
-    if target.exists(RECORD_NAME) or target.exists(STUDY):
-        raise LocationError(
-            f"A run or a study exists at {redact(target.url())}; give the Parquet dataset a directory of its own"
-        )
-    existing = target.glob("", "*.parquet")
-    if existing and not overwrite:
-        raise ExistsError.for_url(
-            target.url(), f"{len(existing)} Parquet files already exist; pass overwrite=True to replace them"
-        )
-    readings = collector.find(selection)
-    parameters = collector.parameters()
-    from idfkit_fs.studies.tables import parquet_bytes, parquet_schema
-
-    schema = parquet_schema((reading.series for reading in readings.values()), parameters)
-
-    def write(case: str, values: Values) -> str:
-        name = f"{case}.parquet"
-        target.write_bytes(name, parquet_bytes(case, values, parameters[case], schema))
-        return name
-
-    written = collector.read(readings, write)
-    target.remove_if_exists({*existing} - {*written.values()})
-    collector.warn()

@@ -18,26 +18,24 @@ from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar, progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
-from idfkit_fs.errors import (
-    IdfkitFsError,
-    PermissionDeniedError,
-    RunNotFoundError,
-)
+from idfkit_fs.errors import IdfkitFsError, PermissionDeniedError, RunNotFoundError
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.result import RunResult, open_run
 from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.choose import Cases, Choice, choose_cases
+from idfkit_fs.studies.chunks import Chunks
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.consolidate import consolidate_outcomes, keep_after_run
 from idfkit_fs.studies.consolidated_cells import consolidate_cells, read_cells
 from idfkit_fs.studies.display import first_names, one_line
+from idfkit_fs.studies.export import BYTES_PER_FILE, write_dataset
 from idfkit_fs.studies.job import Metrics, parse_metrics
 from idfkit_fs.studies.layout import check_case
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.parametric import CaseTable, read_table
 from idfkit_fs.studies.prepare import Case, case_of_job
-from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries, write_parquet
+from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries
 from idfkit_fs.studies.read_summary import read_rows
 from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
@@ -728,12 +726,14 @@ class Study:
         frequency: str | None = None,
         environment: Names | None = None,
         cases: Cases | None = None,
+        chunks: Chunks | None = None,
         progress: bool = False,
     ) -> xr.Dataset:
-        """Read the series of output variables and meters of many cases as a dataset in memory.
+        """Read the series of output variables and meters of many cases as a dataset.
 
-        The dataset has space for each key value and each time of every case; to save memory, read one variable at a
-        time. Cases without data are left out, with a warning.
+        The dataset has space for each key value and each time of every case. What does not fit into memory is opened
+        with *chunks*: then only names and times are read, and each chunk is read by the worker of Dask's that needs
+        it. Cases without data are left out, with a warning.
 
         Args:
             variables: Names of output variables and meters, as in [timeseries][idfkit_fs.Study.timeseries].
@@ -741,26 +741,34 @@ class Study:
             frequency: The reporting frequency, such as ``"hourly"``; None for the one at which they are reported.
             environment: Names of environments; None for the run periods.
             cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
+            chunks: None to read the values into memory. Otherwise Dask arrays, as of xarray's ``open_dataset``: the
+                number of cases in a chunk, -1 for all of them, or ``"auto"`` for as many as take 8 MiB; or
+                ``{"case": ...}`` with one of these. Times and key values are not divided.
             progress: Whether to show progress bars.
 
         Returns:
             One array a variable, with the dimensions ``case``, ``key`` and ``time``; meters and variables of the
             whole site have no ``key``. The parameters are coordinates of the cases. A value is NaN where a case has
-            no such key value or time. ``attrs["without_data"]`` lists the cases without data, if there are any.
+            no such key value or time. ``attrs["without_data"]`` lists the cases without data, if there are any. With
+            *chunks*, computing raises ``DamagedRunError`` if a case has changed since.
 
         Raises:
             NotReportedError: If no case reports such series; the message lists the nearest names.
             ValueError: If the series are reported at several frequencies and *frequency* is None, if several
-                environments have values for the same time, or if a parameter has the name of a variable.
+                environments have values for the same time, if a parameter has the name of a variable, or if *chunks*
+                is invalid.
             CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
             StudyNotFoundError: If there is no study.
-            MissingExtraError: If xarray or pyarrow is not installed.
+            MissingExtraError: If xarray or pyarrow is not installed, or Dask for *chunks*.
 
         Examples:
             >>> ds = study.to_xarray("Zone Mean Air Temperature")  # doctest: +SKIP
             >>> ds["Zone Mean Air Temperature"].sel(key="OFFICE").quantile(0.95, "time")  # doctest: +SKIP
+            >>> lazy = study.to_xarray("Zone*", frequency="hourly", chunks="auto")  # doctest: +SKIP
+            >>> lazy.to_zarr("s3://bucket/zones.zarr", storage_options=study.fs.storage_options)  # doctest: +SKIP
         """
-        return read_dataset(self._collector(cases, progress), Selection(variables, keys, frequency, environment))
+        selection = Selection(variables, keys, frequency, environment)
+        return read_dataset(self._collector(cases, progress), selection, chunks)
 
     def to_parquet(
         self,
@@ -773,12 +781,19 @@ class Study:
         cases: Cases | None = None,
         storage_options: dict[str, Any] | None = None,
         overwrite: bool = False,
+        executor: Executor | None = None,
+        bytes_per_file: int = BYTES_PER_FILE,
         progress: bool = False,
     ) -> None:
         """Write the series of output variables and meters of many cases as a Parquet dataset.
 
-        The dataset is a directory with one file a case; all files have the same columns. pandas, Dask, polars, DuckDB
-        and Arrow read the directory as one table. Cases without data are left out, with a warning.
+        The dataset is a directory of files such as ``part-00000-of-00007.parquet``. Each file has many cases, with a
+        row group a case; all files have the same columns. pandas, Dask, polars, DuckDB and Arrow read the directory as
+        one table, and of the cases that a filter selects only the row groups. Cases without data are left out, with a
+        warning.
+
+        The files are written to the directory ``_unfinished`` in it, and moved when all are complete: until then an
+        existing dataset stays as it is. One client at a time may write a dataset.
 
         Args:
             url: The directory: a URL, a plain path, or a ``UPath``.
@@ -788,15 +803,22 @@ class Study:
             environment: Names of environments; None for the run periods.
             cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
             storage_options: The storage options for *url*; None to use the study's own for a URL of the same protocol.
-            overwrite: Whether to replace Parquet files in the directory; those of other cases are removed.
+            overwrite: Whether to replace the Parquet files in the directory.
+            executor: What writes the files: any executor whose workers reach both URLs, such as a
+                ``ProcessPoolExecutor`` or Dask's ``client.get_executor()``; None for this process.
+            bytes_per_file: About how large a file becomes, 128 MiB by default; a case is never divided.
             progress: Whether to show progress bars.
 
         Raises:
-            ExistsError: If the directory contains Parquet files, and *overwrite* is False; then no run is read.
+            ExistsError: If the directory contains Parquet files, and *overwrite* is False; then no run is read. Or if
+                another client writes the same dataset.
             LocationError: If *url* is a run or a study.
             NotReportedError: If no case reports such series; the message lists the nearest names.
             ValueError: If the series are reported at several frequencies and *frequency* is None, or if a parameter
                 has the name of a column.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
+            ValueError: If the series are reported at several frequencies and *frequency* is None, if a parameter has
+                the name of a column, or if *bytes_per_file* is less than 1.
             CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
             StudyNotFoundError: If there is no study.
             MissingExtraError: If pandas or pyarrow is not installed.
@@ -808,7 +830,8 @@ class Study:
         collector = self._collector(cases, progress)
         options = options_beside(to_text(url), self.fs) if storage_options is None else storage_options
         target = FsspecFileSystem.from_url(url, **options)
-        write_parquet(collector, Selection(variables, keys, frequency, environment), target, overwrite)
+        selection = Selection(variables, keys, frequency, environment)
+        write_dataset(collector, selection, target, overwrite, executor, bytes_per_file)
 
     def _collector(self, cases: Cases | None, progress: bool, listing: Listing | None = None) -> Collector:
         """What reads some cases, or all."""

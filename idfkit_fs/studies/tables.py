@@ -3,40 +3,122 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from idfkit_fs._outputs.clock import Times
 from idfkit_fs._outputs.datasets import Array, arrays_of, coordinates_of, keys_of
-from idfkit_fs._outputs.frames import attributes_of, series_frame
+from idfkit_fs._outputs.frames import attributes_of
 from idfkit_fs._outputs.series import Series
 from idfkit_fs._outputs.sidecars import ENVIRONMENT, TIME, series_field
 from idfkit_fs._outputs.values import Values
+from idfkit_fs.studies.collect import Found
 from idfkit_fs.studies.display import first_names
 from idfkit_fs.studies.rows import COUNTS, FIGURES
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["cells_frame", "parquet_bytes", "parquet_schema", "summary_frame", "to_dataset", "values_frame"]
+__all__ = [
+    "FrameRows",
+    "Grid",
+    "GridValues",
+    "Part",
+    "cells_frame",
+    "parquet_schema",
+    "parquet_table",
+    "summary_frame",
+]
 
 CASE = "case"
 _TEXTS = (CASE, "state", "message")
 
 
-def values_frame(values: Mapping[str, Values]) -> pd.DataFrame:
-    """One column a series; the index is the case, the environment if a case has several, and the time."""
-    several = any(each.has_several_environments for each in values.values())
-    frames = {case: series_frame(each, with_environment=several) for case, each in values.items()}
-    frame = pd.concat(frames, names=[CASE])
-    frame.attrs |= attributes_of(series for each in values.values() for series in each.series)
-    return frame
+class FrameRows:
+    """The rows of a DataFrame of many cases. All values are in one array, which is filled as cases are read.
+
+    Args:
+        found: The series and times of each case.
+    """
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self._row_of = {column: row for row, column in enumerate(attributes_of(_listed(found))["units"])}
+        starts = itertools.accumulate((len(when.times) for when in found.when.values()), initial=0)
+        bounds = zip(found.when, itertools.pairwise(starts), strict=True)
+        self._rows_of = {case: slice(start, stop) for case, (start, stop) in bounds}
+        rows = sum(len(when.times) for when in found.when.values())
+        self._values = np.full((len(self._row_of), rows), np.nan)
+
+    def put(self, case: str, values: Values) -> None:
+        """Fill in the values of a case."""
+        rows = self._rows_of[case]
+        for series, column in zip(values.series, values.columns, strict=True):
+            self._values[self._row_of[series.column], rows] = column
+
+    def frame(self, cases: Sequence[str]) -> pd.DataFrame:
+        """One column a series; the index is the case, the environment if a case has several, and the time.
+
+        Args:
+            cases: The cases that were filled in.
+        """
+        found, values = self._found.of(cases), self._values
+        attributes = attributes_of(_listed(found))
+        columns = [*attributes["units"]]
+        if len(cases) < len(self._rows_of):
+            chosen = [self._row_of[column] for column in columns]
+            values = np.concatenate([values[chosen, self._rows_of[case]] for case in cases], axis=1)
+        frame = pd.DataFrame(values.T, _index(found), columns, copy=False)
+        frame.attrs |= attributes
+        return frame
+
+
+def _index(found: Found) -> pd.MultiIndex:
+    """The index of a frame, made of small numbers: the one of pandas.concat takes several times as much memory."""
+    cases, distinct = [*found.when], {id(when): when for when in found.when.values()}
+    times = _united_times(distinct.values())
+    times = times[~np.isnat(times)]
+    levels: dict[str, pd.Index] = {CASE: pd.Index(cases)}
+    rows = [len(when.times) for when in found.when.values()]
+    codes = [np.repeat(np.arange(len(cases), dtype=_code_type(len(cases))), rows)]
+
+    def add(name: str, level: pd.Index, numbers_of: Callable[[Values], npt.NDArray[Any]]) -> None:
+        levels[name] = level
+        numbers = {key: numbers_of(when).astype(_code_type(len(level))) for key, when in distinct.items()}
+        codes.append(np.concatenate([numbers[id(when)] for when in found.when.values()]))
+
+    if any(when.has_several_environments for when in distinct.values()):
+        names = pd.Index([*dict.fromkeys(name for when in distinct.values() for name in when.environments)])
+        add(ENVIRONMENT, names, lambda when: names.get_indexer(when.environments))
+    add(
+        TIME,
+        pd.DatetimeIndex(times),
+        lambda when: np.where(np.isnat(when.times), -1, np.searchsorted(times, when.times)),
+    )
+    return pd.MultiIndex([*levels.values()], codes, names=[*levels], verify_integrity=False)
+
+
+def _code_type(count: int) -> np.dtype[Any]:
+    """The smallest type for numbers of so many things, and -1."""
+    return np.min_scalar_type(-count - 1)
+
+
+def _united_times(whens: Iterable[Values]) -> Times:
+    return np.unique(np.concatenate([when.times for when in whens]))
+
+
+def _listed(found: Found) -> Iterator[Series]:
+    """The series of all cases; of cases with the same ones, once."""
+    distinct = {id(reading.series): reading.series for reading in found.readings.values()}
+    return itertools.chain.from_iterable(distinct.values())
 
 
 def cells_frame(cells: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -96,47 +178,156 @@ def _is_exact(value: Any) -> bool:
     return value is None or isinstance(value, float) or abs(value) <= 2**53
 
 
-def to_dataset(values: Mapping[str, Values], parameters: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
-    """One array a variable with the dimensions case, key and time; parameters are coordinates of the cases.
+@dataclass(frozen=True)
+class Part:
+    """Which series of a case are which rows of an array, and at which times.
+
+    Attributes:
+        series: The series.
+        rows: The number of the key value of each.
+        where: The positions of their times.
+    """
+
+    series: tuple[Series, ...]
+    rows: tuple[int, ...]
+    where: slice | npt.NDArray[np.intp]
+
+    def put(self, values: Values, target: npt.NDArray[np.float64]) -> None:
+        """Fill in the values of the case; *target* has one row a key value."""
+        columns = dict(zip(values.series, values.columns, strict=True))
+        for row, series in zip(self.rows, self.series, strict=True):
+            target[row, self.where] = columns[series]
+
+
+class Grid:
+    """The variables, key values and times of a dataset of many cases.
+
+    Args:
+        found: The series and times of each case.
+
+    Attributes:
+        arrays: The variables.
+        keys: The key values of all variables that have some.
+        times: The times of all cases.
 
     Raises:
-        ValueError: If a case has several values for the same time, or a parameter has the name of a variable.
+        ValueError: If a case has several values for the same time, or a variable is not the same in all cases.
     """
-    import xarray as xr
 
-    for of_case, each in values.items():
-        if len(np.unique(each.times)) < len(each.times):
-            names = ", ".join(dict.fromkeys(map(repr, each.environments)))
-            raise ValueError(
-                f"Case {of_case!r} has several values for the same time, from {names}; choose one with environment="
-            )
-    times = np.unique(np.concatenate([each.times for each in values.values()]))
-    by_case = {case: {array.name: array for array in arrays_of(each.series)} for case, each in values.items()}
-    arrays = _united(by_case)
-    keys = keys_of(arrays)
-    variables = {}
-    for array in arrays:
-        rows = keys if array.has_keys else [""]
-        filled = np.full((len(values), len(rows), len(times)), np.nan)
-        for number, (case, each) in enumerate(values.items()):
-            where = np.searchsorted(times, each.times)
-            columns = dict(zip(each.series, each.columns, strict=True))
-            own = by_case[case].get(array.name, Array(array.name)).series
-            for row, key in enumerate(rows):
-                series = own.get(key) if array.has_keys else next(iter(own.values()), None)
-                if series is not None:
-                    filled[number, row, where] = columns[series]
-        dims = (CASE, "key", TIME) if array.has_keys else (CASE, TIME)
-        variables[array.name] = (dims, filled if array.has_keys else filled[:, 0], array.attributes)
-    given = _parameters([parameters[case] for case in values], {*variables, CASE, "key", TIME})
-    coordinates = coordinates_of(times, keys)
-    coordinates[CASE] = (CASE, np.array([*values], dtype=object))
-    coordinates |= {name: (CASE, column.to_numpy(zero_copy_only=False)) for name, column in given.items()}
-    return xr.Dataset(variables, coordinates)
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        distinct = {id(when): (case, when) for case, when in found.when.items()}
+        for case, when in distinct.values():
+            if len(np.unique(when.times)) < len(when.times):
+                names = ", ".join(dict.fromkeys(map(repr, when.environments)))
+                raise ValueError(
+                    f"Case {case!r} has several values for the same time, from {names}; choose one with environment="
+                )
+        self.times = _united_times(when for _, when in distinct.values())
+        self._where = {key: _where(self.times, when.times) for key, (_, when) in distinct.items()}
+        self._arrays_of: dict[int, dict[str, Array]] = {}
+        first_with = {}
+        for case, reading in found.readings.items():
+            if id(reading.series) not in self._arrays_of:
+                arrays = {array.name: array for array in arrays_of(reading.series)}
+                self._arrays_of[id(reading.series)] = first_with[case] = arrays
+        self.arrays = _united(first_with)
+        self.keys = keys_of(self.arrays)
+        self._row_of = {key: row for row, key in enumerate(self.keys)}
+        self._parts: dict[tuple[str, int, int], Part] = {}
+
+    def shape(self, array: Array) -> tuple[int, int]:
+        """How many key values, and how many times an array has for each case."""
+        return len(self.keys) if array.has_keys else 1, len(self.times)
+
+    def part(self, array: Array, case: str) -> Part:
+        """What a case has of a variable."""
+        series, when = id(self.found.readings[case].series), id(self.found.when[case])
+        known = self._parts.get((array.name, series, when))
+        if known is None:
+            own = self._arrays_of[series].get(array.name, Array(array.name)).series
+            rows = [self._row_of[key] for key in own] if array.has_keys else [0][: len(own)]
+            known = Part(tuple(own.values())[: len(rows)], tuple(rows), self._where[when])
+            self._parts[array.name, series, when] = known
+        return known
+
+    def dataset(self, values: Mapping[str, Any], parameters: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
+        """One array a variable with the dimensions case, key and time; parameters are coordinates of the cases.
+
+        Args:
+            values: The values of each variable; one without key values has no dimension key.
+            parameters: The parameters of each case.
+
+        Raises:
+            ValueError: If a parameter has the name of a variable.
+        """
+        import xarray as xr
+
+        variables = {}
+        for array in self.arrays:
+            dims = (CASE, "key", TIME) if array.has_keys else (CASE, TIME)
+            variables[array.name] = (dims, values[array.name], array.attributes)
+        cases = [*self.found.readings]
+        given = _parameters([parameters[case] for case in cases], {*variables, CASE, "key", TIME})
+        coordinates = coordinates_of(self.times, self.keys)
+        coordinates[CASE] = (CASE, np.array(cases, dtype=object))
+        coordinates |= {name: (CASE, column.to_numpy(zero_copy_only=False)) for name, column in given.items()}
+        return xr.Dataset(variables, coordinates)
+
+
+class GridValues:
+    """The values of a dataset in memory, which are filled in as cases are read.
+
+    Args:
+        found: The series and times of each case.
+    """
+
+    def __init__(self, found: Found) -> None:
+        self._grid = grid = Grid(found)
+        self._number_of = {case: number for number, case in enumerate(found.readings)}
+        self._filled = {array.name: np.full((len(found.when), *grid.shape(array)), np.nan) for array in grid.arrays}
+
+    def put(self, case: str, values: Values) -> None:
+        """Fill in the values of a case."""
+        for array in self._grid.arrays:
+            self._grid.part(array, case).put(values, self._filled[array.name][self._number_of[case]])
+
+    def dataset(self, cases: Sequence[str], parameters: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
+        """The dataset of the cases that were filled in."""
+        grid, filled = self._grid, self._filled
+        if len(cases) < len(self._number_of):
+            grid = Grid(grid.found.of(cases))
+            filled = {array.name: self._taken(array, grid, cases) for array in grid.arrays}
+        return grid.dataset(
+            {array.name: filled[array.name] if array.has_keys else filled[array.name][:, 0] for array in grid.arrays},
+            parameters,
+        )
+
+    def _taken(self, array: Array, grid: Grid, cases: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The values of a variable for some cases, whose times and key values are those of another grid."""
+        filled, row_of = self._filled[array.name], {key: row for row, key in enumerate(self._grid.keys)}
+        numbers = [self._number_of[case] for case in cases]
+        keys = grid.keys if array.has_keys else [*array.series][:1]
+        rows = [row_of.get(key, 0) for key in keys] if filled.shape[1] > 1 else [0] * len(keys)
+        where = np.searchsorted(self._grid.times, grid.times)
+        taken: npt.NDArray[np.float64] = filled[np.ix_(np.array(numbers), np.array(rows), where)]
+        return taken
+
+
+def _where(times: Times, of_case: Times) -> slice | npt.NDArray[np.intp]:
+    """The positions of a case's times: a slice if they are next to each other, so that few bytes say which."""
+    where = np.searchsorted(times, of_case)
+    if len(where) and np.array_equal(where, np.arange(where[0], where[0] + len(where))):
+        return slice(int(where[0]), int(where[0]) + len(where))
+    return where
 
 
 def _united(by_case: Mapping[str, Mapping[str, Array]]) -> list[Array]:
-    """The variables of all cases, each with the key values of all cases."""
+    """The variables of all cases, each with the key values of all cases.
+
+    Args:
+        by_case: The variables of each case; of cases with the same ones, one is enough.
+    """
     united: dict[str, tuple[str, Array]] = {}
     for case, arrays in by_case.items():
         for name, array in arrays.items():
@@ -192,8 +383,8 @@ def parquet_schema(series: Iterable[Sequence[Series]], parameters: Mapping[str, 
     return pa.schema([*fields.values()])
 
 
-def parquet_bytes(case: str, values: Values, parameters: Mapping[str, Any], schema: pa.Schema) -> bytes:
-    """The rows of one case as a Parquet file, with the columns for all cases."""
+def parquet_table(case: str, values: Values, parameters: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """The rows of one case, with the columns for all cases."""
     rows = len(values.times)
     columns: dict[str, Any] = {
         CASE: pa.array([case] * rows, pa.string()),
@@ -210,7 +401,4 @@ def parquet_bytes(case: str, values: Values, parameters: Mapping[str, Any], sche
             columns[field.name] = pa.array(
                 [_text(given) if pa.types.is_string(field.type) else given] * rows, field.type
             )
-    file = io.BytesIO()
-    table = pa.table([columns[field.name] for field in schema], schema=schema)
-    pq.write_table(table, file, compression="zstd")
-    return file.getvalue()
+    return pa.table([columns[field.name] for field in schema], schema=schema)

@@ -21,7 +21,7 @@ from idfkit_fs import RunResult, open_result
 from idfkit_fs._outputs.database import Cell
 from idfkit_fs._outputs.parquet import footer_sha256, packed_end, read_whole, unpacked_end
 from idfkit_fs._outputs.series import Environment, Series, headed
-from idfkit_fs._outputs.sidecars import TABULAR, Contents, cells_table, digests_of, series_field
+from idfkit_fs._outputs.sidecars import TABULAR, Contents, cells_table, column_digests, series_field, when_digests
 from idfkit_fs._outputs.thrift import Reader
 from idfkit_fs._util.files import digest_of
 from idfkit_fs.errors import SidecarError
@@ -65,8 +65,8 @@ def write(
         pa.field("environment", names.type),
     ]
     table = change(pa.table([*map(pa.array, values), pa.array(times), names], schema=pa.schema(schema)))
-    digests = digests_of(times, np.full(rows if len(name) < 100 else 0, name, object), values)
-    metadata = contents or Contents(**{**vars(CONTENTS), "digests": tuple(digests)}).to_metadata()
+    when = when_digests(times, np.full(rows if len(name) < 100 else 0, name, object))
+    metadata = contents or Contents(**{**vars(CONTENTS), "digests": (*when, *column_digests(values))}).to_metadata()
     encoding = {"time": "DELTA_BINARY_PACKED", **{each.column: "BYTE_STREAM_SPLIT" for each in SERIES}}
     chosen = {"column_encoding": {each: encoding[each] for each in encoding if each in table.column_names}}
     options = {"use_dictionary": ["environment"], "compression": "zstd", "write_statistics": False, **chosen, **options}

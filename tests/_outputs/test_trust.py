@@ -19,7 +19,7 @@ from support.places import Place
 
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
 from idfkit_fs._outputs.parquet import footer_sha256, packed_end
-from idfkit_fs._outputs.sidecars import ENVIRONMENT, TABULAR, TIME, Contents, digests_of
+from idfkit_fs._outputs.sidecars import ENVIRONMENT, TABULAR, TIME, Contents, column_digests, when_digests
 from idfkit_fs.errors import DamagedRunError, SidecarError
 
 LARGE, SMALL = "timeseries-timestep.parquet", "timeseries-daily.parquet"
@@ -38,7 +38,8 @@ def forge(path: Path) -> None:
     columns |= {name: columns[name] * 2 for name in series}
     contents = Contents.of(pq.read_schema(path).metadata) or Contents.of(pq.read_metadata(path).metadata)
     assert contents is not None
-    digests = digests_of(columns[TIME], columns[ENVIRONMENT].astype(object), (columns[name] for name in series))
+    when = when_digests(columns[TIME], columns[ENVIRONMENT].astype(object))
+    digests = [*when, *column_digests(columns[name] for name in series)]
     forged = Contents(contents.sql_sha256, contents.environments, contents.sidecars, contents.has_cells, tuple(digests))
     arrays = [
         pa.array(columns[field.name], field.type) if field.name in series else table[field.name]

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
-import dask.dataframe as dd
-import duckdb
 import numpy as np
 import pandas as pd
-import polars as pl
-import pyarrow.dataset
 import pytest
 import xarray as xr
-from idfkit import IDFDocument
 from support.places import Place
 from support.proxy import FaultProxy
-from support.servers import Store
-from support.variants import HEATING, broken, variant
+from support.variants import HEATING, variant
 
-from idfkit_fs import Case, FsspecFileSystem, Study, cache
-from idfkit_fs.errors import CaseNotFoundError, LocationError, NotReportedError
+from idfkit_fs import Case, Study, cache
+from idfkit_fs.errors import CaseNotFoundError, NotReportedError
 
 TEMPERATURE = "Zone Mean Air Temperature"
 OUTDOORS = "Site Outdoor Air Drybulb Temperature"
 METER = "DistrictHeatingWater:Facility"
 COLUMN = f"ROOM:{TEMPERATURE} [C](Hourly)"
 HOURS = 48
-
-
-def model(insulation_m: float) -> IDFDocument:
-    document = variant(insulation_m)
-    document.add("Output:Variable", key_value="*", variable_name=OUTDOORS, reporting_frequency="Hourly")
-    return document
-
-
-def two_rooms() -> IDFDocument:
-    """The same with another room and other days; the first room has another name."""
-    document = model(0.2)
-    for zone in document["Zone"]:
-        document.rename("Zone", zone.name, "Hall")
-    return document
-
-
-@pytest.fixture(scope="module")
-def collected(moto: Store, epw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    """Three cases that ran, of which one has other keys; one that failed, and one that has not been run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        study = Study(f"{moto.url}/{uuid.uuid4().hex}", storage_options=moto.storage_options)
-        study.add_cases(
-            [
-                Case("thick", model(0.2), epw, {"insulation_m": 0.2, "note": "good", "storeys": 1}),
-                Case("thin 1", model(0.05), epw, {"insulation_m": 0.05, "note": 3}),
-                Case("other", two_rooms(), epw, {"storeys": 2}),
-                Case("broken", broken(), epw),
-            ]
-        )
-        study.run()
-        study.add("later", model(0.1), epw)
-        yield study
 
 
 @pytest.fixture
@@ -136,64 +95,6 @@ def test_a_dataset_of_many_cases(collected: Study, ok: list[str], tmp_path: Path
     dataset.to_netcdf(tmp_path / "study.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "study.nc", engine="h5netcdf") as again:
         np.testing.assert_array_equal(again[TEMPERATURE], dataset[TEMPERATURE])
-
-
-@pytest.mark.filterwarnings("ignore:2 of 5 cases")
-def test_a_parquet_dataset_that_everybody_reads(collected: Study, ok: list[str], s3_place: Place) -> None:
-    collected.to_parquet(s3_place.url)
-
-    fs = FsspecFileSystem.from_url(s3_place.url, **s3_place.options)
-    assert fs.glob("", "**") == [f"{case}.parquet" for case in ok]
-    frame = pd.read_parquet(s3_place.url, storage_options=s3_place.options)
-    assert len(frame) == 3 * HOURS
-    assert list(frame.columns[:3]) == ["case", "environment", "time"]
-    assert set(frame.columns[-3:]) == {"insulation_m", "note", "storeys"}
-    expected = collected.timeseries()
-    for case in ok:
-        mine = frame[frame["case"] == case].set_index("time")[list(expected.columns)]
-        np.testing.assert_array_equal(mine, expected.loc[case])
-    assert dict(frame.groupby("case")["insulation_m"].first().dropna()) == {"thick": 0.2, "thin 1": 0.05}
-
-    mean = frame.groupby("case")[COLUMN].mean().dropna()
-    by_dask = dd.read_parquet(s3_place.url, storage_options=s3_place.options)
-    assert by_dask.groupby("case")[COLUMN].mean().compute().dropna().to_dict() == pytest.approx(mean.to_dict())
-    by_arrow = pyarrow.dataset.dataset(fs.url().removeprefix("s3://"), filesystem=fs.fs)
-    only = by_arrow.to_table(columns=[COLUMN], filter=pyarrow.dataset.field("insulation_m") < 0.1)
-    assert only.column(0).to_numpy().mean() == pytest.approx(mean["thin 1"])
-    by_polars = pl.scan_pyarrow_dataset(by_arrow).filter(pl.col("case") == "thick").select(pl.col(COLUMN).mean())
-    assert by_polars.collect().item() == pytest.approx(mean["thick"])
-    with duckdb.connect() as connection:
-        connection.register_filesystem(fs.fs)
-        query = f"""SELECT "case", avg("{COLUMN}") FROM read_parquet('{s3_place.url}/*.parquet') GROUP BY 1"""
-        told = {case: value for case, value in connection.sql(query).fetchall() if value is not None}
-        assert told == pytest.approx(mean.to_dict())
-
-
-@pytest.mark.filterwarnings("ignore:2 of 5 cases")
-def test_a_dataset_is_replaced_only_when_asked(collected: Study, tmp_path: Path) -> None:
-    target = tmp_path / "dataset"
-    collected.to_parquet(target, TEMPERATURE)
-    with pytest.raises(FileExistsError, match="3 Parquet files already exist; pass overwrite=True"):
-        collected.to_parquet(target, TEMPERATURE, cases="thick")
-    collected.to_parquet(target, METER, cases="thick", overwrite=True)
-    assert [path.name for path in target.iterdir()] == ["thick.parquet"]
-    assert METER in "".join(pd.read_parquet(target).columns)
-
-
-def test_a_dataset_takes_no_place_of_a_run_or_a_study(collected: Study) -> None:
-    for url in (collected.url, collected.fs.url("thick")):
-        with pytest.raises(LocationError, match="A run or a study exists at s3://"):
-            collected.to_parquet(url, TEMPERATURE, cases="thick", overwrite=True)
-    assert collected.result("thick").timeseries(TEMPERATURE).notna().all(axis=None)
-
-
-@pytest.mark.filterwarnings("ignore:2 of 5 cases")
-def test_what_the_place_of_a_dataset_refuses_is_not_taken_for_a_case_without_data(
-    collected: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = f"s3://no-such-bucket/{uuid.uuid4().hex}"
-    with pytest.raises(FileNotFoundError, match="No bucket or container named 'no-such-bucket'"):
-        collected.to_parquet(target, TEMPERATURE)
 
 
 @pytest.mark.filterwarnings("ignore:3 of 5 cases")

@@ -11,6 +11,7 @@ from idfkit.simulation import EnergyPlusConfig, SimulationResult, simulate
 from support.models import MODELS, Ran, Twins, leap_weather
 
 from idfkit_fs import RunResult, open_result, publish
+from idfkit_fs.runs import data
 
 
 @pytest.fixture(scope="session")
@@ -78,3 +79,9 @@ def copied(ran: Ran, tmp_path: Path) -> Callable[[str], Path]:
         return Path(shutil.copytree(ran(name).run_dir, tmp_path / f"copy-of-{name}"))
 
     return copy
+
+
+@pytest.fixture(autouse=True)
+def _no_times_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal times are read once in a process, so what one test has read would spare another one the reading."""
+    monkeypatch.setattr(data, "_recent_times", {})
