@@ -111,8 +111,8 @@ def _slurm_share(environ: Mapping[str, str], count: int | None) -> tuple[int, in
     index, left = divmod(number - first, max(step, 1))
     if left or not 0 <= index < tasks or (last - first) != (tasks - 1) * step:
         raise ValueError(
-            f"The range of this array has gaps: {tasks} tasks from {first} to {last} in steps of {step}, so a task cannot "
-            f"know which share {_SLURM}={number} is; submit one range, such as --array=0-{max(tasks - 1, 0)}, or add "
+            f"The range of this array has gaps: {tasks} tasks from {first} to {last} in steps of {step}, so {_SLURM}="
+            f"{number} does not say which share it is; submit one range, such as --array=0-{max(tasks - 1, 0)}, or add "
             "--of with the number of shares: then each task's number is its share, counted from 0"
         )
     return index, tasks

@@ -34,7 +34,7 @@ from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.display import one_line
-from idfkit_fs.studies.engine import run_cases
+from idfkit_fs.studies.engine import check_executor, run_cases
 from idfkit_fs.studies.job import Job, Metrics, parse_metrics
 from idfkit_fs.studies.layout import check_case
 from idfkit_fs.studies.listing import Listing, read_listing
@@ -351,12 +351,14 @@ class Study:
             StudyNotFoundError: If there is no study.
             ModelError: If a case in *cases* failed and was adopted, so that its model is unknown; then nothing is run.
                 Without *cases*, or with ``"failed"`` in *states*, such cases are left as they are.
+            TypeError: If *executor* is no [concurrent.futures.Executor][]; then nothing is submitted.
             ValueError: If a state is unknown, or *max_workers* is less than 1.
 
         Examples:
             >>> print(study.run(max_workers=8, progress=True))  # doctest: +SKIP
             1000 cases: 940 simulated, 60 reused
         """
+        check_executor(executor)
         states = {states} if isinstance(states, str) else {*states}
         unknown = states - {"pending", "failed"}
         if unknown:
