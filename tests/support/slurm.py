@@ -114,9 +114,9 @@ class Cluster:
         self._start("slurmctld", "-D")
         self.start_node()
 
-    def start_node(self) -> None:
-        """Start the node's daemon."""
-        self._start("slurmd", "-D", "-N", "node1")
+    def start_node(self, *, rebooted: bool = False) -> None:
+        """Start the node's daemon, as after the machine was started anew or not."""
+        self._start("slurmd", "-D", "-N", "node1", *(["-b"] if rebooted else []))
         wait_until(lambda: self._said("sinfo", "-h", "-o", "%T") in ("idle", "mixed", "allocated"), "the node")
 
     def kill_node_daemon(self) -> None:
