@@ -2,8 +2,8 @@
 
     mpiexec -n 9 python -m mpi4py.futures mpi.py s3://my-bucket/windows
 
-One process distributes, and eight run cases. Prepare the study with `study.py` first. It needs an MPI (the cluster's own,
-or `pip install mpich` on one machine) and `pip install "idfkit-fs[s3,energyplus,pandas]" mpi4py`.
+One process distributes, and eight run cases. Prepare the study with `study.py` first. It needs an MPI (the cluster's
+own, or `pip install mpich` on one machine) and `pip install "idfkit-fs[s3,energyplus,pandas]" mpi4py`.
 """
 
 from __future__ import annotations

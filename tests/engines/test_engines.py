@@ -69,7 +69,7 @@ class Engine:
     def said(self) -> str:
         return (self._directory / "output.txt").read_text()
 
-    def processes(self) -> Iterator[psutil.Process]:
+    def processes(self, **_: bool) -> Iterator[psutil.Process]:
         """What the example started, wherever in the tree of processes it is."""
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -106,7 +106,7 @@ def test_a_loky_whose_worker_is_killed_is_reported_and_the_study_goes_on(seaweed
     pool = loky.get_reusable_executor(2)
     with ThreadPoolExecutor(1) as other:
         report = other.submit(study.run, executor=pool)
-        kill_a_worker(lambda: psutil.Process().children(recursive=True))
+        kill_a_worker(psutil.Process().children)
         with pytest.raises(IncompleteRunError, match="A worker process managed by the executor was unexpectedly term"):
             report.result()
     assert study.status().pending

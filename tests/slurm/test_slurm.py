@@ -170,7 +170,7 @@ def test_the_tasks_of_a_node_that_dies_are_run_again(cluster: Cluster, slow_desk
         desk.halted_energyplus(task)
     cluster.kill_node()
     assert desk.study.status().pending == ("case-0", "case-1", "case-2")
-    cluster.start_node(rebooted=True)
+    cluster.start_node()
     assert {*cluster.wait(job).values()} == {"COMPLETED"}
     said = desk.said(job)
     assert Counter(text.count("1 of 3 cases to run") for text in said.values()) == {2: 3}

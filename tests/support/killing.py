@@ -25,14 +25,14 @@ def long_cases(count: int, weather: Path) -> list[Case]:
     return [Case(f"case-{number}", model, weather, options={"annual": True}) for number, model in enumerate(models)]
 
 
-def kill_a_worker(processes: Callable[[], Iterable[psutil.Process]]) -> None:
-    """Wait until one of these processes is EnergyPlus, and kill the worker that started it, and it.
+def kill_a_worker(processes: Callable[..., Iterable[psutil.Process]]) -> None:
+    """Wait until one of these processes, or of what they started, is EnergyPlus; kill it and the worker that started it.
 
     It is halted first, so that the case cannot end before its worker does.
     """
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        for process in processes():
+        for process in processes(recursive=True):
             with suppress(psutil.Error):
                 if "energyplus" in process.name().lower():
                     process.suspend()
@@ -41,5 +41,5 @@ def kill_a_worker(processes: Callable[[], Iterable[psutil.Process]]) -> None:
                     worker.kill()
                     process.kill()
                     return
-        time.sleep(0.02)
+        time.sleep(0.1)  # looking more often would starve the workers
     raise AssertionError("EnergyPlus did not start")

@@ -51,6 +51,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
 ReturnToService=2
+SlurmdTimeout=15
 # The node says that it is larger than this machine, so that all tasks of an example run at the same time.
 SlurmdParameters=config_overrides
 NodeName=node1 NodeHostname={host} NodeAddr={address} CPUs=12 RealMemory=32768
@@ -114,9 +115,9 @@ class Cluster:
         self._start("slurmctld", "-D")
         self.start_node()
 
-    def start_node(self, *, rebooted: bool = False) -> None:
-        """Start the node's daemon, as after the machine was started anew or not."""
-        self._start("slurmd", "-D", "-N", "node1", *(["-b"] if rebooted else []))
+    def start_node(self) -> None:
+        """Start the node's daemon."""
+        self._start("slurmd", "-D", "-N", "node1")
         wait_until(lambda: self._said("sinfo", "-h", "-o", "%T") in ("idle", "mixed", "allocated"), "the node")
 
     def kill_node_daemon(self) -> None:
@@ -124,14 +125,17 @@ class Cluster:
         self._end("slurmd", kill=True)
 
     def kill_node(self) -> None:
-        """Kill the node's daemon and everything that it started, as when the machine loses its power."""
+        """Kill the node's daemon and everything that it started, as when the machine loses its power, until it is missed."""
         self.kill_node_daemon()
         gone = self.processes()
+        parents = [parent for process in gone if (parent := process.parent())]
+        gone += {parent for parent in parents if parent.name().startswith("slurmstepd")}  # they hide their environment
         for end in (psutil.Process.suspend, psutil.Process.kill):  # so that none of them reports the end of another
             for process in gone:
                 with suppress(psutil.NoSuchProcess):
                     end(process)
         psutil.wait_procs(gone, timeout=10)
+        wait_until(lambda: self._said("sinfo", "-h", "-o", "%T").startswith("down"), "SLURM to miss the node")
 
     def end(self) -> None:
         """End the jobs and the daemons, and nothing else."""
