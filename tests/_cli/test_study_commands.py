@@ -377,8 +377,13 @@ def test_help_shows_examples_on_lines_of_their_own(command: str) -> None:
 
 def _aws_batch(_url: str, _directory: Path) -> tuple[list[str], int, Callable[[int], dict[str, str]]]:
     job = json.loads((ARRAY_JOBS / "aws_batch.json").read_text())
-    wanted = botocore.session.get_session().get_service_model("batch").operation_model("SubmitJob").input_shape
-    assert botocore.validate.ParamValidator().validate(job, wanted).generate_report() == ""
+    definition = json.loads((ARRAY_JOBS / "aws_batch_definition.json").read_text())
+    assert job["jobDefinition"] == definition["jobDefinitionName"]
+    service = botocore.session.get_session().get_service_model("batch")
+    for operation, parameters in (("SubmitJob", job), ("RegisterJobDefinition", definition)):
+        wanted = service.operation_model(operation).input_shape
+        assert botocore.validate.ParamValidator().validate(parameters, wanted).generate_report() == ""
+        assert {*parameters} <= {*wanted.members}  # the validator passes over what it does not know
     assert {"onExitCode": "3", "action": "EXIT"} in job["retryStrategy"]["evaluateOnExit"]
     size = job["arrayProperties"]["size"]
     return (

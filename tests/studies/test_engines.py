@@ -6,6 +6,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,11 +128,13 @@ def test_cases_that_an_executor_cancels_are_reported(study: Study, ledger: Ledge
 
 
 @pytest.fixture
-def local_study(tmp_path: Path, epw: Path) -> Study:
+def local_study(tmp_path: Path, epw: Path, no_leftovers: Path) -> Iterator[Study]:
     """Two cases on a local disk, whose server no busy test can starve."""
     study = Study(tmp_path / "study")
     study.add_cases(long_cases(2, epw))
-    return study
+    yield study
+    for left in no_leftovers.glob("idfkit-fs-run-*"):  # a worker that was killed could not remove it
+        shutil.rmtree(left)
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
