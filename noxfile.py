@@ -91,7 +91,7 @@ def servers(session: nox.Session) -> None:
 
 @nox.session
 def engines(session: nox.Session) -> None:
-    """Test on engines that are large to install: MPI, Parsl, Ray, loky, submitit; and the fields of a Kubernetes Job."""
+    """Test on engines that are large to install: MPI, Parsl, Ray, loky, submitit; and the fields of a Job."""
     install_wheel(session, "all", *groups("test"), *ENGINES)
     session.run("pytest", "-m", "engines", "tests/engines", *session.posargs)
 

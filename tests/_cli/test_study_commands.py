@@ -328,6 +328,16 @@ def test_ls_lists_cases_and_files(ran: Path) -> None:
     assert "did you mean 'case-0" in idfkit_fs("ls", ran, "case-0").stderr
 
 
+def test_a_worker_that_cannot_write_sidecars_says_so_once(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['adbc_driver_sqlite'] = None")
+    done = idfkit_fs("run", prepared, env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (3, "3 cases: 3 simulated; 1 of them failed\n")
+    assert done.stderr.count("without sidecars") == 1
+    assert "pip install 'idfkit-fs[pandas]'" in done.stderr and "Traceback" not in done.stderr
+    assert not list(prepared.rglob("*.parquet")) and list(prepared.rglob("eplus.sql"))
+    assert Study(prepared).status().states() == STATES
+
+
 def test_get_copies_what_is_asked_for(ran: Path, tmp_path: Path) -> None:
     done = idfkit_fs("get", ran, "case-00", "--include", "*.err", "--include", "*.end", "--to", tmp_path / "one")
     assert done.stdout == f"{tmp_path / 'one' / 'case-00'}\n"
