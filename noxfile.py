@@ -22,7 +22,7 @@ SIDE_BY_SIDE = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
 AZURITE = "azurite@3.35.0"
 # The tests that need nothing but packages of Python, and no large ones.
 ORDINARY = "not azurite and not engines and not slurm"
-ENGINES = ["kubernetes", "loky", "mpi4py", "mpich", "parsl", "ray", "submitit"]
+ENGINES = ["kubernetes>=37", "loky", "mpi4py", "mpich", "parsl", "ray", "submitit"]
 SLURM = ["munged", "sbatch", "slurmctld", "slurmd"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 # What depends on the versions of others; the rest depends on our own code.
