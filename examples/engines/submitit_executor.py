@@ -1,6 +1,7 @@
 """Run the pending cases of a study with submitit: each case becomes a job of SLURM, or a process where there is none.
 
     python submitit_executor.py s3://my-bucket/windows
+    python submitit_executor.py s3://my-bucket/windows local     # processes, even where there is a SLURM
 
 Prepare the study with `study.py` first. It needs `pip install "idfkit-fs[s3,energyplus,pandas]" submitit`. For many
 short cases an array job is quicker: `array_jobs/slurm.sh`.
@@ -30,9 +31,9 @@ class SubmititExecutor(ThreadPoolExecutor):
         return super().submit(self._jobs.submit(fn, *args, **kwargs).result)
 
 
-def main(url: str) -> None:
+def main(url: str, cluster: str | None = None) -> None:
     """Run the pending cases."""
-    jobs = submitit.AutoExecutor(folder="submitit-logs")
+    jobs = submitit.AutoExecutor(folder="submitit-logs", cluster=cluster)
     jobs.update_parameters(timeout_min=60, cpus_per_task=1)
     study = Study(url)
     with SubmititExecutor(jobs) as pool:
@@ -41,6 +42,6 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -42,7 +42,8 @@ class Engine:
         url = f"{store.url}/{uuid.uuid4().hex}"
         self.study = Study(url, storage_options=store.storage_options)
         self.ledger = Ledger(store, self.study)
-        self._command = [*COMMANDS[example], str(EXAMPLES / f"{example}.py"), url]
+        arguments = ["local"] if example == "submitit_executor" else []
+        self._command = [*COMMANDS[example], str(EXAMPLES / f"{example}.py"), url, *arguments]
         self._directory = directory
         self._mark = uuid.uuid4().hex
         self._environment = {
