@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -19,6 +20,10 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 # Each worker starts the servers that its tests need.
 SIDE_BY_SIDE = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
 AZURITE = "azurite@3.35.0"
+# The tests that need nothing but packages of Python, and no large ones.
+ORDINARY = "not azurite and not engines and not slurm"
+ENGINES = ["kubernetes>=37", "loky", "mpi4py", "mpich", "parsl", "ray", "submitit"]
+SLURM = ["munged", "sbatch", "slurmctld", "slurmd"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 # What depends on the versions of others; the rest depends on our own code.
 LOWEST = [
@@ -64,7 +69,7 @@ def install_wheel(session: nox.Session, extras: str, *others: str) -> None:
 def tests(session: nox.Session) -> None:
     """Test the built wheel against real servers and with EnergyPlus; arguments go to pytest."""
     install_wheel(session, "all", *groups("test"))
-    session.run("pytest", "-m", "not azurite", *SIDE_BY_SIDE, *session.posargs)
+    session.run("pytest", "-m", ORDINARY, *SIDE_BY_SIDE, *session.posargs)
 
 
 # Each Python by its own name, so that plain ``nox -s tests`` is one run, with the Python that nox itself has.
@@ -82,6 +87,24 @@ def servers(session: nox.Session) -> None:
         quiet = ["--no-save", "--no-audit", "--no-fund", f"--prefix={modules}"]
         session.run("npm", "install", *quiet, AZURITE, external=True)
     session.run("pytest", "-m", "azurite", *SIDE_BY_SIDE, *session.posargs, env={"AZURITE_BIN": str(executable)})
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Test on engines that are large to install: MPI, Parsl, Ray, loky, submitit; and the fields of a Job."""
+    install_wheel(session, "all", *groups("test"), *ENGINES)
+    session.run("pytest", "-m", "engines", "tests/engines", *session.posargs)
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """Test array jobs on a real SLURM of one node on this machine, which ends with the session."""
+    missing = [name for name in SLURM if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
+    if missing:
+        packages = "slurm-wlm munge"
+        session.error(f"{', '.join(missing)} not found; on Debian or Ubuntu, as root: apt-get install -y {packages}")
+    install_wheel(session, "all", *groups("test"))
+    session.run("pytest", "-m", "slurm", "tests/slurm", *session.posargs)
 
 
 @nox.session
@@ -105,7 +128,7 @@ def lowest(session: nox.Session) -> None:
         "--ignore=tests/_cache/test_filesystem.py",
         "--deselect=tests/_cache/test_disk.py::test_pandas_reads_past_a_disk_that_is_full",
     )
-    session.run("pytest", "-m", "not azurite", *chained, *SIDE_BY_SIDE, *(session.posargs or LOWEST))
+    session.run("pytest", "-m", ORDINARY, *chained, *SIDE_BY_SIDE, *(session.posargs or LOWEST))
 
 
 @nox.session

@@ -3,8 +3,8 @@
     python study_dask.py s3://my-bucket/windows                          # a cluster on this machine
     python study_dask.py s3://my-bucket/windows tcp://scheduler:8786     # your cluster
 
-Prepare the study with `study.py` first. The workers and this machine need `pip install "idfkit-fs[energyplus,dask]"`,
-the extra for your store, and credentials for it.
+Prepare the study with `study.py` first. The workers and this machine need
+`pip install "idfkit-fs[energyplus,pandas,dask]"`, the extra for your store, and credentials for it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Three tasks share the cases of a study:  sbatch slurm.sh
+# The nodes need: pip install "idfkit-fs[s3,energyplus,pandas,cli]"
 #SBATCH --job-name=study-001
 #SBATCH --array=0-2
 #SBATCH --ntasks=1

@@ -49,6 +49,9 @@ __all__ = ["Guard", "Publication", "publish", "publish_errors", "read_run"]
 
 logger = logging.getLogger(__name__)
 
+# Held for ever by whoever has said that this process cannot write sidecars: once is enough for a thousand cases.
+_NOT_SAID = threading.Lock()
+
 
 def publish(
     run: SimulationResult | Location,
@@ -244,7 +247,13 @@ class Publication:
 
     @property
     def _selection(self) -> Selection:
-        return Selection(self.include, self.exclude, can_write() if self.sidecars is None else self.sidecars)
+        sidecars = can_write() if self.sidecars is None else self.sidecars
+        if self.sidecars is None and not sidecars and _NOT_SAID.acquire(blocking=False):
+            logger.warning(
+                "This process publishes runs without sidecars, so their series and tables are read from the whole "
+                "database: pip install 'idfkit-fs[pandas]' where EnergyPlus runs, or pass sidecars=False"
+            )
+        return Selection(self.include, self.exclude, sidecars)
 
     def find_existing(self, run_id: str = "") -> Register:
         """Look for a run that exists at the URL.

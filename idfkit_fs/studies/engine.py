@@ -27,7 +27,7 @@ from idfkit_fs.studies.report import CaseRun, RunReport, incomplete
 from idfkit_fs.studies.stored import read_job
 from idfkit_fs.studies.worker import async_run_case, run_case
 
-__all__ = ["run_cases"]
+__all__ = ["check_executor", "run_cases"]
 
 # Errors that every other case would meet too.
 _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
@@ -35,6 +35,31 @@ _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
 _AHEAD = 2
 
 Start = Callable[[Planned, Job | None], "Future[CaseRun] | asyncio.Task[CaseRun]"]
+
+
+def check_executor(executor: object) -> None:
+    """Refuse what looks like an executor, before it is given anything to do.
+
+    Args:
+        executor: What the caller gave; None is fine.
+
+    Raises:
+        TypeError: If it is no [concurrent.futures.Executor][]: then nothing promises that its futures say when they are
+            done, and cases would be submitted that nobody hears of.
+
+    Examples:
+        >>> check_executor(print)
+        Traceback (most recent call last):
+        ...
+        TypeError: executor must be a concurrent.futures.Executor, not builtin_function_or_method; ...
+    """
+    if executor is not None and not isinstance(executor, Executor):
+        kind = type(executor)
+        name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor, not {name}; a Dask client has get_executor(), Ray and "
+            "submitit need an adapter (docs/engines/other.md), and run_case(url, case) is a function for any engine"
+        )
 
 
 def run_cases(
@@ -214,7 +239,7 @@ class _Cases:
             return None
         try:
             started = self._engine.start(planned, job)
-        except RuntimeError as exc:  # the executor is broken, or was shut down
+        except (RuntimeError, TypeError) as exc:  # the executor is broken, was shut down, or returns no future
             self.errors[planned.case] = exc
             self._stop()
             return None
@@ -254,7 +279,11 @@ def _on_executor(fs: FsspecFileSystem, executor: Executor) -> _Engine:
     url, options = fs.url(), fs.storage_options
 
     def start(planned: Planned, _job: Job | None) -> Future[CaseRun]:
-        return executor.submit(_run_with_token, uuid.uuid4().hex, url, options, planned)
+        future = executor.submit(_run_with_token, uuid.uuid4().hex, url, options, planned)
+        if not isinstance(future, Future):  # an adapter that is none: no further case is submitted
+            kind = type(future).__name__
+            raise TypeError(f"the executor's submit() returned {kind}, and not a concurrent.futures.Future")
+        return future
 
     return _Engine(start, asyncio.Semaphore(THREADS), keeps_place=False)
 

@@ -29,6 +29,7 @@ from idfkit_fs.studies.collect import Collector, Selection
 from idfkit_fs.studies.consolidate import consolidate_outcomes, keep_after_run
 from idfkit_fs.studies.consolidated_cells import consolidate_cells, read_cells
 from idfkit_fs.studies.display import first_names, one_line
+from idfkit_fs.studies.engine import check_executor
 from idfkit_fs.studies.export import BYTES_PER_FILE, write_dataset
 from idfkit_fs.studies.job import Metrics, parse_metrics
 from idfkit_fs.studies.layout import check_case
@@ -413,6 +414,7 @@ class Study:
             StudyNotFoundError: If there is no study.
             ModelError: If a case that is named failed and was adopted, so that its model is unknown; then nothing is
                 run. With ``"failed"`` in *states*, such cases are left as they are.
+            TypeError: If *executor* is no [concurrent.futures.Executor][]; then nothing is submitted.
             ValueError: If a state is unknown, or *max_workers* is less than 1.
 
         Examples:
@@ -421,6 +423,7 @@ class Study:
             >>> print(study.run({"city": ["chicago", "miami"]}))  # doctest: +SKIP
             200 cases: 200 simulated
         """
+        check_executor(executor)
         states = {states} if isinstance(states, str) else {*states}
         unknown = states - {"pending", "failed"}
         if unknown:
@@ -813,6 +816,7 @@ class Study:
             ExistsError: If the directory contains Parquet files, and *overwrite* is False; then no run is read. Or if
                 another client writes the same dataset.
             LocationError: If *url* is a run or a study.
+            TypeError: If *executor* is no [concurrent.futures.Executor][].
             NotReportedError: If no case reports such series; the message lists the nearest names.
             ValueError: If the series are reported at several frequencies and *frequency* is None, or if a parameter
                 has the name of a column.
@@ -827,6 +831,7 @@ class Study:
             >>> study.to_parquet("s3://bucket/study-001-hourly", "Zone*", frequency="hourly")  # doctest: +SKIP
             >>> pd.read_parquet("s3://bucket/study-001-hourly", filters=[("case", "==", "case-42")])  # doctest: +SKIP
         """
+        check_executor(executor)
         collector = self._collector(cases, progress)
         options = options_beside(to_text(url), self.fs) if storage_options is None else storage_options
         target = FsspecFileSystem.from_url(url, **options)

@@ -92,7 +92,13 @@ def test_every_case_is_in_one_share_whatever_the_order(names: list[str], count: 
     assert [Share(index, count).of(names) for index in range(count)] == shares
 
 
-SLURM = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "1"}
+BATCH = {"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "2"}
+
+
+def in_slurm(task: int, tasks: int, first: int, last: int, step: int = 1) -> dict[str, str]:
+    """What SLURM sets for a task of an array."""
+    numbers = {"ID": task, "COUNT": tasks, "MIN": first, "MAX": last, "STEP": step}
+    return {f"SLURM_ARRAY_TASK_{name}": str(number) for name, number in numbers.items()}
 
 
 @pytest.mark.parametrize(
@@ -100,11 +106,15 @@ SLURM = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY
     [
         ({}, None, None, None),
         ({}, 0, 1, Share(0, 1)),
-        (SLURM, 2, 9, Share(2, 9)),
-        ({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "2"}, None, None, Share(0, 2)),
-        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "2"}, None, None, Share(3, 4)),
-        ({**SLURM, "SLURM_ARRAY_TASK_MIN": "5"}, None, None, Share(2, 4)),
-        (SLURM, None, 10, Share(6, 10)),
+        (in_slurm(7, 3, 1, 7), 2, 9, Share(2, 9)),
+        (BATCH, None, None, Share(0, 2)),
+        (BATCH, None, 2, Share(0, 2)),
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "1"}, None, 2, Share(1, 2)),
+        (in_slurm(1, 1, 1, 1), None, None, Share(0, 1)),
+        (in_slurm(7, 4, 1, 7, 2), None, None, Share(3, 4)),
+        (in_slurm(7, 4, 5, 8), None, None, Share(2, 4)),
+        (in_slurm(7, 3, 1, 7), None, 10, Share(7, 10)),
+        (in_slurm(2, 3, 0, 2), None, 3, Share(2, 3)),
         ({"JOB_COMPLETION_INDEX": "4"}, None, 5, Share(4, 5)),
     ],
 )
@@ -123,15 +133,15 @@ def test_a_share_comes_from_the_command_line_or_the_scheduler(
         ({"JOB_COMPLETION_INDEX": "0"}, None, None, ["JOB_COMPLETION_INDEX", "--of"]),
         ({"JOB_COMPLETION_INDEX": "5"}, None, 5, ["JOB_COMPLETION_INDEX", "5 of 5"]),
         ({"AWS_BATCH_JOB_ARRAY_INDEX": "1"}, None, None, ["AWS_BATCH_JOB_ARRAY_SIZE", "--of"]),
-        ({"AWS_BATCH_JOB_ARRAY_INDEX": "-1", "AWS_BATCH_JOB_ARRAY_SIZE": "2"}, None, None, ["INDEX='-1'"]),
-        ({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "two"}, None, None, ["SIZE='two'"]),
-        ({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "0"}, None, None, ["0 of 0"]),
-        ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2"}, None, None, ["SLURM_ARRAY_TASK_MIN", "--index"]),
-        ({**SLURM, "SLURM_ARRAY_TASK_ID": ""}, None, None, ["SLURM_ARRAY_TASK_ID=''"]),
-        ({**SLURM, "SLURM_ARRAY_TASK_MIN": "8"}, None, None, ["SLURM_ARRAY_TASK_ID=7", "SLURM_ARRAY_TASK_MIN=8"]),
-        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "4"}, None, None, ["SLURM_ARRAY_TASK_STEP=4", "--array=0-9"]),
-        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "0"}, None, None, ["SLURM_ARRAY_TASK_STEP=0"]),
-        (SLURM, None, None, ["SLURM_ARRAY_TASK_ID", "6 of 4"]),
+        ({**BATCH, "AWS_BATCH_JOB_ARRAY_INDEX": "-1"}, None, None, ["INDEX='-1'"]),
+        ({**BATCH, "AWS_BATCH_JOB_ARRAY_SIZE": "two"}, None, None, ["SIZE='two'"]),
+        ({**BATCH, "AWS_BATCH_JOB_ARRAY_SIZE": "0"}, None, None, ["0 of 0"]),
+        (BATCH, None, 3, ["--of is 3", "AWS_BATCH_JOB_ARRAY_SIZE is 2", "leave out --of"]),
+        ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MAX": "2"}, None, None, ["SLURM_ARRAY_TASK_MIN", "--index"]),
+        ({"SLURM_ARRAY_TASK_ID": ""}, None, None, ["SLURM_ARRAY_TASK_ID=''"]),
+        (in_slurm(1, 3, 1, 7), None, None, ["has gaps", "SLURM_ARRAY_TASK_ID=1", "--array=0-2", "--of"]),
+        (in_slurm(2, 2, 2, 3, 0), None, None, ["steps of 0"]),
+        (in_slurm(1, 10, 1, 10), None, 10, ["last task of this array is 10", "--of is 10", "from 0 to 9"]),
     ],
 )
 def test_what_makes_no_share_is_refused(
@@ -140,6 +150,20 @@ def test_what_makes_no_share_is_refused(
     with pytest.raises(ValueError) as told:
         find_share(environ, index, count)
     assert all(word in str(told.value) for word in words)
+
+
+@given(st.sets(st.integers(0, 40), min_size=1, max_size=12), st.integers(1, 4), st.none() | st.integers(1, 45))
+def test_no_array_of_slurm_leaves_a_share_out_unsaid(numbers: set[int], step: int, count: int | None) -> None:
+    shares, refused = set(), 0
+    for number in numbers:
+        try:
+            shares.add(find_share(in_slurm(number, len(numbers), min(numbers), max(numbers), step), count=count))
+        except ValueError:
+            refused += 1
+    if count is None:
+        assert refused or shares == {Share(index, len(numbers)) for index in range(len(numbers))}
+    else:
+        assert shares == (set() if max(numbers) >= count else {Share(number, count) for number in numbers})
 
 
 def test_storage_options_are_json_or_text_and_nest() -> None:
@@ -304,6 +328,16 @@ def test_ls_lists_cases_and_files(ran: Path) -> None:
     assert "did you mean 'case-0" in idfkit_fs("ls", ran, "case-0").stderr
 
 
+def test_a_worker_that_cannot_write_sidecars_says_so_once(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['adbc_driver_sqlite'] = None")
+    done = idfkit_fs("run", prepared, env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (3, "3 cases: 3 simulated; 1 of them failed\n")
+    assert done.stderr.count("without sidecars") == 1
+    assert "pip install 'idfkit-fs[pandas]'" in done.stderr and "Traceback" not in done.stderr
+    assert not list(prepared.rglob("*.parquet")) and list(prepared.rglob("eplus.sql"))
+    assert Study(prepared).status().states() == STATES
+
+
 def test_get_copies_what_is_asked_for(ran: Path, tmp_path: Path) -> None:
     done = idfkit_fs("get", ran, "case-00", "--include", "*.err", "--include", "*.end", "--to", tmp_path / "one")
     assert done.stdout == f"{tmp_path / 'one' / 'case-00'}\n"
@@ -353,8 +387,13 @@ def test_help_shows_examples_on_lines_of_their_own(command: str) -> None:
 
 def _aws_batch(_url: str, _directory: Path) -> tuple[list[str], int, Callable[[int], dict[str, str]]]:
     job = json.loads((ARRAY_JOBS / "aws_batch.json").read_text())
-    wanted = botocore.session.get_session().get_service_model("batch").operation_model("SubmitJob").input_shape
-    assert botocore.validate.ParamValidator().validate(job, wanted).generate_report() == ""
+    definition = json.loads((ARRAY_JOBS / "aws_batch_definition.json").read_text())
+    assert job["jobDefinition"] == definition["jobDefinitionName"]
+    service = botocore.session.get_session().get_service_model("batch")
+    for operation, parameters in (("SubmitJob", job), ("RegisterJobDefinition", definition)):
+        wanted = service.operation_model(operation).input_shape
+        assert botocore.validate.ParamValidator().validate(parameters, wanted).generate_report() == ""
+        assert {*parameters} <= {*wanted.members}  # the validator passes over what it does not know
     assert {"onExitCode": "3", "action": "EXIT"} in job["retryStrategy"]["evaluateOnExit"]
     size = job["arrayProperties"]["size"]
     return (

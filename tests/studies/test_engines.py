@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import psutil
 import pytest
 from dask.distributed import Client, LocalCluster
 from small_office import small_office
+from support.killing import kill_a_worker, long_cases
 from support.ledger import Ledger, numbers
 from support.places import Place
 from support.servers import Store
@@ -122,6 +125,70 @@ def test_cases_that_an_executor_cancels_are_reported(study: Study, ledger: Ledge
             report.result()
     assert study.status().pending == ("case-00", "case-01")
     assert ledger.check() == {}
+
+
+@pytest.fixture
+def local_study(tmp_path: Path, epw: Path, no_leftovers: Path) -> Iterator[Study]:
+    """Two cases on a local disk, whose server no busy test can starve."""
+    study = Study(tmp_path / "study")
+    study.add_cases(long_cases(2, epw))
+    yield study
+    for left in no_leftovers.glob("idfkit-fs-run-*"):  # a worker that was killed could not remove it
+        shutil.rmtree(left)
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+def test_a_pool_whose_worker_is_killed_is_reported_and_the_study_goes_on(method: str, local_study: Study) -> None:
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(2, context) as pool, ThreadPoolExecutor(1) as other:
+        report = other.submit(local_study.run, executor=pool)
+        kill_a_worker(psutil.Process().children)
+        with pytest.raises(IncompleteRunError, match=r"terminated abruptly.*; run the study again to run these cases"):
+            report.result()
+    assert local_study.status().pending
+
+    with ProcessPoolExecutor(2, context) as pool:
+        local_study.run(executor=pool)
+    assert local_study.status().ok == ("case-0", "case-1") and local_study.verify(deep=True).ok
+
+
+def test_dask_runs_the_case_of_a_killed_worker_again(dask_executor: Executor, local_study: Study) -> None:
+    with ThreadPoolExecutor(1) as other:
+        report = other.submit(local_study.run, executor=dask_executor)
+        kill_a_worker(psutil.Process().children)
+        assert str(report.result()) == "2 cases: 2 simulated"
+    assert local_study.status().ok == ("case-0", "case-1") and local_study.verify(deep=True).ok
+
+
+class Silent:
+    """Looks like an executor, as submitit's do; its futures call nobody."""
+
+    def __init__(self) -> None:
+        self.submitted: list[Any] = []
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.submitted.append(args)
+        return object()
+
+
+class Adapted(Silent, Executor):
+    """An adapter that forgot to make a future."""
+
+
+def test_what_is_no_executor_is_refused_before_anything_is_submitted(study: Study, epw: Path) -> None:
+    study.add_cases(cases(3, epw))
+    silent = Silent()
+    with pytest.raises(
+        TypeError, match=r"must be a concurrent\.futures\.Executor, not .*Silent; .*docs/engines/other\.md"
+    ):
+        study.run(executor=silent)  # type: ignore[arg-type]  # that is the point
+    assert silent.submitted == []
+
+    adapted = Adapted()
+    with pytest.raises(IncompleteRunError, match=r"submit\(\) returned object, and not a concurrent\.futures\.Future"):
+        study.run(executor=adapted)
+    assert len(adapted.submitted) == 1
+    assert study.status().pending == ("case-00", "case-01", "case-02")
 
 
 def test_a_run_inside_a_running_loop(study: Study, ledger: Ledger, epw: Path) -> None:
