@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import multiprocessing
@@ -534,6 +535,8 @@ class Explorer:
 
 
 _MKDTEMP = tempfile.mkdtemp
+# Seeds that one process explores.
+_TOGETHER = 500
 
 
 def _model(name: str) -> IDFDocument:
@@ -604,21 +607,23 @@ def main() -> None:
             recorded = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             record(recorded)
         begun = time.monotonic()
-        numbers = range(arguments.first, arguments.first + arguments.count)
-        parts = [numbers[index :: arguments.processes] for index in range(arguments.processes)]
-        if len(parts) == 1:
-            found = [_explore_some(parts[0], recorded, arguments.verbose, arguments.unconditional)]
-        else:
-            with multiprocessing.get_context("spawn").Pool(len(parts)) as pool:
-                found = pool.starmap(
-                    _explore_some, [(part, recorded, False, arguments.unconditional) for part in parts]
-                )
-        kinds: Counter[str] = sum((one for one, _ in found), Counter())
-        texts = [text for _, some in found for text in some]
-        for text in sorted(texts, key=lambda text: text.count("\n"))[: arguments.show]:
+        last = arguments.first + arguments.count
+        parts = [range(start, min(start + _TOGETHER, last)) for start in range(arguments.first, last, _TOGETHER)]
+        explore = functools.partial(
+            _explore_some, recorded=recorded, verbose=arguments.verbose, unconditional=arguments.unconditional
+        )
+        found = []
+        # A process keeps a file open for each cache that it has used, and each seed has caches of its own.
+        with multiprocessing.get_context("spawn").Pool(arguments.processes, maxtasksperchild=1) as pool:
+            for kinds, texts in pool.imap_unordered(explore, parts):
+                found.append((kinds, texts))
+                print(f"{len(found)} of {len(parts)} parts: {dict(kinds)}", file=sys.stderr, flush=True)
+        total: Counter[str] = sum((one for one, _ in found), Counter())
+        failed = [text for _, some in found for text in some]
+        for text in sorted(failed, key=lambda text: text.count("\n"))[: arguments.show]:
             print(text, end="\n\n")
-        print(f"{arguments.count} seeds in {time.monotonic() - begun:.1f} s: {dict(kinds)}")
-        sys.exit(bool(texts))
+        print(f"{arguments.count} seeds in {time.monotonic() - begun:.1f} s: {dict(total)}")
+        sys.exit(bool(failed))
 
 
 if __name__ == "__main__":
