@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pandas as pd
 
+from idfkit_fs._outputs.parquet import decoded
 from idfkit_fs._outputs.series import Series, matcher, not_reported
 from idfkit_fs._outputs.sidecars import ENVIRONMENT, TIME
 from idfkit_fs._outputs.values import Values
@@ -63,8 +64,6 @@ def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
     Raises:
         NotReportedError: If no cell matches; it lists the nearest names.
     """
-    import pyarrow as pa
-
     rows = np.arange(len(cells))
     for part, name in names.items():
         matches = matcher(name)
@@ -78,8 +77,4 @@ def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
         if not found.any():
             raise not_reported(name, (texts[number] for number in known), part)
         rows = rows[found[numbers]]
-    chosen = cells.take(rows)
-    texts = [
-        field.with_type(pa.string() if pa.types.is_dictionary(field.type) else field.type) for field in cells.schema
-    ]
-    return chosen.cast(pa.schema(texts)).to_pandas(use_threads=False)
+    return decoded(cells.take(rows)).to_pandas(use_threads=False)

@@ -35,6 +35,7 @@ __all__ = [
     "Range",
     "arrow_schema",
     "compressed_size",
+    "decoded",
     "footer_of",
     "footer_sha256",
     "packed_end",
@@ -261,6 +262,15 @@ def read_whole(data: bytes) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as exc:
         raise SidecarError(str(exc)) from exc
     return table
+
+
+def decoded(table: pa.Table) -> pa.Table:
+    """A table with texts instead of dictionaries: it takes more memory, and equal texts have equal bytes."""
+    import pyarrow as pa
+
+    kinds = (pa.string() if pa.types.is_dictionary(field.type) else field.type for field in table.schema)
+    fields = [field.with_type(kind) for field, kind in zip(table.schema, kinds, strict=True)]
+    return table.cast(pa.schema(fields, table.schema.metadata))
 
 
 def read_metadata(data: bytes) -> dict[bytes, bytes]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.parquet import read_whole
+from idfkit_fs._outputs.parquet import decoded, read_whole
 from idfkit_fs._outputs.series import matcher, not_reported
 from idfkit_fs._util.bounds import CONSOLIDATED_BYTES
 from idfkit_fs._util.messages import redact
@@ -168,7 +168,7 @@ def _read_part(fs: FsspecFileSystem, part: str, places: Sequence[tuple[str, ...]
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = read_whole(_fetch_part(fs, part))
+    table = decoded(read_whole(_fetch_part(fs, part)))
     expected = _part_schema()
     if table.schema.names != expected.names or table.schema.types != expected.types:
         raise SidecarError(f"the columns of {part} are other than those of consolidated cells")
@@ -309,7 +309,7 @@ class _Merge:
                 result = open_run(item[1])
                 if not _is_run_of(result, *item):
                     return None
-                table = self._numbered(result.data.cells())
+                table = self._numbered(decoded(result.data.cells()))
                 result.data.forget()
             except (IdfkitFsError, OSError) as exc:
                 if isinstance(exc, ConnectionError | PermissionError):

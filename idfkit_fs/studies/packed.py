@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.parquet import read_metadata, read_whole
+from idfkit_fs._outputs.parquet import decoded, read_metadata, read_whole
 from idfkit_fs._util.bounds import CONSOLIDATED_BYTES
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.versioned_json import parse_json
@@ -72,7 +72,7 @@ def _unpack(data: bytes, columns: Sequence[str], url: str) -> list[list[str]]:
             error = RecordError(f"{url} was written by a newer idfkit-fs: pip install --upgrade idfkit-fs")
             error.is_newer = True
             raise error
-        table = read_whole(data)
+        table = decoded(read_whole(data))
         if table.schema.names != [*columns] or any(str(kind) != "string" for kind in table.schema.types):
             raise ValueError("it has other columns")
         texts = [column.to_pylist() for column in table.columns]

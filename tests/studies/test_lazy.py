@@ -151,8 +151,9 @@ def test_one_case_and_none(collected: Study, study: Study) -> None:
 @pytest.mark.filterwarnings("ignore:Consolidated metadata")
 def test_to_zarr(collected: Study, place: Place) -> None:
     url, options = f"{place.url}/all.zarr", place.options or None
-    expected = collected.to_xarray(VARIABLES)
-    collected.to_xarray(VARIABLES, chunks=2).to_zarr(url, storage_options=options)
+    # Zarr 2 knows no missing texts.
+    expected = collected.to_xarray(VARIABLES).drop_vars("note")
+    collected.to_xarray(VARIABLES, chunks=2).drop_vars("note").to_zarr(url, storage_options=options)
     with xr.open_zarr(url, storage_options=options) as stored:
         xr.testing.assert_equal(stored.load(), expected)
 
