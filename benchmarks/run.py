@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # Not the root itself: the installed wheel is to be measured, not the sources.
 sys.path[:0] = [str(ROOT / name) for name in ("benchmarks", "tests", "examples")]
 
-NAMES = ("publish", "cache", "memory", "adapter", "study", "scale", "readers", "import")
+NAMES = ("publish", "cache", "memory", "adapter", "study", "scale", "collect", "readers", "import")
 
 
 def main() -> None:

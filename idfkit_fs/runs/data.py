@@ -305,13 +305,14 @@ class _Sidecars:
         every = [TIME, ENVIRONMENT, *(each.column for each in opened.series)]
         known = dict(zip(every, opened.contents.digests, strict=False))
         digests = [known.get(column, "") for column in columns]
-        key = (digests[0], digests[1])
+        every_digest, key = tuple(digests), (digests[0], digests[1])
         when = _recent_times.get(key)
         if when is not None:
             del columns[:2], digests[:2]
             if not columns:
                 return when
-        with fetching_ranges(self._files, self._run, file, digests) as fetch:
+        # What is kept is found again whether the times were known or not.
+        with fetching_ranges(self._files, self._run, file, every_digest) as fetch:
             try:
                 table = read_columns(file.size, with_end(fetch, file.size, opened.end), opened.footer, columns)
             except SidecarError as exc:

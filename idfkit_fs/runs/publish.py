@@ -18,7 +18,7 @@ from idfkit.simulation import SimulationResult
 
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
-from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, can_write
+from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, SIDECARS, can_write
 from idfkit_fs._util.interrupts import current_stop, run_stoppable, sheltered, stopped_by
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
@@ -31,6 +31,7 @@ from idfkit_fs.errors import (
     ExistsError,
     LocationError,
     NotFoundError,
+    PermissionDeniedError,
     PublishError,
     RunExistsError,
     RunNotFoundError,
@@ -466,7 +467,10 @@ class Publication:
             # Of its own files, the claim names some that were not written.
             leftovers = earlier - record.paths
             if not claim.contested:  # later, they could be files of the next run
-                self.fs.remove_if_exists(leftovers)
+                doubtful = {name for name in leftovers if name in SIDECARS}
+                self.fs.remove_if_exists(leftovers - doubtful)
+                with contextlib.suppress(PermissionDeniedError):  # an earlier claim of this run named them too
+                    self.fs.remove_if_exists(doubtful)
                 leftovers = set()
         except BaseException as exc:
             if not isinstance(exc, ConnectionError):  # else the store would not answer either

@@ -46,12 +46,6 @@ def check_executor(executor: object) -> None:
     Raises:
         TypeError: If it is no [concurrent.futures.Executor][]: then nothing promises that its futures say when they are
             done, and cases would be submitted that nobody hears of.
-
-    Examples:
-        >>> check_executor(print)
-        Traceback (most recent call last):
-        ...
-        TypeError: executor must be a concurrent.futures.Executor, not builtin_function_or_method; ...
     """
     if executor is not None and not isinstance(executor, Executor):
         kind = type(executor)

@@ -127,7 +127,9 @@ def test_rm_says_what_it_would_remove(prepared: Path) -> None:
 
 
 def test_run_and_get_take_patterns_and_conditions(prepared: Path, tmp_path: Path) -> None:
-    task = {"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MIN": "0"}
+    task = {
+        f"SLURM_ARRAY_TASK_{name}": value for name, value in (("COUNT", "2"), ("MIN", "0"), ("MAX", "1"), ("STEP", "1"))
+    }
     nothing = shell("get", prepared, "wwr-*", "--to", tmp_path)
     assert nothing.returncode == 1 and "None of the cases that were chosen has a run yet" in nothing.stderr
     # A task of an array job runs its share of what is chosen.

@@ -14,6 +14,7 @@ from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs.errors import RunExistsError, RunNotFoundError
 from idfkit_fs.runs import publish as publishing
 from idfkit_fs.runs.check import damage_of
+from idfkit_fs.runs.contents import Contents
 from idfkit_fs.runs.register import Claim, Register, read_register, remove_run
 
 
@@ -57,18 +58,18 @@ def test_the_first_that_finishes_wins(
     at: str, s3_place: Place, local_run: SimulationResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second publisher begins, and finishes, while the first one is between two of its steps."""
-    step = {"first file": "transfer", "record": "_completed"}[at]
-    real = getattr(publishing, step)
+    owner, step = {"first file": (publishing, "transfer"), "record": (Contents, "record_of")}[at]
+    real = getattr(owner, step)
     seconds: list[str] = []
 
     def after_another(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.setattr(publishing, step, real)
+        monkeypatch.setattr(owner, step, real)
         other = publish(local_run, s3_place.url, storage_options=s3_place.options)
         assert other.record is not None
         seconds.append(other.record.id)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(publishing, step, after_another)
+    monkeypatch.setattr(owner, step, after_another)
     with pytest.raises(RunExistsError, match="at the same time, and is kept"):
         publish(local_run, s3_place.url, storage_options=s3_place.options)
     kept = open_result(s3_place.url, storage_options=s3_place.options)
