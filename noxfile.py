@@ -29,16 +29,36 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 LOWEST = [
     f"tests/{name}"
     for name in (
-        "_cache",
-        "_cli",
+        "_cache/test_cache.py",
+        "_cache/test_cached_stores.py",
+        "_cli/test_cache_commands.py",
+        "_cli/test_choosing.py",
+        "_cli/test_run_commands.py",
         "_fs/test_contract_local.py",
         "_fs/test_contract_s3.py",
         "_fs/test_create_exclusive.py",
         "_fs/test_plain_idfkit.py",
         "_fs/test_swap.py",
         "_outputs",
-        "runs",
-        "studies",
+        "runs/test_existing.py",
+        "runs/test_publish.py",
+        "runs/test_record.py",
+        "runs/test_result.py",
+        "runs/test_simulate.py",
+        "studies/test_add_table.py",
+        "studies/test_adopt.py",
+        "studies/test_cases.py",
+        "studies/test_choose.py",
+        "studies/test_collect.py",
+        "studies/test_consolidate.py",
+        "studies/test_consolidate_tabular.py",
+        "studies/test_export.py",
+        "studies/test_lazy.py",
+        "studies/test_metrics.py",
+        "studies/test_parameters.py",
+        "studies/test_removal.py",
+        "studies/test_study.py",
+        "studies/test_summary.py",
         "test_package.py",
         "test_xarray_engine.py",
     )
@@ -69,12 +89,20 @@ def install_wheel(session: nox.Session, extras: str, *others: str) -> None:
 def tests(session: nox.Session) -> None:
     """Test the built wheel against real servers and with EnergyPlus; arguments go to pytest."""
     install_wheel(session, "all", *groups("test"))
-    session.run("pytest", "-m", ORDINARY, *SIDE_BY_SIDE, *session.posargs)
+    others = () if session.posargs else ("--ignore=tests/examples",)
+    session.run("pytest", "-m", ORDINARY, *others, *SIDE_BY_SIDE, *session.posargs)
 
 
 # Each Python by its own name, so that plain ``nox -s tests`` is one run, with the Python that nox itself has.
 for version in PYTHONS:
     nox.session(tests, python=interpreter(version), name=f"tests-{version}")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the examples, the notebook and the demo as a reader would, and check what they print."""
+    install_wheel(session, "all", *groups("test"))
+    session.run("pytest", "-m", ORDINARY, "tests/examples", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session

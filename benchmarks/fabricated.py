@@ -7,8 +7,10 @@ the cache would otherwise fetch one copy for all.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from small_office import weather
 from wire import Place
 
 from idfkit_fs import Study, run_case
+from idfkit_fs._outputs.parquet import unpacked_end
 from idfkit_fs._outputs.sidecars import SIDECARS
 from idfkit_fs.runs.record import RECORD_NAME, RecordedFile, RunRecord
 from idfkit_fs.runs.register import read_record
@@ -93,6 +96,10 @@ class Template:
                 if name in SIDECARS:
                     data = _apart(file.read_bytes(), number)
                     record = record.replace(self._entries[name], _entry(len(data), hashlib.sha256(data).hexdigest()))
+                    end = self.record.sidecar_ends.get(name)
+                    if end is not None:
+                        apart = _apart(unpacked_end(end), number)
+                        record = record.replace(end.encode(), base64.b64encode(zlib.compress(apart, 1)))
                     yield f"{case}/{name}", data
                 else:
                     yield f"{case}/{name}", file

@@ -32,6 +32,7 @@ def test_the_runner_knows_each_benchmark(load: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:5 of 100 cases have no data")
+@pytest.mark.filterwarnings("error:Reading the whole database:UserWarning")
 def test_readers_accept_a_fabricated_study(load: Any, tmp_path: Path) -> None:
     made = load("fabricated")
     template = made.Template.of(variant(), tmp_path, annual=False)
