@@ -33,6 +33,10 @@ __all__ = [
     "remove_run",
 ]
 
+# The job of a claim under which a study removes what is no run of its cases: it tells that the claim is not that of
+# somebody else's run.
+_NO_JOB = "0" * 64
+
 
 class Claim(VersionedJson):
     """The claim of a publisher: the URL has no complete run.
@@ -219,7 +223,8 @@ def begin_removal(fs: FsspecFileSystem, register: Register, others: Iterable[str
     others = {*others} - {RECORD_NAME}
     if register.claim is not None or (register.tag is None and not others):
         return Removal(fs)
-    claim = register.claimed_by(uuid.uuid4().hex, register.record.job if register.record else None, set())
+    job = register.record.job if register.record else None
+    claim = register.claimed_by(uuid.uuid4().hex, job or _NO_JOB, set())
     claim = claim.model_copy(update={"files": tuple(sorted(others.union(claim.files)))})
     tag = fs.swap(RECORD_NAME, claim.to_json(), register.tag)
     return None if tag is None else Removal(fs, (claim, tag))

@@ -618,6 +618,8 @@ def main() -> None:
             for kinds, texts in pool.imap_unordered(explore, parts):
                 found.append((kinds, texts))
                 print(f"{len(found)} of {len(parts)} parts: {dict(kinds)}", file=sys.stderr, flush=True)
+                for text in texts:
+                    print(text.rpartition("\n")[2], file=sys.stderr, flush=True)
         total: Counter[str] = sum((one for one, _ in found), Counter())
         failed = [text for _, some in found for text in some]
         for text in sorted(failed, key=lambda text: text.count("\n"))[: arguments.show]:
