@@ -300,32 +300,61 @@ class _Sidecars:
         return contents
 
     def _read(self, name: str, series: Sequence[Series]) -> Values:
-        opened, file = self._open(name), self._file(name)
-        columns = [TIME, ENVIRONMENT, *(each.column for each in series)]
+        opened = self._open(name)
         every = [TIME, ENVIRONMENT, *(each.column for each in opened.series)]
         known = dict(zip(every, opened.contents.digests, strict=False))
-        digests = [known.get(column, "") for column in columns]
-        every_digest, key = tuple(digests), (digests[0], digests[1])
-        when = _recent_times.get(key)
-        if when is not None:
-            del columns[:2], digests[:2]
-            if not columns:
-                return when
-        # What is kept is found again whether the times were known or not.
-        with fetching_ranges(self._files, self._run, file, every_digest) as fetch:
+        when = self._times(name, (known.get(TIME, ""), known.get(ENVIRONMENT, "")))
+        wanted = [each.column for each in series]
+        if not wanted:
+            return when
+
+        def decode(table: pa.Table) -> tuple[list[npt.NDArray[np.float64]], list[str]]:
+            columns = [table.column(column).to_numpy() for column in wanted]
+            return columns, column_digests(columns)
+
+        columns = self._columns(name, wanted, [known.get(column, "") for column in wanted], decode)
+        if any(len(column) != len(when.times) for column in columns):
+            raise SidecarError(f"{name} cannot be used: its values and times are not of one length")
+        return replace(when, series=tuple(series), columns=tuple(columns))
+
+    def _times(self, name: str, key: tuple[str, str]) -> Values:
+        """The times and environments, which come with the footer; without any series."""
+        found = _recent_times.get(key)
+        if found is not None:
+            return found
+
+        def decode(table: pa.Table) -> tuple[Values, list[str]]:
+            when = Values((), table.column(TIME).to_numpy(), _texts(table.column(ENVIRONMENT)), ())
+            return when, when_digests(when.times, when.environments)
+
+        when = self._columns(name, [TIME, ENVIRONMENT], [*key], decode)
+        _keep_times(key, when)
+        return when
+
+    def _columns(
+        self, name: str, columns: Sequence[str], digests: list[str], decode: Callable[[pa.Table], tuple[T, list[str]]]
+    ) -> T:
+        """Read columns, and check them against their digests.
+
+        Args:
+            name: The sidecar.
+            columns: The names of the columns.
+            digests: What their digests are in the footer.
+            decode: Gives what the columns say, and their digests.
+
+        Raises:
+            SidecarError: If they cannot be read, or have other digests.
+        """
+        opened, file = self._open(name), self._file(name)
+        with fetching_ranges(self._files, self._run, file, digests) as fetch:
             try:
                 table = read_columns(file.size, with_end(fetch, file.size, opened.end), opened.footer, columns)
             except SidecarError as exc:
                 raise SidecarError(f"{name} cannot be used: {exc}") from exc
-            values = [table.column(column).to_numpy() for column in columns if column not in (TIME, ENVIRONMENT)]
-            found = column_digests(values)
-            if when is None:
-                when = Values((), table.column(TIME).to_numpy(), _texts(table.column(ENVIRONMENT)), ())
-                found[:0] = when_digests(when.times, when.environments)
-            if found != digests or any(len(column) != len(when.times) for column in values):
+            found, theirs = decode(table)
+            if theirs != digests:
                 raise SidecarError(f"{name} cannot be used: its values differ from the run's record")
-        _keep_times(key, when)
-        return replace(when, series=tuple(series), columns=tuple(values))
+        return found
 
 
 # The times and environments of most cases of a study are the same. A digest proves a column of the run that is read, so
