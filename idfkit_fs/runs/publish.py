@@ -438,7 +438,7 @@ class Publication:
             with sheltered():  # a claim that is being written could not be taken back
                 tag = self.fs.swap(RECORD_NAME, claim.to_json(), register.tag)
             if tag is not None:
-                published = self._fill(claim, tag, contents, register.files, stop)
+                published = self._fill(claim, tag, contents, register, stop)
                 if published is not None:
                     return result_of(self.fs, published)
             elif register.is_hidden:
@@ -448,7 +448,7 @@ class Publication:
             register = self.find_existing(run_id)
 
     def _fill(
-        self, claim: Claim, tag: str, contents: Contents, earlier: set[str], stop: threading.Event
+        self, claim: Claim, tag: str, contents: Contents, earlier: Register, stop: threading.Event
     ) -> RunRecord | None:
         """Transfer the files, and turn the claim into the record; None if another publisher has finished before."""
         try:
@@ -465,11 +465,12 @@ class Publication:
                 contested=claim.contested,
             )
             # Of its own files, the claim names some that were not written.
-            leftovers = earlier - record.paths
+            leftovers = earlier.files - record.paths
             if not claim.contested:  # later, they could be files of the next run
-                doubtful = {name for name in leftovers if name in SIDECARS}
+                # So did an earlier claim of this run; a login that may not delete need not.
+                doubtful = leftovers & SIDECARS if earlier.claim else set()
                 self.fs.remove_if_exists(leftovers - doubtful)
-                with contextlib.suppress(PermissionDeniedError):  # an earlier claim of this run named them too
+                with contextlib.suppress(PermissionDeniedError):
                     self.fs.remove_if_exists(doubtful)
                 leftovers = set()
         except BaseException as exc:
