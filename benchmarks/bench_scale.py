@@ -1,7 +1,7 @@
 """What grows with the number of cases: requests, seconds of the processor and memory of each operation of a study.
 
 Each operation runs in a fresh process that has its packages and connections, on fabricated studies of two sizes, of
-which one is ten times the other: a row shows how much comes to ten times as much. Beside some operations stands what a
+which one is ten times the other: a row shows how much comes to ten times as much. Beside some operations is what a
 careful user writes with s3fs and pandas, on the larger study.
 """
 

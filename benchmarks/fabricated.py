@@ -38,7 +38,7 @@ CELL = ("AnnualBuildingUtilityPerformanceSummary", "Site and Source Energy", "To
 Objects = Iterable[tuple[str, bytes | Path]]
 """What a study holds: the contents of each object, or the file that has them, by its path from the study's URL on."""
 
-# What stands in the template's objects where those of a case have something of their own: as long as what they have.
+# What the template's objects have where those of a case have something of their own: as long as what they have.
 _NAME, _RUN, _KEY, _MODEL = "template", "a" * 32, "b" * 64, "c" * 64
 _NUMBER, _ENERGY, _SECONDS = 9_876_543_210, 1234567.890625, 7654321.015625
 

@@ -38,7 +38,7 @@ from idfkit_fs._util.messages import printable, redact
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import ExistsError, IdfkitFsError, IncompleteRunError, MissingExtraError
 from idfkit_fs.runs.result import RunResult
-from idfkit_fs.studies.choose import choose_cases, is_pattern
+from idfkit_fs.studies.choose import Choice, choose_cases, is_pattern
 from idfkit_fs.studies.display import counted, first_names, one_line
 from idfkit_fs.studies.layout import State
 from idfkit_fs.studies.listing import read_listing
@@ -166,7 +166,7 @@ def run(
     """
     chosen = chosen_by(cases, where)
     # Patterns and conditions narrow what is run otherwise; names say it.
-    is_named = bool(cases) and not where and not all(map(is_pattern, cases))
+    is_named = chosen is not None and bool(Choice.of(chosen).named)
     if is_named and (pending or failed or index is not None or count is not None):
         raise click.UsageError("--case NAME cannot be combined with --pending, --failed, --index or --of")
     if reuse and no_reuse:

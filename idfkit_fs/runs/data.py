@@ -358,7 +358,7 @@ class _Sidecars:
 
 
 # The times and environments of most cases of a study are the same. A digest proves a column of the run that is read, so
-# what was read of another run with the same digests stands for it: it is read once, and is in memory once.
+# what was read of another run with the same digests is used for it: it is read once, and is in memory once.
 _recent_times: dict[tuple[str, str], Values] = {}
 _recent_lock = threading.Lock()
 _RECENT, _RECENT_ROWS = 8, 2**20

@@ -50,7 +50,7 @@ __all__ = ["Guard", "Publication", "publish", "publish_errors", "read_run"]
 
 logger = logging.getLogger(__name__)
 
-# Held for ever by whoever has said that this process cannot write sidecars: once is enough for a thousand cases.
+# Held for ever once this process has said that it cannot write sidecars: once is enough for a thousand cases.
 _NOT_SAID = threading.Lock()
 
 

@@ -26,7 +26,7 @@ __all__ = ["Cases", "Choice", "choose_cases", "is_pattern"]
 Cases = str | Iterable[str] | Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
 """Which cases: a name, a pattern such as ``"wwr-*"``, or several of these; or a filter on the parameters.
 
-In a pattern, ``*`` stands for any characters, and ``?`` for one; names of cases contain neither. A filter is a mapping
+In a pattern, ``*`` matches any characters, and ``?`` matches one; names of cases contain neither. A filter is a mapping
 such as ``{"wwr": 0.4, "city": ["chicago", "miami"]}``, where each parameter must have the value, or one of the values;
 or a function of the parameters, such as ``lambda row: row["wwr"] > 0.3``. A function can also stand for the value of a
 single parameter: ``{"wwr": lambda wwr: wwr > 0.3}``; it is called for cases that have one. The name ``"case"`` is that

@@ -43,11 +43,11 @@ def check_chunks(chunks: Chunks) -> int | Literal["auto"]:
     raise ValueError(f'chunks must be a number of cases, -1, "auto" or {{"case": ...}}, not {chunks!r}')
 
 
-def cases_per_chunk(chunks: Chunks, cases: int, case_bytes: int) -> int:
+def cases_per_chunk(asked: int | Literal["auto"], cases: int, case_bytes: int) -> int:
     """How many cases each chunk has.
 
     Args:
-        chunks: What was asked for.
+        asked: What [check_chunks][idfkit_fs.studies.chunks.check_chunks] returned.
         cases: How many cases there are.
         case_bytes: How many bytes the largest variable takes for each case.
 
@@ -55,7 +55,6 @@ def cases_per_chunk(chunks: Chunks, cases: int, case_bytes: int) -> int:
         >>> cases_per_chunk("auto", 1000, 8760 * 8), cases_per_chunk(-1, 1000, 8760 * 8)
         (119, 1000)
     """
-    asked = check_chunks(chunks)
     if asked == "auto":
         return min(cases, max(1, _AUTO // max(1, case_bytes)))
     return cases if asked == -1 else min(cases, asked)

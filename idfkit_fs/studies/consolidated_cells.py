@@ -240,10 +240,10 @@ def consolidate_cells(
     columns = zip(*rows, strict=True) if rows else ((),) * len(_INDEX)
     data = pack(dict(zip(_INDEX, map(list, columns), strict=True)))
     won = len(data) <= CONSOLIDATED_BYTES and fs.swap(CONSOLIDATED_CELLS, data, before and before[1])
-    # Whoever was quicker has removed the old ones.
+    # The client that was quicker has removed the old ones.
     useless = old.parts if won else {place[-1] for place in places}
     try:
-        parallel_map(lambda part: fs.remove_if_exists([part_path(part)]), useless)
+        fs.remove_if_exists(map(part_path, useless))
     except PermissionDeniedError as exc:
         logger.debug("Consolidated cells that are not used any more stay: %s", one_line(exc))
     return len(kept)

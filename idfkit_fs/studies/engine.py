@@ -274,7 +274,7 @@ def _on_executor(fs: FsspecFileSystem, executor: Executor) -> _Engine:
 
     def start(planned: Planned, _job: Job | None) -> Future[CaseRun]:
         future = executor.submit(_run_with_token, uuid.uuid4().hex, url, options, planned)
-        if not isinstance(future, Future):  # an adapter that is none: no further case is submitted
+        if not isinstance(future, Future):  # no further case is submitted to such an adapter
             kind = type(future).__name__
             raise TypeError(f"the executor's submit() returned {kind}, and not a concurrent.futures.Future")
         return future

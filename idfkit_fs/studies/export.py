@@ -221,12 +221,11 @@ def _replace(
     The old files are removed first. If this is broken off, the names show that files are missing; they never show files
     of two datasets as one.
     """
-    parallel_map(lambda name: target.remove_if_exists([name]), existing)
+    target.remove_if_exists(existing)
     root = target.local_root
     if root is None:
         parallel_map(lambda name: target.copy(staging.url(name), name), names)
-        left = target.glob(_UNFINISHED, "**")
-        parallel_map(lambda path: target.remove_if_exists([path]), left)
+        target.remove_if_exists(target.glob(_UNFINISHED, "**"))
     else:  # no bytes are copied on a disk
         for name in names:
             os.replace(staging.key(name), os.path.join(root, name))

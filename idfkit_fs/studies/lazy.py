@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dask.array as da
 import numpy as np
 
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs.errors import DamagedRunError
-from idfkit_fs.studies.chunks import Chunks, cases_per_chunk
+from idfkit_fs.studies.chunks import cases_per_chunk
 from idfkit_fs.studies.collect import NO_DATA, READING_THREADS, Reading, reason_of
 from idfkit_fs.studies.tables import Grid, Part
 
@@ -65,12 +65,12 @@ def _read_case(case: str, reading: Reading, part: Part, target: npt.NDArray[np.f
     part.put(values, target)
 
 
-def lazy_values(grid: Grid, chunks: Chunks) -> dict[str, da.Array]:
+def lazy_values(grid: Grid, chunks: int | Literal["auto"]) -> dict[str, da.Array]:
     """The values of each variable of a dataset, which are read when they are needed.
 
     Args:
         grid: The dataset.
-        chunks: The size of the chunks, as in [Study.to_xarray][idfkit_fs.Study.to_xarray].
+        chunks: The size of the chunks, as [check_chunks][idfkit_fs.studies.chunks.check_chunks] returned it.
     """
     most = max(np.prod(grid.shape(array), dtype=int) for array in grid.arrays)
     step = cases_per_chunk(chunks, len(grid.found.readings), 8 * int(most))

@@ -57,7 +57,7 @@ def read_dataset(collector: Collector, selection: Selection, chunks: Chunks | No
     require("xarray", "xarray", "to_xarray()")
     if chunks is not None:
         require("dask.array", "dask", "to_xarray(chunks=...)")
-        check_chunks(chunks)
+        chunks = check_chunks(chunks)
     found = collector.find(selection)
     parameters = collector.parameters()
     found = found.of(parameters)

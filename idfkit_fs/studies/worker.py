@@ -395,10 +395,9 @@ def _look_up(fs: FsspecFileSystem, case: str, retry_failed: bool = False, known:
     with ThreadPoolExecutor(3) as pool:
         stop = current_stop()
         study = pool.submit(stopped_by(stop, read_study, fs))
-        read = None if known else pool.submit(stopped_by(stop, read_job, fs, case))
+        read = pool.submit(stopped_by(stop, lambda: known or read_job(fs, case)))
         existing = pool.submit(stopped_by(stop, publication.find_existing))
-    described = study.result()
-    job = known or read.result()  # type: ignore[union-attr]  # one of the two
+    described, job = study.result(), read.result()
     return _Task(fs, job, described.metrics + job.metrics, existing.result(), retry_failed)
 
 
