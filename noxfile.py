@@ -89,7 +89,7 @@ def install_wheel(session: nox.Session, extras: str, *others: str) -> None:
 def tests(session: nox.Session) -> None:
     """Test the built wheel against real servers and with EnergyPlus; arguments go to pytest."""
     install_wheel(session, "all", *groups("test"))
-    others = () if session.posargs else ("--ignore=tests/examples",)
+    others = () if session.posargs else ("--ignore=tests/examples", "--ignore=tests/docs")
     session.run("pytest", "-m", ORDINARY, *others, *SIDE_BY_SIDE, *session.posargs)
 
 
@@ -103,6 +103,17 @@ def examples(session: nox.Session) -> None:
     """Run the examples, the notebook and the demo as a reader would, and check what they print."""
     install_wheel(session, "all", *groups("test"))
     session.run("pytest", "-m", ORDINARY, "tests/examples", *SIDE_BY_SIDE, *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run every snippet of the pages, and build the site, strictly; ``nox -s docs -- serve`` shows it."""
+    install_wheel(session, "all", *groups("test", "docs"))
+    if session.posargs:
+        session.run("mkdocs", *session.posargs)
+        return
+    session.run("pytest", "tests/docs", *SIDE_BY_SIDE)
+    session.run("mkdocs", "build", "--strict", "--site-dir", str(Path(session.create_tmp()) / "site"))
 
 
 @nox.session

@@ -1,0 +1,25 @@
+"""One simulation for all pages, and for each page a bucket with results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import servers
+from support.servers import Store
+from support.world import World, make_results
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the bucket has when a page begins."""
+    return make_results(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def world(tmp_path: Path, results: Path) -> Iterator[World]:
+    """A reader's machine, and a store of its own, whose bucket ``my-bucket`` has a run and a study."""
+    with servers.moto_server() as server:
+        store: Store = server.bucket("my-bucket")
+        yield World(tmp_path, store, results)
