@@ -18,7 +18,7 @@ from idfkit import IDFDocument, write_idf
 from idfkit.simulation import SimulationJob, SimulationResult, simulate, simulate_batch
 from rows import Row, expect, ratio
 from small_office import energyplus, one_zone, small_office, weather
-from wire import Place, Side, Wire, in_turns, limit, wire
+from wire import LIMIT_ROUNDS, Place, Side, Wire, in_turns, limit, wire
 
 from idfkit_fs import Case, Study, run_case
 
@@ -63,7 +63,7 @@ def _run(link: Wire, here: Path) -> Row:
 
     The weather file is in the worker's cache; each model is new to it.
     """
-    place, installed, models = link.place, energyplus(), list(variants(RUNS + 2))
+    place, installed, models = link.place, energyplus(), list(variants(RUNS + 1 + LIMIT_ROUNDS))
     study = Study(f"{place.url}/run", storage_options=place.options, metrics=[CELL])
     study.add_cases(cases_of(models))
 
