@@ -27,7 +27,7 @@ from idfkit_fs._stores.threads import one_at_a_time
 from idfkit_fs.testing import FileSystemContract
 
 PAGE = Path(__file__).parents[2] / "docs" / "stores.md"
-BEGIN, END = "<!-- matrix: written by tests/docs/test_stores_page.py -->\n\n", "\n<!-- end of the matrix -->"
+BEGIN, END = '<div class="matrix" markdown>\n\n', "\n</div>"
 
 
 class Row(NamedTuple):
