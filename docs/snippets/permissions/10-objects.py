@@ -10,4 +10,6 @@ options = {
     }
 }
 result = idfkit_fs.publish("runs/office", "s3://my-bucket/confidential", storage_options=options)
-print(result.home.store.metadata("my-bucket/confidential/run.json"))
+
+stored = result.home.store.call_s3("head_object", Bucket="my-bucket", Key="confidential/eplus.sql")
+print(stored["ServerSideEncryption"], stored["StorageClass"])
