@@ -5,7 +5,7 @@ fsspec asks for little: list, read, write, copy, remove. With that, idfkit-fs ha
     fs = FsspecFileSystem(SqliteFileSystem("results.db"), "study-001")
     simulate(model, "weather.epw", output_dir="case-42", fs=fs)
 
-That it keeps the contract of a filesystem is checked by ``tests/testing/test_contract_custom.py``, some fifteen lines.
+``test_custom_backend.py`` beside it checks that it keeps the contract of a filesystem.
 """
 
 from __future__ import annotations
