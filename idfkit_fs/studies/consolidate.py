@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import IdfkitFsError, NotFoundError, PermissionDeniedError, RecordError
+from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.consolidated import Consolidated, Told, pays, read_consolidated
+from idfkit_fs.studies.consolidated_cells import consolidate_cells
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.stored import read_job, read_outcome
 
-__all__ = ["consolidate_outcomes", "keep", "keep_after_run", "read_told"]
+__all__ = ["consolidate_study", "keep", "keep_after_run", "read_told"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +39,16 @@ def read_told(fs: FsspecFileSystem, listing: Listing, case: str) -> Told:
     return Told.by(read_outcome(fs, case, state, listing.ended[state][case]))
 
 
-def consolidate_outcomes(fs: FsspecFileSystem, listing: Listing, progress: bool) -> int:
-    """Write the consolidated object; see [Study.consolidate][idfkit_fs.Study.consolidate]."""
+def consolidate_study(
+    fs: FsspecFileSystem, listing: Listing, open_run: Callable[[str], RunResult], tabular: bool, progress: bool
+) -> int:
+    """Write the consolidated objects; see [Study.consolidate][idfkit_fs.Study.consolidate]."""
+    require("pyarrow", "pandas", "consolidate()")
     known = read_consolidated(fs, listing)
-    return known.write(_read(known, _missing(known), progress))
+    count = known.write(_read(known, _missing(known), progress))
+    if tabular:
+        consolidate_cells(fs, listing, open_run, progress)
+    return count
 
 
 def keep(known: Consolidated, told: Mapping[str, Told]) -> None:

@@ -26,8 +26,8 @@ from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.choose import Cases, Choice, choose_cases
 from idfkit_fs.studies.chunks import Chunks
 from idfkit_fs.studies.collect import Collector, Selection
-from idfkit_fs.studies.consolidate import consolidate_outcomes, keep_after_run
-from idfkit_fs.studies.consolidated_cells import consolidate_cells, read_cells
+from idfkit_fs.studies.consolidate import consolidate_study, keep_after_run
+from idfkit_fs.studies.consolidated_cells import read_cells
 from idfkit_fs.studies.display import first_names, one_line
 from idfkit_fs.studies.engine import check_executor
 from idfkit_fs.studies.export import BYTES_PER_FILE, write_dataset
@@ -37,12 +37,13 @@ from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.parametric import CaseTable, read_table
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries
+from idfkit_fs.studies.read_parameters import read_parameters
 from idfkit_fs.studies.read_summary import read_rows
 from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
 from idfkit_fs.studies.run import check_models, run_listed
 from idfkit_fs.studies.status import StudyStatus
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import read_study
 from idfkit_fs.studies.verify import Verification, verify_cases
 from idfkit_fs.studies.writer import StudyWriter
 
@@ -292,7 +293,8 @@ class Study:
         Examples:
             >>> study.remove(["case-42", "case-43"])  # doctest: +SKIP
         """
-        self._writer.remove(cases, progress)
+        listing = self._list()
+        self._writer.remove(listing, choose_cases(self.fs, listing, cases), progress)
 
     # Take in runs that exist already.
 
@@ -628,12 +630,7 @@ class Study:
             >>> study.consolidate()  # doctest: +SKIP
             1000
         """
-        require("pyarrow", "pandas", "consolidate()")
-        listing = self._list()
-        count = consolidate_outcomes(self.fs, listing, progress)
-        if tabular:
-            consolidate_cells(self.fs, listing, self.result, progress)
-        return count
+        return consolidate_study(self.fs, self._list(), self.result, tabular, progress)
 
     def timeseries(
         self,
@@ -846,7 +843,7 @@ class Study:
         return Collector(
             {name: states[name] for name in names},
             open_run=self.result,
-            parameters_of=lambda case: read_job(self.fs, case).parameters,
+            parameters_of=lambda cases, done: read_parameters(self.fs, listing, cases, done),
             title=last_name(self.url),
             progress=progress,
         )

@@ -24,7 +24,7 @@ from support.servers import Store
 
 from idfkit_fs import FsspecFileSystem, Study
 from idfkit_fs._cli.commands import commands
-from idfkit_fs.errors import MissingExtraError
+from idfkit_fs.errors import CaseNotFoundError, MissingExtraError, RecordError
 from idfkit_fs.studies import consolidate as module
 from idfkit_fs.studies import packed
 from idfkit_fs.studies.consolidated import pays
@@ -95,6 +95,17 @@ def test_requests(shaky_place: Place, proxy: FaultProxy) -> None:
     proxy.reset_counters()
     study.status()
     assert not any("consolidated" in line for line in proxy.request_lines)
+
+
+@pytest.mark.parametrize("arguments", ["consolidate", "ls --where number>1", "rm case-0 --yes", "rm case-1"])
+def test_commands_list_the_study_once(shaky_place: Place, proxy: FaultProxy, arguments: str) -> None:
+    study = fabricated(shaky_place)
+    proxy.reset_counters()
+    command, *others = arguments.split()
+    options = [f"-o{name}={json.dumps(value)}" for name, value in shaky_place.options.items()]
+    done = CliRunner().invoke(commands, [command, study.url, *others, *options], input="y\n")
+    assert done.exit_code == 0, done.output
+    assert sum("list-type" in line and "_study%2Fjobs" in line for line in proxy.request_lines) == 1
 
 
 def replaced_job(study: Study) -> list[str]:
@@ -343,27 +354,31 @@ def test_a_case_that_changes_while_it_is_consolidated_is_read_again(
     assert found.loc["case-0", "site_energy_kwh"] == 9.0
 
 
-def test_parameters_of_many_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parameters_of_many_cases(tmp_path: Path) -> None:
     study = fabricated(str(tmp_path))
     listing = read_listing(study.fs)
     expected = {case: {"name": case, "number": int(case[5:]), "city": "Zürich"} for case in listing.cases}
-    assert read_parameters(study.fs, listing, listing.cases) == expected
+    assert read_parameters(study.fs, listing, listing.cases) == (expected, {})
     study.consolidate()
     replaced_job(study)
     listing = read_listing(study.fs)
-    assert read_parameters(study.fs, listing, ["case-5", "case-2"]) == {
-        "case-5": expected["case-5"],
-        "case-2": {"name": "case-2", "number": 99},
-    }
+    found, lost = read_parameters(study.fs, listing, ["case-5", "case-2"])
+    assert found == {"case-5": expected["case-5"], "case-2": {"name": "case-2", "number": 99}} and not lost
     study.fs.write_bytes(job_path("case-5"), b"{")
-    assert read_parameters(study.fs, read_listing(study.fs), ["case-5", "case-4"]) == {"case-4": expected["case-4"]}
+    study.fs.remove(job_path("case-2"))
+    found, lost = read_parameters(study.fs, listing, ["case-5", "case-4", "case-2"])
+    assert found == {"case-5": expected["case-5"], "case-4": expected["case-4"]}  # as when it was listed
+    assert {case: type(why) for case, why in lost.items()} == {"case-2": CaseNotFoundError}
+    found, lost = read_parameters(study.fs, read_listing(study.fs), ["case-5", "case-4"])
+    assert found == {"case-4": expected["case-4"]}
+    assert {case: type(why) for case, why in lost.items()} == {"case-5": RecordError}
 
 
 BLOCKED = """
 import sys
 sys.modules.update(dict.fromkeys(("pandas", "pyarrow", "numpy")))
 from idfkit_fs import Study
-from idfkit_fs.errors import MissingExtraError
+from idfkit_fs.errors import CaseNotFoundError, MissingExtraError, RecordError
 from idfkit_fs.studies import consolidated
 consolidated._AT_LEAST = 0
 study = Study(sys.argv[1])
