@@ -7,6 +7,7 @@ which part, and of which outcomes. It is replaced when all parts exist, so a rea
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import itertools
 import logging
@@ -16,6 +17,8 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel, Field
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.parquet import decoded, read_whole
@@ -37,7 +40,7 @@ from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.layout import CONSOLIDATED, CONSOLIDATED_CELLS, EndedRun, outcome_path, parse_parts, part_path
 from idfkit_fs.studies.listing import Listing
-from idfkit_fs.studies.packed import can_pack, pack, read_packed
+from idfkit_fs.studies.packed import pack, read_packed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,8 +53,6 @@ __all__ = ["KeptCells", "consolidate_cells", "read_cells", "remove_lost_parts"]
 logger = logging.getLogger(__name__)
 
 _NAME = ("report", "table", "row", "column")
-# Of the index: a row has either a cell and its part, or an outcome and its version.
-_INDEX = (*_NAME, "part", "object", "version")
 # One part is read for one cell, and is some 5 bytes a row.
 _ROWS_OF_PART = 2**18
 # The cells of so many cases are in memory at the same time, and twice as many while they are sorted.
@@ -82,7 +83,7 @@ class KeptCells(NamedTuple):
         return self.frame
 
 
-class _Index(NamedTuple):
+class _Index(BaseModel):
     """What the index says.
 
     Attributes:
@@ -90,8 +91,8 @@ class _Index(NamedTuple):
         versions: The version of each outcome whose cells are there, by its path.
     """
 
-    places: list[tuple[str, ...]]
-    versions: dict[str, str]
+    places: list[tuple[str, str, str, str, str]] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
 
     @property
     def parts(self) -> set[str]:
@@ -99,9 +100,7 @@ class _Index(NamedTuple):
 
 
 def _read_index(fs: FsspecFileSystem) -> _Index:
-    rows = list(zip(*read_packed(fs, CONSOLIDATED_CELLS, _INDEX), strict=True))
-    places = [row[:5] for row in rows if row[4]]
-    return _Index(places, {row[5]: row[6] for row in rows if row[5]})
+    return read_packed(fs, CONSOLIDATED_CELLS, _Index)
 
 
 def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *names: str) -> dict[str, KeptCells]:
@@ -119,7 +118,7 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
     Raises:
         ConnectionError: If the store does not answer.
     """
-    if not can_pack():
+    if importlib.util.find_spec("pyarrow") is None:  # opening a run says so
         return {}
     try:
         index = _read_index(fs)
@@ -149,7 +148,7 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
     return {case: KeptCells(frames[case]) if case in frames else none for case in covered}
 
 
-def _matching(places: list[tuple[str, ...]], names: Sequence[str]) -> list[tuple[str, ...]]:
+def _matching(places: Sequence[tuple[str, ...]], names: Sequence[str]) -> Sequence[tuple[str, ...]]:
     """The places of the cells that match.
 
     Raises:
@@ -216,7 +215,7 @@ def consolidate_cells(
     try:
         old = _read_index(fs)
     except (NotFoundError, RecordError):
-        old = _Index([], {})
+        old = _Index()
     versions = {listing.told_by(case) or "": case for case in listing.cases if listing.state(case) == "ok"}
     wanted = {path: listing.versions[path] for path in versions if path in listing.versions}
     if before and old.versions == wanted and old.parts <= {*parse_parts(fs.list_sizes(CONSOLIDATED))}:
@@ -236,10 +235,8 @@ def consolidate_cells(
 
         written = parallel_map(upload, merge.parts(), threads=_UPLOADS)
     places = [*dict.fromkeys(itertools.chain.from_iterable(written))]
-    rows = [(*place, "", "") for place in places] + [("",) * 5 + (path, wanted[path]) for path in kept]
-    columns = zip(*rows, strict=True) if rows else ((),) * len(_INDEX)
-    data = pack(dict(zip(_INDEX, map(list, columns), strict=True)))
-    won = len(data) <= CONSOLIDATED_BYTES and fs.swap(CONSOLIDATED_CELLS, data, before and before[1])
+    data = pack(_Index.model_construct(places=places, versions={path: wanted[path] for path in kept}))
+    won = data is not None and fs.swap(CONSOLIDATED_CELLS, data, before and before[1])
     # The client that was quicker has removed the old ones.
     useless = old.parts if won else {place[-1] for place in places}
     try:

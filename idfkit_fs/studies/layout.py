@@ -7,8 +7,8 @@ _study/jobs/<case>.json                 what a case runs, or which run was adopt
 _study/jobs/<case>.<token>.replacing    exists while a client replaces the job
 _study/ok/<case>.<key>.<run>.json       the outcome of a successful case, with its summary; can be rebuilt from the run
 _study/failed/<case>.<key>.<run>.json   the outcome of a case that EnergyPlus ended with an error
-_study/consolidated/outcomes.parquet    what many jobs and outcomes say; can be rebuilt
-_study/consolidated/tabular.parquet     which cases and cells the objects beside it have; can be rebuilt
+_study/consolidated/outcomes.json.gz    what many jobs and outcomes say; can be rebuilt
+_study/consolidated/tabular.json.gz     which cases and cells the objects beside it have; can be rebuilt
 _study/consolidated/<token>-<sha256>.parquet   a part of the cells of tabular reports, sorted
 <case>/...                              the run, with its run.json
 ```
@@ -59,8 +59,8 @@ STUDY = f"{_HOME}/study.json"
 JOBS = f"{_HOME}/jobs"
 INPUTS = f"{_HOME}/inputs"
 CONSOLIDATED = f"{_HOME}/consolidated"
-CONSOLIDATED_OUTCOMES = f"{CONSOLIDATED}/outcomes.parquet"
-CONSOLIDATED_CELLS = f"{CONSOLIDATED}/tabular.parquet"
+CONSOLIDATED_OUTCOMES = f"{CONSOLIDATED}/outcomes.json.gz"
+CONSOLIDATED_CELLS = f"{CONSOLIDATED}/tabular.json.gz"
 _KEY_LENGTH = 16
 _RUN_LENGTH = 12
 _LONGEST = 200

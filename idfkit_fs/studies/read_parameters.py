@@ -42,7 +42,7 @@ def read_parameters(
         StoreError: If the store failed, refused access, or did not answer.
     """
     names = [*cases]
-    known = {case: told.parameters for case, told in read_consolidated(fs, listing).told(names).items()}
+    known = read_consolidated(fs, listing).parameters(names)
 
     def read(case: str) -> dict[str, Any] | CaseNotFoundError | RecordError:
         try:

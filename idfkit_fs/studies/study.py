@@ -38,9 +38,9 @@ from idfkit_fs.studies.parametric import CaseTable, read_table
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries
 from idfkit_fs.studies.read_parameters import read_parameters
-from idfkit_fs.studies.read_summary import read_rows
+from idfkit_fs.studies.read_summary import read_summary
 from idfkit_fs.studies.report import RunReport
-from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
+from idfkit_fs.studies.rows import Table
 from idfkit_fs.studies.run import check_models, run_listed
 from idfkit_fs.studies.status import StudyStatus
 from idfkit_fs.studies.stored import read_study
@@ -576,10 +576,7 @@ class Study:
         require("pandas", "pandas", "summary()")
         from idfkit_fs.studies.tables import summary_frame
 
-        rows = self._rows(progress)
-        frame = summary_frame(*as_table(rows))
-        frame.attrs["units"] = units_of_metrics(rows)
-        return frame
+        return summary_frame(self._table(progress))
 
     def summary_rows(self, *, progress: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
         """The same as [summary][idfkit_fs.Study.summary], without pandas.
@@ -598,12 +595,13 @@ class Study:
             >>> columns, rows = study.summary_rows()  # doctest: +SKIP
             >>> [row["case"] for row in rows if row["state"] == "failed"]  # doctest: +SKIP
         """
-        return as_table(self._rows(progress))
+        table = self._table(progress)
+        return [*table.columns], table.rows()
 
-    def _rows(self, progress: bool) -> list[Row]:
+    def _table(self, progress: bool) -> Table:
         listing = self._list()
         metrics = listing.metrics if self._metrics is None else self._metrics
-        return read_rows(self.fs, listing, metrics, self.result, progress)
+        return read_summary(self.fs, listing, metrics, self.result, progress)
 
     def consolidate(self, *, tabular: bool = False, progress: bool = False) -> int:
         """Keep what all outcomes say in one object, so that [summary][idfkit_fs.Study.summary] reads it at once.
@@ -622,7 +620,7 @@ class Study:
             The number of cases whose outcomes, or, if they are pending, whose parameters are kept.
 
         Raises:
-            MissingExtraError: If pyarrow is not installed.
+            MissingExtraError: If *tabular* is True, and pyarrow is not installed.
             StudyNotFoundError: If there is no study.
             PermissionError: If the store refuses to write.
 
