@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -68,17 +69,17 @@ def read_summary(
     known_rows = len(known.columns.messages)
     numbers = known.numbers | {case: known_rows + number for number, case in enumerate(others)}
     found = known.columns.joined(Columns.of([row for _, row in answers])).take([numbers[case] for case in cases])
-    measured = _Measuring(fs, listing, metrics, open_run).add(found, cases, [*states.values()], progress)
+    measured = _measured(fs, states, found, metrics, functools.partial(_measure, fs, listing, open_run), progress)
     kept = [number for number, case in enumerate(cases) if case not in changed]
     keep(known, [cases[number] for number in kept], found.take(kept), len(others) - len(changed) + measured.read)
     return as_table(cases, [*states.values()], found.model_copy(update={"metrics": measured.metrics}))
 
 
-class _Measurements(NamedTuple):
-    """The metrics of each case.
+class _Measured(NamedTuple):
+    """The metrics of all cases.
 
     Attributes:
-        metrics: Those of its outcome, and those that were added to the study, or changed, after it had ended.
+        metrics: Those of the outcomes, and those that were added to the study, or changed, after a case had ended.
         read: Of how many cases metrics were read that can be kept.
     """
 
@@ -86,78 +87,63 @@ class _Measurements(NamedTuple):
     read: int
 
 
-class _Measuring:
-    """Reads metrics that outcomes do not have.
+def _measured(
+    fs: FsspecFileSystem,
+    states: Mapping[str, str],
+    found: Columns,
+    metrics: Sequence[Metric],
+    measure_case: Callable[[str, Mapping[str, Measured], Sequence[Metric]], tuple[dict[str, Measured], bool]],
+    progress: bool,
+) -> _Measured:
+    """Read the metrics that outcomes do not have, and note in *found* what can be kept."""
+    cells, cases = {each.name: each.cell for each in metrics}, [*states]
+    added: dict[int, dict[str, Metric]] = {}
+    for number, (state, known) in enumerate(zip(states.values(), found.metrics, strict=True)):
+        if state == "ok" and any(name not in known or known[name].cell != cell for name, cell in cells.items()):
+            others = (each for each in metrics if each.name not in known or known[each.name].cell != each.cell)
+            added[number] = {"\n".join((each.name, *each.cell)): each for each in others}
+    lacking = [number for number, wanted in added.items() if not wanted.keys() <= found.measured[number].keys()]
 
-    Args:
-        fs: The study.
-        listing: Its listings.
-        metrics: The study's metrics.
-        open_run: Opens the run of a case.
-    """
+    def read(number: int) -> tuple[dict[str, Measured], bool]:
+        return measure_case(cases[number], found.metrics[number], [*added[number].values()])
 
-    def __init__(
-        self, fs: FsspecFileSystem, listing: Listing, metrics: Sequence[Metric], open_run: Callable[[str], RunResult]
-    ) -> None:
-        self._fs, self._listing, self._metrics, self._open_run = fs, listing, metrics, open_run
-
-    def add(self, found: Columns, cases: Sequence[str], states: Sequence[str], progress: bool) -> _Measurements:
-        """Read what is missing, and note in *found* what can be kept."""
-        added = {}
-        for number, (state, known) in enumerate(zip(states, found.metrics, strict=True)):
-            if state == "ok":
-                wanted = [
-                    each for each in self._metrics if each.name not in known or known[each.name].cell != each.cell
-                ]
-                if wanted:
-                    added[number] = wanted
-        lacking = [
-            number
-            for number, wanted in added.items()
-            if not {_asked(each) for each in wanted} <= {*found.measured[number]}
-        ]
-        with progress_bar(
-            len(lacking), f"Measuring {last_name(self._fs.url())}", "case", progress and bool(lacking)
-        ) as done:
-            answers = parallel_map(
-                lambda number: self._measure(cases[number], found.metrics[number], added[number]), lacking, done
-            )
-        metrics, read = [*found.metrics], 0
-        for number, (values, is_final) in zip(lacking, answers, strict=True):
-            metrics[number] = metrics[number] | values
-            if is_final:
-                found.measured[number] = {_asked(each): metrics[number][each.name] for each in added[number]}
-                read += 1
-        for number in added.keys() - {*lacking}:
-            metrics[number] = metrics[number] | {
-                each.name: found.measured[number][_asked(each)] for each in added[number]
-            }
-        return _Measurements(metrics, read)
-
-    def _measure(
-        self, case: str, known: Mapping[str, Measured], added: Sequence[Metric]
-    ) -> tuple[dict[str, Measured], bool]:
-        """Metrics from the tables of a run; and whether they stay what they are, as long as the outcome does."""
-        if any(each.name in known for each in added):  # perhaps a metric of the case, which goes before the study's
-            own = {each.name for each in read_job(self._fs, case).metrics}
-            added = [each for each in added if each.name not in own]
-        if not added:
-            return {}, True
-        is_final = True
-        try:
-            result = self._open_run(case)
-            record = result.record
-            # The run that is there now may have replaced the one of the outcome.
-            path = record and outcome_path("ok", case, EndedRun.of(record.job or "", record.id))
-            is_final = path == self._listing.told_by(case)
-            cells = cells_of(result.data.cells())
-            result.data.forget()
-        except (IdfkitFsError, OSError) as exc:
-            why = f"the tables of the run cannot be read: {one_line(exc)}"
-            return {each.name: each.missing(why) for each in added}, is_final and isinstance(exc, NotReportedError)
-        return {each.name: measure(each, cells) for each in added}, is_final
+    shows = progress and bool(lacking)
+    with progress_bar(len(lacking), f"Measuring {last_name(fs.url())}", "case", shows) as done:
+        answers = dict(zip(lacking, parallel_map(read, lacking, done), strict=True))
+    united = [*found.metrics]
+    for number, wanted in added.items():
+        kept = found.measured[number]
+        values, is_final = answers.get(number) or ({each.name: kept[asked] for asked, each in wanted.items()}, False)
+        united[number] = united[number] | values
+        if is_final:
+            found.measured[number] = {asked: united[number][each.name] for asked, each in wanted.items()}
+    return _Measured(united, sum(is_final for _, is_final in answers.values()))
 
 
-def _asked(metric: Metric) -> str:
-    """What a metric asks for, as a text."""
-    return "\n".join((metric.name, *metric.cell))
+def _measure(
+    fs: FsspecFileSystem,
+    listing: Listing,
+    open_run: Callable[[str], RunResult],
+    case: str,
+    known: Mapping[str, Measured],
+    added: Sequence[Metric],
+) -> tuple[dict[str, Measured], bool]:
+    """Metrics from the tables of a run; and whether they stay what they are, as long as the outcome does."""
+    if any(each.name in known for each in added):  # perhaps a metric of the case, which goes before the study's
+        own = {each.name for each in read_job(fs, case).metrics}
+        added = [each for each in added if each.name not in own]
+    if not added:
+        return {}, True
+    is_final = True
+    try:
+        result = open_run(case)
+        record = result.record
+        # The run that is there now may have replaced the one of the outcome.
+        path = record and outcome_path("ok", case, EndedRun.of(record.job or "", record.id))
+        is_final = path == listing.told_by(case)
+        cells = cells_of(result.data.cells())
+        result.data.forget()
+    except (IdfkitFsError, OSError) as exc:
+        why = f"the tables of the run cannot be read: {one_line(exc)}"
+        return {each.name: each.missing(why) for each in added}, is_final and isinstance(exc, NotReportedError)
+    return {each.name: measure(each, cells) for each in added}, is_final

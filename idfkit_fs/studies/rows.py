@@ -83,8 +83,8 @@ def as_table(cases: Sequence[str], states: Sequence[str], found: Columns) -> Tab
 
 def _zeros_filled(columns: Mapping[str, Sequence[float | None]]) -> dict[str, list[float | None]]:
     """Columns that some case has, sorted, with zeros in the rows that have another of them."""
-    used = {name: columns[name] for name in sorted(columns) if any(value is not None for value in columns[name])}
-    is_known = [any(value is not None for value in values) for values in zip(*used.values(), strict=True)]
+    used = {name: columns[name] for name in sorted(columns) if columns[name].count(None) < len(columns[name])}
+    is_known = [values.count(None) < len(values) for values in zip(*used.values(), strict=True)]
     return {
         name: [0.0 if value is None and known else value for value, known in zip(column, is_known, strict=True)]
         for name, column in used.items()
