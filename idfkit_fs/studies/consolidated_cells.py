@@ -45,7 +45,6 @@ from idfkit_fs.studies.packed import pack, read_packed
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pandas as pd
     import pyarrow as pa
 
 __all__ = ["KeptCells", "consolidate_cells", "read_cells", "remove_lost_parts"]
@@ -65,22 +64,22 @@ class KeptCells(NamedTuple):
     """The cells of one case that match, from the consolidated ones.
 
     Attributes:
-        frame: The cells, as [RunResult.tabular][idfkit_fs.RunResult.tabular] gives them; None if no cell matches.
+        table: The cells, with the columns of [RunResult.tabular][idfkit_fs.RunResult.tabular]; None if none matches.
         reason: Why there are none.
     """
 
-    frame: pd.DataFrame | None
+    table: pa.Table | None
     reason: str = ""
 
-    def cells(self) -> pd.DataFrame:
+    def cells(self) -> pa.Table:
         """The cells.
 
         Raises:
             NotReportedError: If no cell matches.
         """
-        if self.frame is None:
+        if self.table is None:
             raise NotReportedError(self.reason)
-        return self.frame
+        return self.table
 
 
 class _Index(BaseModel):
@@ -134,18 +133,27 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
         parts = sorted({place[-1] for place in places})
         if len(parts) > 2 * len(covered):  # a run takes two requests
             return {}
-        import pandas as pd
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-        found = pd.concat(parallel_map(lambda part: _read_part(fs, part, places, covered), parts, threads=_UPLOADS))
+        found = pa.concat_tables(
+            parallel_map(lambda part: _read_part(fs, part, places, covered), parts, threads=_UPLOADS)
+        )
     except (NotFoundError, PermissionDeniedError):  # also of a part, if somebody consolidates
         return {}
     except (RecordError, SidecarError) as exc:
         logger.warning("Reading the cells of each case, because the consolidated ones cannot be used: %s", exc)
         return {}
-    found = found.sort_values(["case", "position"], kind="stable", ignore_index=True)
-    frames = dict(iter(found.drop(columns=["case", "position"]).groupby(found["case"])))
+    found = found.sort_by([("case", "ascending"), ("position", "ascending")])
+    counts = pc.value_counts(found.column("case")).to_pylist()  # in their order
+    stops = itertools.accumulate(each["counts"] for each in counts)
+    cells = found.drop(["case", "position"])
+    tables = {
+        each["values"]: cells.slice(stop - each["counts"], each["counts"])
+        for each, stop in zip(counts, stops, strict=True)
+    }
     none = KeptCells(None, f"It has no cell of the names {', '.join(map(repr, names))}")
-    return {case: KeptCells(frames[case]) if case in frames else none for case in covered}
+    return {case: KeptCells(tables[case]) if case in tables else none for case in covered}
 
 
 def _matching(places: Sequence[tuple[str, ...]], names: Sequence[str]) -> Sequence[tuple[str, ...]]:
@@ -163,7 +171,7 @@ def _matching(places: Sequence[tuple[str, ...]], names: Sequence[str]) -> Sequen
     return places
 
 
-def _read_part(fs: FsspecFileSystem, part: str, places: Sequence[tuple[str, ...]], cases: Sequence[str]) -> Any:
+def _read_part(fs: FsspecFileSystem, part: str, places: Sequence[tuple[str, ...]], cases: Sequence[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -174,7 +182,7 @@ def _read_part(fs: FsspecFileSystem, part: str, places: Sequence[tuple[str, ...]
     wanted = {name: [*{place[number] for place in places}] for number, name in enumerate(_NAME)} | {"case": [*cases]}
     for name, texts in wanted.items():
         table = table.filter(pc.is_in(table.column(name), pa.array(texts, pa.string())))
-    return table.to_pandas()
+    return table
 
 
 def _fetch_part(fs: FsspecFileSystem, part: str) -> bytes:

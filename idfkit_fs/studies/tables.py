@@ -122,13 +122,14 @@ def _listed(found: Found) -> Iterator[Series]:
     return itertools.chain.from_iterable(distinct.values())
 
 
-def cells_frame(cells: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def cells_frame(cells: Mapping[str, pa.Table]) -> pd.DataFrame:
     """One row a cell; the index is the case.
 
     Raises:
         ValueError: If a number has different units in different cases: each column of numbers would mix them.
     """
-    frame = pd.concat(cells, names=[CASE]).droplevel(1)
+    frame = pa.concat_tables(cells.values()).to_pandas(use_threads=False)
+    frame.index = pd.Index([*cells], name=CASE).repeat([len(of_case) for of_case in cells.values()])
     numbers = frame.loc[frame["number"].notna()]
     names = ["report", "report_for", "table", "row", "column"]
     several = numbers.groupby(names)["units"].nunique()
