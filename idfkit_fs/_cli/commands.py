@@ -39,6 +39,7 @@ from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import ExistsError, IdfkitFsError, IncompleteRunError, MissingExtraError
 from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.choose import Choice, choose_cases, is_pattern
+from idfkit_fs.studies.consolidate import consolidate_study
 from idfkit_fs.studies.display import counted, first_names, one_line
 from idfkit_fs.studies.layout import State
 from idfkit_fs.studies.listing import read_listing
@@ -46,6 +47,7 @@ from idfkit_fs.studies.rows import as_csv, as_text
 from idfkit_fs.studies.run import run_listed
 from idfkit_fs.studies.share import find_share
 from idfkit_fs.studies.study import Study
+from idfkit_fs.studies.writer import StudyWriter
 
 __all__ = ["commands"]
 
@@ -300,8 +302,9 @@ def ls(url: str, case: str | None, where: dict[str, Any], options: dict[str, Any
         if run is not None:
             _list_files(run, as_json)
             return
-        wanted = None if chosen is None else {*study.cases(chosen)}
-        states = {name: state for name, state in study.status().states().items() if wanted is None or name in wanted}
+        listing = read_listing(study.fs)
+        names = listing.cases if chosen is None else sorted(choose_cases(study.fs, listing, chosen))
+        states = {name: listing.state(name) for name in names}
         echo_json(states) if as_json else echo_lines(f"{state:7}  {name}" for name, state in states.items())
         return
     _list_files(study.result(case), as_json)
@@ -400,11 +403,12 @@ def rm(
     if chosen is None:
         raise click.UsageError("Name the cases, or give --where")
     study = open_study(url, options)
-    found = study.cases(chosen)
+    listing = read_listing(study.fs)
+    found = sorted(choose_cases(study.fs, listing, chosen))
     named = ", ".join(found) if len(found) <= _NAMED else f"{counted(len(found))} ({first_names(found)})"
     if not yes:
         click.confirm(printable(f"Remove {named} with all results from {redact(study.url)}?"), abort=True)
-    study.remove(found, progress=progress)
+    StudyWriter(study.fs, None).remove(listing, found, progress)
     echo(f"Removed {named}.")
 
 
@@ -460,8 +464,9 @@ def consolidate(url: str, tabular: bool, options: dict[str, Any], progress: bool
       idfkit-fs consolidate s3://my-bucket/study-001 --tabular
     """
     study = open_study(url, options)
-    count = study.consolidate(tabular=tabular, progress=progress)
-    echo(f"{count} of {len(study.cases())} cases consolidated.")
+    listing = read_listing(study.fs)
+    count = consolidate_study(study.fs, listing, study.result, tabular, progress)
+    echo(f"{count} of {len(listing.cases)} cases consolidated.")
 
 
 @commands.group(name="cache")

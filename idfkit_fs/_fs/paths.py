@@ -168,6 +168,9 @@ class Root:
         return match[0] if match else ""
 
 
+_NO_NAMES = frozenset({"", ".", ".."})
+
+
 def is_nameable(name: str) -> bool:
     """Whether a path means just this key below the root.
 
@@ -177,7 +180,7 @@ def is_nameable(name: str) -> bool:
         >>> is_nameable("case-1/a.csv"), is_nameable("case-1//a.csv"), is_nameable("case-1/../a.csv")
         (True, False, False)
     """
-    return "\\" not in name and not {"", ".", ".."} & {*name.split("/")} and not is_url(name)
+    return "\\" not in name and _NO_NAMES.isdisjoint(name.split("/")) and (":" not in name or not is_url(name))
 
 
 def _segments(text: str, shown: str) -> list[str]:

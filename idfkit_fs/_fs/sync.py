@@ -31,7 +31,9 @@ from idfkit_fs._stores.backends import (
     in_memory,
     is_file,
     is_object_store,
+    is_plain_disk,
     options_of,
+    scan,
     tuned,
     version_of,
 )
@@ -653,6 +655,10 @@ class FsspecFileSystem:
         Returns:
             For each name the size, and a text that changes with the file; None for what the store does not tell.
         """
+        if is_plain_disk(self.store):
+            key = self._root.to_key(directory)
+            found = self.call(key, lambda _store: scan(key))
+            return {name: found[name] for name in sorted(found) if is_nameable(name) and not is_temporary(name)}
         return {name: (expected_size(entry), version_of(entry)) for name, entry in self._files_in(directory)}
 
     def _files_in(self, directory: StrPath) -> list[tuple[str, dict[str, Any]]]:

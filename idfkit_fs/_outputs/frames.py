@@ -54,7 +54,7 @@ def attributes_of(series: Iterable[Series]) -> dict[str, dict[str, str]]:
     }
 
 
-def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
+def chosen_cells(cells: pa.Table, **names: str) -> pa.Table:
     """The cells that match names.
 
     Args:
@@ -69,7 +69,9 @@ def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
         matches = matcher(name)
         if name == "*":
             continue
-        coded = cells.column(part).unify_dictionaries().combine_chunks().dictionary_encode()
+        column = cells.column(part)
+        coded = column.chunk(0) if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
+        coded = coded.dictionary_encode()
         texts, numbers = coded.dictionary.to_pylist(), coded.indices.to_numpy()[rows]
         known = np.flatnonzero(np.bincount(numbers)).tolist()  # in the order in which they are reported
         found = np.zeros(len(texts), bool)
@@ -77,4 +79,4 @@ def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
         if not found.any():
             raise not_reported(name, (texts[number] for number in known), part)
         rows = rows[found[numbers]]
-    return decoded(cells.take(rows)).to_pandas(use_threads=False)
+    return decoded(cells.take(rows))

@@ -6,9 +6,11 @@ The rest of the package treats every fsspec filesystem alike; a fact that holds 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "is_file",
     "is_local",
     "is_object_store",
+    "is_plain_disk",
     "options_of",
     "protocols",
+    "scan",
     "split_host",
     "stripper",
     "tuned",
@@ -146,6 +150,33 @@ def url_protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
 def is_local(fs: AbstractFileSystem) -> bool:
     """Whether the filesystem's keys are this machine's own paths."""
     return "file" in protocols(fs)
+
+
+def is_plain_disk(fs: AbstractFileSystem) -> bool:
+    """Whether the filesystem is fsspec's own for this machine's disks, and nothing is changed in it."""
+    return type(fs) is LocalFileSystem
+
+
+def scan(directory: str) -> dict[str, tuple[int, str]]:
+    """The files in a directory of this machine, with what `expected_size` and `version_of` say of them.
+
+    fsspec lists the same, in ten times as much time of the processor.
+    """
+    found = {}
+    try:
+        entries = os.scandir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    with entries:
+        for entry in entries:
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # removed meanwhile, or a link that leads nowhere
+                continue
+            if stat.S_ISREG(status.st_mode):
+                size, times = status.st_size, f"{status.st_ctime_ns} {status.st_mtime_ns}"
+                found[entry.name] = (size, f"{size} {times} {status.st_ino}")
+    return found
 
 
 def is_archive(fs: AbstractFileSystem) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 __all__ = [
     "CONSOLIDATED_BYTES",
-    "CONSOLIDATED_ROW_BYTES",
-    "CONSOLIDATED_ROW_VALUES",
+    "CONSOLIDATED_TEXT",
+    "CONSOLIDATED_VALUES",
     "DECODED_BYTES",
     "DECODED_RATIO",
     "FOOTER_BYTES",
@@ -59,9 +59,9 @@ TABULAR_BYTES = 64 * _MIB
 
 CONSOLIDATED_BYTES = 256 * _MIB
 """A consolidated object, which is read whole. That of the outcomes of 100,000 cases has 15 MB."""
-CONSOLIDATED_ROW_BYTES, CONSOLIDATED_ROW_VALUES = _MIB // 16, 4096
-"""What it may have of one outcome, on average: a summary has some 1,000 bytes and 60 values. A larger one is read by
-itself."""
+CONSOLIDATED_TEXT, CONSOLIDATED_VALUES = 512 * _MIB, 16 * _MIB
+"""What one of JSON may become: its text, and the values in it. Those of 100,000 cases are 70 MB and 5 million. More is
+not written, and the outcomes are read one by one."""
 
 SQL_STEPS, SQL_STEPS_PER_BYTE = 10_000_000, 8
 """Steps of SQLite's machine for one query: so many, which take 0.2 s, and so many for each byte of the file.

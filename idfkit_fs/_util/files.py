@@ -132,7 +132,7 @@ def temporary_beside(target: Path) -> Path:
 
 def is_temporary(path: str) -> bool:
     """Whether a path is that of such a temporary file."""
-    return _TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
+    return path.endswith(".tmp") and _TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def room(path: str | Path) -> str:

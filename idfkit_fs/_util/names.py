@@ -14,6 +14,8 @@ __all__ = ["is_device", "problem_of_path", "problem_of_paths"]
 
 # With and without an extension, in any case, and with blanks before the dot (Microsoft, Naming Files).
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|com[\d¹²³]|lpt[\d¹²³])\s*([.:].*)?", re.IGNORECASE)
+# Names that need no closer look, as those of EnergyPlus's outputs: each record of a study has some twenty.
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-]")
 # Control characters, those that change the direction of a text or are not seen, halves of pairs, and ends of lines.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -35,6 +37,8 @@ def problem_of_path(path: str) -> str | None:
         >>> problem_of_path("sub/eplus.sql"), problem_of_path("../eplus.sql")
         (None, "it has the part '..'")
     """
+    if _PLAIN.fullmatch(path) and not is_device(path):
+        return None
     parts = path.split("/")
     unseen = next((character for character in path if unicodedata.category(character) in _UNSEEN), None)
     if unseen is not None:

@@ -203,7 +203,8 @@ class RunResult(SimulationResult):
         cells = self.data.cells()
         from idfkit_fs._outputs.frames import chosen_cells
 
-        return chosen_cells(cells, report=report, table=table, row=row, column=column)
+        chosen = chosen_cells(cells, report=report, table=table, row=row, column=column)
+        return chosen.to_pandas(use_threads=False)
 
     def download(
         self,
@@ -420,25 +421,26 @@ def open_result(
         ...     "Zone Mean Air Temperature", "OFFICE")
     """
     fs = FsspecFileSystem.from_url(url, **(storage_options or {}))
-    return open_run(fs, require_record=require_record, immutable=immutable)
+    recalled = _recall_record(fs) if immutable else None
+    if recalled is not None:
+        return result_of(fs, recalled)
+    result = open_run(fs, require_record=require_record)
+    if result.record is not None:
+        _remember_record(fs, result.record)
+    return result
 
 
-def open_run(fs: FsspecFileSystem, *, require_record: bool = True, immutable: bool = False) -> RunResult:
+def open_run(fs: FsspecFileSystem, *, require_record: bool = True) -> RunResult:
     """Open the run at a filesystem's root, as [open_result][idfkit_fs.open_result] does.
 
     Args:
         fs: The filesystem.
         require_record: False to open a run without a record too.
-        immutable: True if nobody ever publishes another run there.
 
     Returns:
         The result.
     """
-    record = _recall_record(fs) if immutable else None
-    if record is None:
-        record = read_record(fs)
-        if record is not None:
-            _remember_record(fs, record)
+    record = read_record(fs)
     if record is not None:
         return result_of(fs, record)
     existing = None if require_record else find_existing(fs)

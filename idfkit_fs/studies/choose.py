@@ -5,7 +5,6 @@ Wherever cases are named, this decides which cases are meant. Only a choice by p
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from typing import Any, Self
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import did_you_mean
-from idfkit_fs.errors import CaseNotFoundError
+from idfkit_fs.errors import CaseNotFoundError, RecordError
 from idfkit_fs.studies.display import first_names
 from idfkit_fs.studies.listing import Listing
 from idfkit_fs.studies.parameters import json_value
 from idfkit_fs.studies.read_parameters import read_parameters
-from idfkit_fs.studies.stored import read_job
 
 __all__ = ["Cases", "Choice", "choose_cases", "is_pattern"]
 
@@ -156,12 +154,11 @@ def choose_cases(fs: FsspecFileSystem, listing: Listing, cases: Cases | Choice) 
     """
 
     def parameters_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-        found = read_parameters(fs, listing, names)
-        for case in names:
-            if case not in found:  # removed meanwhile; or its job is damaged, and nobody knows whether it fits
-                with contextlib.suppress(CaseNotFoundError):
-                    found[case] = read_job(fs, case).parameters
-        return {case: found[case] for case in names if case in found}
+        found, lost = read_parameters(fs, listing, names)
+        for exc in lost.values():
+            if isinstance(exc, RecordError):  # nobody knows whether it fits
+                raise exc
+        return found
 
     choice = cases if isinstance(cases, Choice) else Choice.of(cases)
     return choice.among(listing.cases, listing.url, parameters_of)

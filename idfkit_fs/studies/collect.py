@@ -14,6 +14,7 @@ from idfkit_fs._util.progress import progress_bar
 from idfkit_fs.errors import DamagedRunError, NotReportedError, RecordError, SidecarError, UnreadableDatabaseError
 from idfkit_fs.studies.display import counted, first_names
 from idfkit_fs.studies.layout import State
+from idfkit_fs.studies.read_parameters import Parameters
 
 if TYPE_CHECKING:
     from idfkit_fs._outputs.values import Period, Values
@@ -113,7 +114,7 @@ class Collector:
     Args:
         states: The cases, by their states.
         open_run: Opens the run of a case.
-        parameters_of: Reads the parameters of a case.
+        parameters_of: Reads the parameters of cases, and reports how many it has read.
         title: The study's name in progress bars.
         progress: Whether to show progress bars.
 
@@ -127,7 +128,7 @@ class Collector:
         self,
         states: Mapping[str, State],
         open_run: Callable[[str], RunResult],
-        parameters_of: Callable[[str], dict[str, Any]],
+        parameters_of: Callable[[Sequence[str], Callable[[int], Any]], Parameters],
         title: str,
         progress: bool,
     ) -> None:
@@ -159,8 +160,15 @@ class Collector:
         return self._ask(question, lambda _case, answer: answer, doing, THREADS)
 
     def parameters(self) -> dict[str, dict[str, Any]]:
-        """The parameters of each case that has data."""
-        return self._ask(self._parameters_of, lambda _case, answer: answer, "Describing", THREADS)
+        """The parameters of each case that has data.
+
+        Raises:
+            NotReportedError: If no case has data.
+        """
+        with progress_bar(len(self._cases), f"Describing {self.title}", "case", self.progress) as done:
+            found, lost = self._parameters_of(self._cases, done)
+        self.leave_out({case: reason_of(exc) for case, exc in lost.items()})
+        return found
 
     def _ask(self, question: Callable[[str], S], use: Callable[[str, S], T], doing: str, threads: int) -> dict[str, T]:
         """Ask each case that has data, and use its answer.

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from idfkit_fs._fs.sync import FsspecFileSystem
+from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import progress_bar
 from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import IdfkitFsError, NotFoundError, PermissionDeniedError, RecordError
-from idfkit_fs.studies.consolidated import Consolidated, Told, pays, read_consolidated
+from idfkit_fs.runs.result import RunResult
+from idfkit_fs.studies.columns import Columns, Row
+from idfkit_fs.studies.consolidated import Consolidated, pays, read_consolidated
+from idfkit_fs.studies.consolidated_cells import consolidate_cells
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.stored import read_job, read_outcome
 
-__all__ = ["consolidate_outcomes", "keep", "keep_after_run", "read_told"]
+__all__ = ["consolidate_study", "keep", "keep_after_run", "read_row"]
 
 logger = logging.getLogger(__name__)
 
 
-def read_told(fs: FsspecFileSystem, listing: Listing, case: str) -> Told:
+def read_row(fs: FsspecFileSystem, listing: Listing, case: str) -> Row:
     """Read what the outcome of a case says, or, of a pending one, its job.
 
     Raises:
@@ -32,26 +36,35 @@ def read_told(fs: FsspecFileSystem, listing: Listing, case: str) -> Told:
     """
     state = listing.state(case)
     if state == "pending":
-        return Told.by(read_job(fs, case))
-    return Told.by(read_outcome(fs, case, state, listing.ended[state][case]))
+        return Row.by(read_job(fs, case))
+    return Row.by(read_outcome(fs, case, state, listing.ended[state][case]))
 
 
-def consolidate_outcomes(fs: FsspecFileSystem, listing: Listing, progress: bool) -> int:
-    """Write the consolidated object; see [Study.consolidate][idfkit_fs.Study.consolidate]."""
+def consolidate_study(
+    fs: FsspecFileSystem, listing: Listing, open_run: Callable[[str], RunResult], tabular: bool, progress: bool
+) -> int:
+    """Write the consolidated objects; see [Study.consolidate][idfkit_fs.Study.consolidate]."""
+    if tabular:
+        require("pyarrow", "pandas", "consolidate(tabular=True)")
     known = read_consolidated(fs, listing)
-    return known.write(_read(known, _missing(known), progress))
+    count = _write(known, _missing(known), progress)
+    if tabular:
+        consolidate_cells(fs, listing, open_run, progress)
+    return count
 
 
-def keep(known: Consolidated, told: Mapping[str, Told]) -> None:
+def keep(known: Consolidated, cases: Sequence[str], columns: Columns, read: int) -> None:
     """Write the consolidated object if that pays and this login may; the caller has done its work already.
 
     Args:
         known: What the consolidated object had.
-        told: What had to be read, by case.
+        cases: The cases to keep.
+        columns: What is known of them.
+        read: How many had to be read.
     """
-    if known.is_worth_writing(len(told)):
+    if known.is_worth_writing(read):
         with _quietly():
-            known.write(told)
+            known.write(cases, columns)
 
 
 def keep_after_run(fs: FsspecFileSystem, ran: int) -> None:
@@ -67,7 +80,7 @@ def keep_after_run(fs: FsspecFileSystem, ran: int) -> None:
         known = read_consolidated(fs, read_listing(fs))
         missing = _missing(known)
         if known.is_worth_writing(len(missing)):
-            known.write(_read(known, missing, progress=False))
+            _write(known, missing, progress=False)
 
 
 @contextlib.contextmanager
@@ -83,17 +96,23 @@ def _quietly() -> Iterator[None]:
 
 def _missing(known: Consolidated) -> list[str]:
     """The cases of which nothing is known, and something could be kept."""
-    told, listing = known.told(known.listing.cases), known.listing
-    return [case for case in listing.cases if case not in told and listing.told_by(case) in listing.versions]
+    listing = known.listing
+    return [case for case in listing.cases if case not in known.numbers and listing.told_by(case) in listing.versions]
 
 
-def _read(known: Consolidated, cases: Sequence[str], progress: bool) -> dict[str, Told]:
-    def read(case: str) -> Told | None:
+def _write(known: Consolidated, cases: Sequence[str], progress: bool) -> int:
+    """Read cases, and write the consolidated object if anything is new; returns of how many cases it has something."""
+
+    def read(case: str) -> Row | None:
         try:
-            return read_told(known.fs, known.listing, case)
+            return read_row(known.fs, known.listing, case)
         except (RecordError, NotFoundError):  # damaged, or it has changed since it was listed
             return None
 
     with progress_bar(len(cases), f"Consolidating {last_name(known.fs.url())}", "case", progress) as done:
         found = zip(cases, parallel_map(read, cases, done), strict=True)
-        return {case: told for case, told in found if told is not None}
+        rows = {case: row for case, row in found if row is not None}
+    if rows or known.is_stale or known.is_damaged:
+        columns = known.columns.take([*known.numbers.values()]).joined(Columns.of(rows.values()))
+        known.write([*known.numbers, *rows], columns)
+    return len(known.numbers) + len(rows)

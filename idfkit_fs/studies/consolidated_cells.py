@@ -7,6 +7,7 @@ which part, and of which outcomes. It is replaced when all parts exist, so a rea
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import itertools
 import logging
@@ -16,6 +17,8 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel, Field
 
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.parquet import decoded, read_whole
@@ -37,12 +40,11 @@ from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.layout import CONSOLIDATED, CONSOLIDATED_CELLS, EndedRun, outcome_path, parse_parts, part_path
 from idfkit_fs.studies.listing import Listing
-from idfkit_fs.studies.packed import can_pack, pack, read_packed
+from idfkit_fs.studies.packed import pack, read_packed
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pandas as pd
     import pyarrow as pa
 
 __all__ = ["KeptCells", "consolidate_cells", "read_cells", "remove_lost_parts"]
@@ -50,8 +52,6 @@ __all__ = ["KeptCells", "consolidate_cells", "read_cells", "remove_lost_parts"]
 logger = logging.getLogger(__name__)
 
 _NAME = ("report", "table", "row", "column")
-# Of the index: a row has either a cell and its part, or an outcome and its version.
-_INDEX = (*_NAME, "part", "object", "version")
 # One part is read for one cell, and is some 5 bytes a row.
 _ROWS_OF_PART = 2**18
 # The cells of so many cases are in memory at the same time, and twice as many while they are sorted.
@@ -64,25 +64,25 @@ class KeptCells(NamedTuple):
     """The cells of one case that match, from the consolidated ones.
 
     Attributes:
-        frame: The cells, as [RunResult.tabular][idfkit_fs.RunResult.tabular] gives them; None if no cell matches.
+        table: The cells, with the columns of [RunResult.tabular][idfkit_fs.RunResult.tabular]; None if none matches.
         reason: Why there are none.
     """
 
-    frame: pd.DataFrame | None
+    table: pa.Table | None
     reason: str = ""
 
-    def cells(self) -> pd.DataFrame:
+    def cells(self) -> pa.Table:
         """The cells.
 
         Raises:
             NotReportedError: If no cell matches.
         """
-        if self.frame is None:
+        if self.table is None:
             raise NotReportedError(self.reason)
-        return self.frame
+        return self.table
 
 
-class _Index(NamedTuple):
+class _Index(BaseModel):
     """What the index says.
 
     Attributes:
@@ -90,8 +90,8 @@ class _Index(NamedTuple):
         versions: The version of each outcome whose cells are there, by its path.
     """
 
-    places: list[tuple[str, ...]]
-    versions: dict[str, str]
+    places: list[tuple[str, str, str, str, str]] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
 
     @property
     def parts(self) -> set[str]:
@@ -99,9 +99,7 @@ class _Index(NamedTuple):
 
 
 def _read_index(fs: FsspecFileSystem) -> _Index:
-    rows = list(zip(*read_packed(fs, CONSOLIDATED_CELLS, _INDEX), strict=True))
-    places = [row[:5] for row in rows if row[4]]
-    return _Index(places, {row[5]: row[6] for row in rows if row[5]})
+    return read_packed(fs, CONSOLIDATED_CELLS, _Index)
 
 
 def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *names: str) -> dict[str, KeptCells]:
@@ -119,7 +117,7 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
     Raises:
         ConnectionError: If the store does not answer.
     """
-    if not can_pack():
+    if importlib.util.find_spec("pyarrow") is None:  # opening a run says so
         return {}
     try:
         index = _read_index(fs)
@@ -135,21 +133,30 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
         parts = sorted({place[-1] for place in places})
         if len(parts) > 2 * len(covered):  # a run takes two requests
             return {}
-        import pandas as pd
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-        found = pd.concat(parallel_map(lambda part: _read_part(fs, part, places, covered), parts, threads=_UPLOADS))
+        found = pa.concat_tables(
+            parallel_map(lambda part: _read_part(fs, part, places, covered), parts, threads=_UPLOADS)
+        )
     except (NotFoundError, PermissionDeniedError):  # also of a part, if somebody consolidates
         return {}
     except (RecordError, SidecarError) as exc:
         logger.warning("Reading the cells of each case, because the consolidated ones cannot be used: %s", exc)
         return {}
-    found = found.sort_values(["case", "position"], kind="stable", ignore_index=True)
-    frames = dict(iter(found.drop(columns=["case", "position"]).groupby(found["case"])))
+    found = found.sort_by([("case", "ascending"), ("position", "ascending")])
+    counts = pc.value_counts(found.column("case")).to_pylist()  # in their order
+    stops = itertools.accumulate(each["counts"] for each in counts)
+    cells = found.drop(["case", "position"])
+    tables = {
+        each["values"]: cells.slice(stop - each["counts"], each["counts"])
+        for each, stop in zip(counts, stops, strict=True)
+    }
     none = KeptCells(None, f"It has no cell of the names {', '.join(map(repr, names))}")
-    return {case: KeptCells(frames[case]) if case in frames else none for case in covered}
+    return {case: KeptCells(tables[case]) if case in tables else none for case in covered}
 
 
-def _matching(places: list[tuple[str, ...]], names: Sequence[str]) -> list[tuple[str, ...]]:
+def _matching(places: Sequence[tuple[str, ...]], names: Sequence[str]) -> Sequence[tuple[str, ...]]:
     """The places of the cells that match.
 
     Raises:
@@ -164,7 +171,7 @@ def _matching(places: list[tuple[str, ...]], names: Sequence[str]) -> list[tuple
     return places
 
 
-def _read_part(fs: FsspecFileSystem, part: str, places: Sequence[tuple[str, ...]], cases: Sequence[str]) -> Any:
+def _read_part(fs: FsspecFileSystem, part: str, places: Sequence[tuple[str, ...]], cases: Sequence[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -175,7 +182,7 @@ def _read_part(fs: FsspecFileSystem, part: str, places: Sequence[tuple[str, ...]
     wanted = {name: [*{place[number] for place in places}] for number, name in enumerate(_NAME)} | {"case": [*cases]}
     for name, texts in wanted.items():
         table = table.filter(pc.is_in(table.column(name), pa.array(texts, pa.string())))
-    return table.to_pandas()
+    return table
 
 
 def _fetch_part(fs: FsspecFileSystem, part: str) -> bytes:
@@ -216,7 +223,7 @@ def consolidate_cells(
     try:
         old = _read_index(fs)
     except (NotFoundError, RecordError):
-        old = _Index([], {})
+        old = _Index()
     versions = {listing.told_by(case) or "": case for case in listing.cases if listing.state(case) == "ok"}
     wanted = {path: listing.versions[path] for path in versions if path in listing.versions}
     if before and old.versions == wanted and old.parts <= {*parse_parts(fs.list_sizes(CONSOLIDATED))}:
@@ -236,10 +243,8 @@ def consolidate_cells(
 
         written = parallel_map(upload, merge.parts(), threads=_UPLOADS)
     places = [*dict.fromkeys(itertools.chain.from_iterable(written))]
-    rows = [(*place, "", "") for place in places] + [("",) * 5 + (path, wanted[path]) for path in kept]
-    columns = zip(*rows, strict=True) if rows else ((),) * len(_INDEX)
-    data = pack(dict(zip(_INDEX, map(list, columns), strict=True)))
-    won = len(data) <= CONSOLIDATED_BYTES and fs.swap(CONSOLIDATED_CELLS, data, before and before[1])
+    data = pack(_Index.model_construct(places=places, versions={path: wanted[path] for path in kept}))
+    won = data is not None and fs.swap(CONSOLIDATED_CELLS, data, before and before[1])
     # The client that was quicker has removed the old ones.
     useless = old.parts if won else {place[-1] for place in places}
     try:

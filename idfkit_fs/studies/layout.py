@@ -7,8 +7,8 @@ _study/jobs/<case>.json                 what a case runs, or which run was adopt
 _study/jobs/<case>.<token>.replacing    exists while a client replaces the job
 _study/ok/<case>.<key>.<run>.json       the outcome of a successful case, with its summary; can be rebuilt from the run
 _study/failed/<case>.<key>.<run>.json   the outcome of a case that EnergyPlus ended with an error
-_study/consolidated/outcomes.parquet    what many jobs and outcomes say; can be rebuilt
-_study/consolidated/tabular.parquet     which cases and cells the objects beside it have; can be rebuilt
+_study/consolidated/outcomes.json.gz    what many jobs and outcomes say; can be rebuilt
+_study/consolidated/tabular.json.gz     which cases and cells the objects beside it have; can be rebuilt
 _study/consolidated/<token>-<sha256>.parquet   a part of the cells of tabular reports, sorted
 <case>/...                              the run, with its run.json
 ```
@@ -59,8 +59,8 @@ STUDY = f"{_HOME}/study.json"
 JOBS = f"{_HOME}/jobs"
 INPUTS = f"{_HOME}/inputs"
 CONSOLIDATED = f"{_HOME}/consolidated"
-CONSOLIDATED_OUTCOMES = f"{CONSOLIDATED}/outcomes.parquet"
-CONSOLIDATED_CELLS = f"{CONSOLIDATED}/tabular.parquet"
+CONSOLIDATED_OUTCOMES = f"{CONSOLIDATED}/outcomes.json.gz"
+CONSOLIDATED_CELLS = f"{CONSOLIDATED}/tabular.json.gz"
 _KEY_LENGTH = 16
 _RUN_LENGTH = 12
 _LONGEST = 200
@@ -69,6 +69,8 @@ _OUTCOME = re.compile(
 )
 _MARK = re.compile(r"(?P<case>.+)\.[0-9a-f]{32}\.replacing", re.DOTALL)
 _PART = re.compile(r"(?P<part>[0-9a-f]{12}-[0-9a-f]{64})\.parquet")
+# Names that need no closer look, as those of most cases: 100,000 of them are checked at each listing.
+_PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{_LONGEST - 2}}}[A-Za-z0-9_-]")
 _FORBIDDEN = '/\\<>:"|?*'
 
 
@@ -100,6 +102,8 @@ def check_case(name: str) -> str:
 
 
 def _problem_of(name: str) -> str | None:
+    if _PLAIN.fullmatch(name) and not is_device(name):
+        return None
     bad = next((character for character in name if character in _FORBIDDEN or not character.isprintable()), None)
     checks = (
         (not name.strip(), "it is empty"),
@@ -187,5 +191,6 @@ def parse_outcomes(sizes: Mapping[str, int | None]) -> dict[str, set[EndedRun]]:
     for name, size in sizes.items():
         match = _OUTCOME.fullmatch(name)
         if match and size != 0:
-            found.setdefault(match["case"], set()).add(EndedRun(match["key"], match["run"]))
+            case, key, run = match.groups()
+            found.setdefault(case, set()).add(EndedRun(key, run))
     return found

@@ -11,6 +11,7 @@ from idfkit_fs.studies.collect import Collector, Selection
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     import xarray as xr
 
     from idfkit_fs.runs.result import RunResult
@@ -41,9 +42,17 @@ def read_tabular(
     names: tuple[str, str, str, str],
 ) -> pd.DataFrame:
     """Cells of tabular reports of many cases; see [Study.tabular][idfkit_fs.Study.tabular]."""
-    cells = collector.ask_of(
-        lambda case: kept[case].cells() if case in kept else open_run(case).tabular(*names), "Reading"
-    )
+
+    def read(case: str) -> pa.Table:
+        if case in kept:
+            return kept[case].cells()
+        cells = open_run(case).data.cells()
+        from idfkit_fs._outputs.frames import chosen_cells
+
+        report, table, row, column = names
+        return chosen_cells(cells, report=report, table=table, row=row, column=column)
+
+    cells = collector.ask_of(read, "Reading")
     from idfkit_fs.studies.tables import cells_frame
 
     frame = cells_frame(cells)

@@ -26,8 +26,8 @@ from idfkit_fs.studies.adopt import Adoption, adopt_run, adopt_runs
 from idfkit_fs.studies.choose import Cases, Choice, choose_cases
 from idfkit_fs.studies.chunks import Chunks
 from idfkit_fs.studies.collect import Collector, Selection
-from idfkit_fs.studies.consolidate import consolidate_outcomes, keep_after_run
-from idfkit_fs.studies.consolidated_cells import consolidate_cells, read_cells
+from idfkit_fs.studies.consolidate import consolidate_study, keep_after_run
+from idfkit_fs.studies.consolidated_cells import read_cells
 from idfkit_fs.studies.display import first_names, one_line
 from idfkit_fs.studies.engine import check_executor
 from idfkit_fs.studies.export import BYTES_PER_FILE, write_dataset
@@ -37,12 +37,13 @@ from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.parametric import CaseTable, read_table
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries
-from idfkit_fs.studies.read_summary import read_rows
+from idfkit_fs.studies.read_parameters import read_parameters
+from idfkit_fs.studies.read_summary import read_summary
 from idfkit_fs.studies.report import RunReport
-from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
+from idfkit_fs.studies.rows import Table
 from idfkit_fs.studies.run import check_models, run_listed
 from idfkit_fs.studies.status import StudyStatus
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import read_study
 from idfkit_fs.studies.verify import Verification, verify_cases
 from idfkit_fs.studies.writer import StudyWriter
 
@@ -292,7 +293,8 @@ class Study:
         Examples:
             >>> study.remove(["case-42", "case-43"])  # doctest: +SKIP
         """
-        self._writer.remove(cases, progress)
+        listing = self._list()
+        self._writer.remove(listing, choose_cases(self.fs, listing, cases), progress)
 
     # Take in runs that exist already.
 
@@ -574,10 +576,7 @@ class Study:
         require("pandas", "pandas", "summary()")
         from idfkit_fs.studies.tables import summary_frame
 
-        rows = self._rows(progress)
-        frame = summary_frame(*as_table(rows))
-        frame.attrs["units"] = units_of_metrics(rows)
-        return frame
+        return summary_frame(self._table(progress))
 
     def summary_rows(self, *, progress: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
         """The same as [summary][idfkit_fs.Study.summary], without pandas.
@@ -596,12 +595,13 @@ class Study:
             >>> columns, rows = study.summary_rows()  # doctest: +SKIP
             >>> [row["case"] for row in rows if row["state"] == "failed"]  # doctest: +SKIP
         """
-        return as_table(self._rows(progress))
+        table = self._table(progress)
+        return [*table.columns], table.rows()
 
-    def _rows(self, progress: bool) -> list[Row]:
+    def _table(self, progress: bool) -> Table:
         listing = self._list()
         metrics = listing.metrics if self._metrics is None else self._metrics
-        return read_rows(self.fs, listing, metrics, self.result, progress)
+        return read_summary(self.fs, listing, metrics, self.result, progress)
 
     def consolidate(self, *, tabular: bool = False, progress: bool = False) -> int:
         """Keep what all outcomes say in one object, so that [summary][idfkit_fs.Study.summary] reads it at once.
@@ -620,7 +620,7 @@ class Study:
             The number of cases whose outcomes, or, if they are pending, whose parameters are kept.
 
         Raises:
-            MissingExtraError: If pyarrow is not installed.
+            MissingExtraError: If *tabular* is True, and pyarrow is not installed.
             StudyNotFoundError: If there is no study.
             PermissionError: If the store refuses to write.
 
@@ -628,12 +628,7 @@ class Study:
             >>> study.consolidate()  # doctest: +SKIP
             1000
         """
-        require("pyarrow", "pandas", "consolidate()")
-        listing = self._list()
-        count = consolidate_outcomes(self.fs, listing, progress)
-        if tabular:
-            consolidate_cells(self.fs, listing, self.result, progress)
-        return count
+        return consolidate_study(self.fs, self._list(), self.result, tabular, progress)
 
     def timeseries(
         self,
@@ -846,7 +841,7 @@ class Study:
         return Collector(
             {name: states[name] for name in names},
             open_run=self.result,
-            parameters_of=lambda case: read_job(self.fs, case).parameters,
+            parameters_of=lambda cases, done: read_parameters(self.fs, listing, cases, done),
             title=last_name(self.url),
             progress=progress,
         )

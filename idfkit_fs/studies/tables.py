@@ -21,8 +21,9 @@ from idfkit_fs._outputs.series import Series
 from idfkit_fs._outputs.sidecars import ENVIRONMENT, TIME, series_field
 from idfkit_fs._outputs.values import Values
 from idfkit_fs.studies.collect import Found
+from idfkit_fs.studies.columns import COUNTS, FIGURES
 from idfkit_fs.studies.display import first_names
-from idfkit_fs.studies.rows import COUNTS, FIGURES
+from idfkit_fs.studies.rows import Table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -121,13 +122,14 @@ def _listed(found: Found) -> Iterator[Series]:
     return itertools.chain.from_iterable(distinct.values())
 
 
-def cells_frame(cells: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def cells_frame(cells: Mapping[str, pa.Table]) -> pd.DataFrame:
     """One row a cell; the index is the case.
 
     Raises:
         ValueError: If a number has different units in different cases: each column of numbers would mix them.
     """
-    frame = pd.concat(cells, names=[CASE]).droplevel(1)
+    frame = pa.concat_tables(cells.values()).to_pandas(use_threads=False)
+    frame.index = pd.Index([*cells], name=CASE).repeat([len(of_case) for of_case in cells.values()])
     numbers = frame.loc[frame["number"].notna()]
     names = ["report", "report_for", "table", "row", "column"]
     several = numbers.groupby(names)["units"].nunique()
@@ -143,26 +145,27 @@ def cells_frame(cells: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return frame
 
 
-def summary_frame(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def summary_frame(table: Table) -> pd.DataFrame:
     """One row a case; the index is the case. A column's type does not depend on which cases miss a value.
 
     Figures are floats, counts are nullable integers. A parameter or a metric whose values are of one type has that
     type, nullable where integers or booleans are missing; any other column holds objects.
     """
-    series = {}
-    for name in columns:
-        values = [row.get(name) for row in rows]
-        series[name] = pd.Series(values, dtype=_pandas_type(name, values))
-    return pd.DataFrame(series).set_index(CASE)
+    series = {name: pd.Series(values, dtype=_pandas_type(name, values)) for name, values in table.columns.items()}
+    frame = pd.DataFrame(series).set_index(CASE)
+    frame.attrs["units"] = table.units
+    return frame
 
 
 def _pandas_type(name: str, values: Sequence[Any]) -> str | None:
     """The type of a column; None for texts, whose type depends on the release of pandas."""
     if name in COUNTS:
         return "Int64"
-    if name in FIGURES:
+    if name in FIGURES or name == "runtime_seconds":
         return "float64"
-    kinds, complete = {type(value) for value in values if value is not None}, None not in values
+    kinds = {*map(type, values)}
+    complete = type(None) not in kinds
+    kinds.discard(type(None))
     if kinds == {str} or name in _TEXTS:
         return None
     if kinds == {bool}:

@@ -32,7 +32,6 @@ from idfkit_fs.studies.layout import (
     outcomes_directory,
 )
 from idfkit_fs.studies.listing import Listing
-from idfkit_fs.studies.packed import can_pack
 from idfkit_fs.studies.stored import read_job, read_outcome, retire
 from idfkit_fs.studies.worker import finish_case
 
@@ -109,7 +108,7 @@ def verify_cases(
         found = [each for of_case in parallel_map(check, chosen, done, threads=_THREADS) for each in of_case]
     if cases is None:
         found += _orphans(fs, listing, repair)
-        found += _of_consolidated(fs, listing, deep, repair)
+        found += _of_consolidated(fs, deep, repair)
         if repair:
             _remove_void(fs)
     return Verification(len(chosen), tuple(found))
@@ -273,11 +272,9 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
     return found
 
 
-def _of_consolidated(fs: FsspecFileSystem, listing: Listing, deep: bool, repair: bool) -> Iterator[Finding]:
+def _of_consolidated(fs: FsspecFileSystem, deep: bool, repair: bool) -> Iterator[Finding]:
     """What is kept of many cases, and is not used where it is damaged."""
-    if not can_pack():
-        return
-    problem = damage_of_consolidated(fs, listing)
+    problem = damage_of_consolidated(fs)
     if problem and repair:
         fs.remove_if_exists([CONSOLIDATED_OUTCOMES])
     problems = [problem, *remove_lost_parts(fs, deep=deep, repair=repair)]

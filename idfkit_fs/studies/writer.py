@@ -16,10 +16,9 @@ from idfkit_fs._util.urls import last_name
 from idfkit_fs.errors import CaseExistsError, CaseNotFoundError, RecordError, RunExistsError, StudyNotFoundError
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.runs.register import Register, Removal, begin_removal, read_register, remove_run
-from idfkit_fs.studies.choose import Cases, choose_cases
 from idfkit_fs.studies.job import Job, Metric, StudyFile, columns_of_summary
 from idfkit_fs.studies.layout import INPUTS, JOBS, STUDY, job_path, mark_path, parse_jobs
-from idfkit_fs.studies.listing import Listing, read_listing
+from idfkit_fs.studies.listing import Listing
 from idfkit_fs.studies.parameters import parse_parameters
 from idfkit_fs.studies.prepare import Case, Inputs
 from idfkit_fs.studies.stored import read_job, read_study, retire
@@ -272,10 +271,8 @@ class StudyWriter:
         while not remove_run(self.fs.joinpath(case), register):
             register = self._retire(case, outcomes)
 
-    def remove(self, cases: Cases, progress: bool) -> None:
+    def remove(self, listing: Listing, names: Sequence[str], progress: bool) -> None:
         """Remove cases with their runs; see [Study.remove][idfkit_fs.Study.remove]."""
-        listing = read_listing(self.fs)
-        names = choose_cases(self.fs, listing, cases)
         with progress_bar(len(names), f"Removing from {last_name(self.fs.url())}", "case", progress) as done:
             files = self._files_of(names, len(listing.cases))
             for start in range(0, len(names), _TOGETHER):

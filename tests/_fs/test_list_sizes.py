@@ -42,6 +42,36 @@ def test_files_and_sizes(fs: FsspecFileSystem) -> None:
     check_sizes(fs)
 
 
+def test_versions_are_listed_with_the_same_files_and_sizes(fs: FsspecFileSystem) -> None:
+    check_sizes(fs)
+    first = fs.list_versions("jobs")
+    assert {name: size for name, (size, _) in first.items()} == fs.list_sizes("jobs")
+    assert [*first] == [*fs.list_sizes("jobs")]
+    assert fs.list_versions("jobs") == first
+    fs.write_bytes("jobs/b.json", b"as long as before.")
+    (changed,) = (name for name, (_, version) in fs.list_versions("jobs").items() if version != first[name][1])
+    assert changed == "b.json"
+    assert fs.list_versions("missing") == fs.list_versions("jobs/b.json") == {}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs the right to make links")
+def test_a_disk_is_listed_as_fsspec_lists_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = FsspecFileSystem.from_url(str(tmp_path))
+    check_sizes(fs)
+    jobs = tmp_path / "jobs"
+    (jobs / "link to a file").symlink_to(jobs / "b.json")
+    (jobs / "link to a directory").symlink_to(jobs / "deeper")
+    (jobs / "link to nothing").symlink_to(jobs / "nothing")
+    (jobs / f".idfkit-fs-{'0' * 32}.tmp").write_bytes(b"")
+    (jobs / "back\\slash").write_bytes(b"")
+    os.mkfifo(jobs / "a pipe")
+    ours = fs.list_versions("jobs")
+    monkeypatch.setattr("idfkit_fs._fs.sync.is_plain_disk", lambda _store: False)
+    theirs = fs.list_versions("jobs")
+    assert [(name, size) for name, (size, _) in ours.items()] == [(name, size) for name, (size, _) in theirs.items()]
+    assert "link to a file" in ours and len(ours) == 4
+
+
 @pytest.mark.parametrize("server", ["sftp", "ftp"])
 def test_on_a_server_of_files(server: str, request: pytest.FixtureRequest) -> None:
     store: Store = request.getfixturevalue(server)

@@ -14,6 +14,8 @@ from support.variants import HEATING, variant
 
 from idfkit_fs import Case, Study, cache
 from idfkit_fs.errors import CaseNotFoundError, NotReportedError
+from idfkit_fs.studies.collect import Collector, Found, Selection
+from idfkit_fs.studies.layout import job_path
 
 TEMPERATURE = "Zone Mean Air Temperature"
 OUTDOORS = "Site Outdoor Air Drybulb Temperature"
@@ -132,6 +134,40 @@ def test_parameters_of_every_kind(study: Study, epw: Path, tmp_path: Path) -> No
     for told in (dataset.to_dataframe().groupby("case").first(), frame):
         assert [*told["mixed"]] == ["1", "x"] and [*told["large"]] == [str(2**70), "1"]
         assert [*told["flag"]] == [True, False] and told["list"]["a"] == "[1, 2]"
+
+
+def test_parameters_are_read_at_once_where_they_are_consolidated(
+    shaky_place: Place, proxy: FaultProxy, epw: Path, tmp_path: Path
+) -> None:
+    study = Study(shaky_place.url, storage_options=shaky_place.options)
+    study.add_cases(Case(f"case-{number}", variant(0.1 + number / 10), epw, {"number": number}) for number in range(3))
+    study.run()
+
+    def of_jobs() -> int:
+        proxy.reset_counters()
+        assert [*study.to_xarray(TEMPERATURE)["number"].values] == [0, 1, 2]
+        study.to_parquet(tmp_path, TEMPERATURE, overwrite=True)
+        return sum("_study/jobs/case" in line for line in proxy.request_lines)
+
+    assert of_jobs() == 2 * 3
+    study.consolidate()
+    assert of_jobs() == 0
+
+
+def test_a_case_whose_job_is_lost_is_left_out(study: Study, epw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.add_cases(Case(f"case-{number}", variant(0.1 + number / 10), epw, {"number": number}) for number in range(3))
+    study.run()
+    study.fs.write_bytes(job_path("case-0"), b"{")
+    find = Collector.find
+
+    def removed_meanwhile(collector: Collector, selection: Selection) -> Found:
+        study.remove("case-1")
+        return find(collector, selection)
+
+    monkeypatch.setattr(Collector, "find", removed_meanwhile)
+    with pytest.warns(UserWarning, match="2 of 3 cases have no data: case-0: .* is not the job of a case"):
+        dataset = study.to_xarray(TEMPERATURE)
+    assert [*dataset["case"].values] == ["case-2"] and [*dataset["number"].values] == [2]
 
 
 def test_what_is_read_is_let_go_of(study: Study, epw: Path, empty_cache: Path) -> None:

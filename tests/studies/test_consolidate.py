@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import subprocess
@@ -11,23 +12,25 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from support.fabricated import METRIC, add, end, many
+from support.fabricated import METRIC, add, cells_of, end, many
 from support.places import Place
 from support.proxy import FaultProxy
 from support.rights import gate_before
 from support.servers import Store
 
-from idfkit_fs import FsspecFileSystem, Study
+from idfkit_fs import FsspecFileSystem, RunResult, Study
 from idfkit_fs._cli.commands import commands
-from idfkit_fs.errors import MissingExtraError
+from idfkit_fs.errors import CaseNotFoundError, RecordError
 from idfkit_fs.studies import consolidate as module
 from idfkit_fs.studies import packed
 from idfkit_fs.studies.consolidated import pays
+from idfkit_fs.studies.job import Measured
 from idfkit_fs.studies.layout import CONSOLIDATED_OUTCOMES as OBJECT
 from idfkit_fs.studies.layout import job_path
 from idfkit_fs.studies.listing import read_listing
@@ -95,6 +98,17 @@ def test_requests(shaky_place: Place, proxy: FaultProxy) -> None:
     proxy.reset_counters()
     study.status()
     assert not any("consolidated" in line for line in proxy.request_lines)
+
+
+@pytest.mark.parametrize("arguments", ["consolidate", "ls --where number>1", "rm case-0 --yes", "rm case-1"])
+def test_commands_list_the_study_once(shaky_place: Place, proxy: FaultProxy, arguments: str) -> None:
+    study = fabricated(shaky_place)
+    proxy.reset_counters()
+    command, *others = arguments.split()
+    options = [f"-o{name}={json.dumps(value)}" for name, value in shaky_place.options.items()]
+    done = CliRunner().invoke(commands, [command, study.url, *others, *options], input="y\n")
+    assert done.exit_code == 0, done.output
+    assert sum("list-type" in line and "_study%2Fjobs" in line for line in proxy.request_lines) == 1
 
 
 def replaced_job(study: Study) -> list[str]:
@@ -169,31 +183,101 @@ def test_only_what_has_changed_is_read(
         assert read(study, monkeypatch)[1] == []
 
 
+def random_case(study: Study, case: str, random: Random) -> None:
+    """A case of any state, in which any parameter, figure or metric may be missing, or unlike those of the others."""
+    names = random.sample(["wwr", "city", "flag", "list", "none"], random.randrange(5))
+    values = [0.4, 1, 2**70, "Zürich", True, [1, {"a": None}], None]
+    job = add(study, case, **{name: random.choice(values) for name in names})
+    state = random.choice(["ok", "ok", "ok", "failed", "pending"])
+    if state == "pending":
+        return
+    summary: dict[str, Any] = {
+        "end_uses_kwh": {use: {"Natural Gas": random.random()} for use in random.sample(["Heating", "Fans", "A b"], 2)},
+        "peak_demand_w": random.choice([{}, {"Electricity": 1.5}]),
+        "floor_area_m2": random.choice([None, 100.0]),
+        "on_site_electricity_kwh": random.choice([None, 0.0, 7.0]),
+        "warnings": random.choice([None, 3]),
+        "notes": random.choice([(), ("a note",)]),
+        "metrics": {
+            name: random.choice(
+                [
+                    Measured(cell=METRIC.cell, value=random.random(), units=random.choice(["GJ", "kBtu", "C"])),
+                    Measured(cell=METRIC.cell, value="a text"),
+                    METRIC.missing("no such cell"),
+                ]
+            )
+            for name in random.sample(["heating", "other"], random.randrange(3))
+        },
+    }
+    end(study, job, "ok" if state == "ok" else "failed", run=str(random.random()), summary=summary)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_mix_gives_the_frame_of_the_outcomes(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Random(seed)
+    study = Study(str(tmp_path))
+    study.add_cases([])
+    names = [f"case-{number}" for number in range(20)]
+    for case in names:
+        random_case(study, case, random)
+    for _ in range(3):
+        study.consolidate()
+        changed = random.sample(names, random.randrange(8))
+        for case in changed:
+            study.fs.remove_if_exists([*study.fs.glob("_study/ok", f"{case}.*"), job_path(case)])
+            study.fs.remove_if_exists(study.fs.glob("_study/failed", f"{case}.*"))
+            if random.random() < 0.8:
+                random_case(study, case, random)
+        for path in random.sample(study.fs.glob("_study/ok", "*"), 1):
+            if random.random() < 0.3:
+                study.fs.write_bytes(path, random.choice([b"{", b""]))
+        found, fetched = read(study, monkeypatch)
+        assert len(fetched) <= len(changed) + 1
+        expected = alone(study)
+        pd.testing.assert_frame_equal(found, expected)
+        assert found.attrs == expected.attrs
+
+
 def _flipped(data: bytes) -> bytes:
     middle = len(data) // 3
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-def _repacked(paths: list[str], versions: list[str], contents: list[str]) -> bytes:
-    return packed.pack({"object": paths, "version": versions, "content": contents})
+def _with(**fields: Any) -> Callable[[bytes], bytes]:
+    """The object with some fields replaced."""
+
+    def changed(data: bytes) -> bytes:
+        head, _, body = gzip.decompress(data).partition(b"\n")
+        return gzip.compress(head + b"\n" + json.dumps({**json.loads(body), **fields}).encode())
+
+    return changed
 
 
-DAMAGES: dict[str, Callable[[bytes, list[list[str]]], bytes]] = {
-    "empty": lambda _data, _rows: b"",
-    "cut": lambda data, _rows: data[:-20],
-    "another": lambda _data, _rows: b"PAR1 is no Parquet PAR1",
-    "a bit": lambda data, _rows: _flipped(data),
-    "columns": lambda _data, _rows: packed.pack({"object": [], "version": []}),
-    "no JSON": lambda _data, rows: _repacked(rows[0], rows[1], ["{" for _ in rows[0]]),
-    "other JSON": lambda _data, rows: _repacked(rows[0], rows[1], ['{"summary": 1}' for _ in rows[0]]),
-    "several rows in one": lambda _data, rows: _repacked(rows[0], rows[1], ["{},{}" for _ in rows[0]]),
-    "deep": lambda _data, rows: _repacked(
-        rows[0], rows[1], ['{"parameters":{"a":' + "[" * 3000 + "]" * 3000 + "}}" for _ in rows[0]]
-    ),
-    "a bomb": lambda _data, rows: _repacked(
-        rows[0], rows[1], ['{"parameters":{"a":[' + "[]," * 20_000 + "0]}}" for _ in rows[0]]
-    ),
-    "not finite": lambda _data, rows: _repacked(rows[0], rows[1], ['{"runtime_seconds":1e999}' for _ in rows[0]]),
+def _replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    def changed(data: bytes) -> bytes:
+        text = gzip.decompress(data)
+        assert old in text
+        return gzip.compress(text.replace(old, new, 1))
+
+    return changed
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _data: b"",
+    "cut": lambda data: data[:-20],
+    "another": lambda _data: b"PAR1 is no gzip PAR1",
+    "a bit": _flipped,
+    "no JSON": _replaced(b"}", b""),
+    "no head": _replaced(b"\n", b" "),
+    "no version": _replaced(b'"version"', b'"versio"'),
+    "columns of several lengths": _with(messages=[]),
+    "a figure of another length": _with(figures={"floor_area_m2": [1.0]}),
+    "other JSON": _with(metrics=1),
+    "a text for a figure": _with(figures={"floor_area_m2": ["x"] * 6}),
+    "deep": _replaced(b'"city":"Z\xc3\xbcrich"', b'"a":' + b"[" * 3000 + b"]" * 3000),
+    "a bomb": lambda _data: gzip.compress(b'{"version":1}\n' + b"[" * 2**21),
+    "many values": lambda _data: gzip.compress(b'{"version":1}\n{"messages":[' + b"[]," * 2**15 + b"[]]}"),
+    "not finite": _replaced(b"1.25", b"1e999"),
 }
 
 
@@ -201,11 +285,12 @@ DAMAGES: dict[str, Callable[[bytes, list[list[str]]], bytes]] = {
 def test_a_damaged_object_is_ignored_and_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
+    monkeypatch.setattr(packed, "CONSOLIDATED_TEXT", 2**20)
+    monkeypatch.setattr(packed, "CONSOLIDATED_VALUES", 2**15)
     study = fabricated(str(tmp_path))
     expected = study.summary()
     study.consolidate()
-    rows = packed.read_packed(study.fs, OBJECT, ("object", "version", "content"))
-    study.fs.write_bytes(OBJECT, DAMAGES[damage](study.fs.fetch(OBJECT), rows))
+    study.fs.write_bytes(OBJECT, DAMAGES[damage](study.fs.fetch(OBJECT)))
     (finding,) = study.verify().findings[-1:]
     assert finding.case == "_study/consolidated" and "damaged" in finding.problem
     with caplog.at_level(logging.WARNING):
@@ -232,7 +317,6 @@ def test_an_object_of_a_newer_release_is_left_to_it(
     expected = study.summary()
     with monkeypatch.context() as patch:
         patch.setattr(packed, "_VERSION", 2)
-        patch.setattr("idfkit_fs.studies.consolidated._COLUMNS", ("name", "version", "content"))
         study.consolidate()
     data = study.fs.fetch(OBJECT)
     monkeypatch.setattr("idfkit_fs.studies.consolidated._AT_LEAST", 0)
@@ -302,6 +386,85 @@ def test_after_a_run_of_all_cases_and_no_share_of_it(tmp_path: Path, monkeypatch
     assert read(study, monkeypatch)[1] == []
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The cases whose runs were opened."""
+    found: list[str] = []
+    result = Study.result
+
+    def counted(study: Study, case: str) -> RunResult:
+        found.append(case)
+        return result(study, case)
+
+    monkeypatch.setattr(Study, "result", counted)
+    return found
+
+
+def test_metrics_that_were_added_later_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
+    monkeypatch.setattr("idfkit_fs.studies.consolidated._AT_LEAST", 2)
+    study = Study(str(tmp_path), metrics={METRIC.name: METRIC.cell})
+    study.add_cases([])
+    for number in range(4):
+        end(study, add(study, f"case-{number}"), cells=cells_of(number) if number else [])
+    study.consolidate()
+    wanted = {"cooling": ("Annual", "End Uses", "Cooling", "Natural Gas"), "typo": ("Annual", "End Use", "x", "y")}
+    expected = Study(str(tmp_path), metrics=wanted).summary()
+    assert sorted(opened) == [f"case-{number}" for number in range(4)]
+    assert [*expected["cooling"].iloc[1:]] == [2.0, 3.0, 4.0]
+    assert "There is no table 'End Use'" in expected.loc["case-3", "message"]
+    assert "no tabular reports" in expected.loc["case-0", "message"]
+    opened.clear()
+    found = Study(str(tmp_path), metrics=wanted).summary()
+    pd.testing.assert_frame_equal(found, expected)
+    assert opened == []
+    assert "cooling" not in study.summary()  # those of a reader are not those of the study
+    other = Study(str(tmp_path), metrics={"cooling": ("Annual", "End Uses", "Heating", "Electricity")}).summary()
+    assert [*other["cooling"].iloc[1:]] == [1.0, 2.0, 3.0]
+    assert len(opened) == 4  # the same name asks for another cell
+    opened.clear()
+    path = end(study, add(study, "case-1"), cells=cells_of(50), run="second")
+    study.fs.remove_if_exists([each for each in study.fs.glob("_study/ok", "case-1.*") if each != path])
+    assert Study(str(tmp_path), metrics=wanted).summary().loc["case-1", "cooling"] == 51
+    assert "case-1" in opened
+
+
+def test_a_metric_of_another_run_than_the_listed_one_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
+    monkeypatch.setattr("idfkit_fs.studies.consolidated._AT_LEAST", 0)
+    study = Study(str(tmp_path))
+    study.add_cases([])
+    for number in range(2):
+        end(study, add(study, f"case-{number}"), cells=cells_of(number))
+    job = add(study, "case-1")
+    study.fs.remove(end(study, job, cells=cells_of(50), run="second"))  # its worker has not written the outcome yet
+    asking = Study(str(tmp_path), metrics={"cooling": ("Annual", "End Uses", "Cooling", "Natural Gas")})
+    asking.summary()
+    opened.clear()
+    asking.summary()
+    assert opened == ["case-1"]
+
+
+def test_tables_that_cannot_be_read_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
+    monkeypatch.setattr("idfkit_fs.studies.consolidated._AT_LEAST", 0)
+    study = Study(str(tmp_path))
+    study.add_cases([])
+    for number in range(2):
+        end(study, add(study, f"case-{number}"), cells=cells_of(number))
+    kept = study.fs.fetch("case-1/tabular.parquet")
+    study.fs.remove("case-1/tabular.parquet")
+    asking = Study(str(tmp_path), metrics={"cooling": ("Annual", "End Uses", "Cooling", "Natural Gas")})
+    assert "cannot be read" in asking.summary().loc["case-1", "message"]
+    study.fs.write_bytes("case-1/tabular.parquet", kept)
+    opened.clear()
+    assert asking.summary().loc["case-1", "cooling"] == 2
+    assert opened == ["case-1"]
+
+
 def test_two_at_once(tmp_path: Path) -> None:
     study = fabricated(str(tmp_path), 30)
     expected = study.summary()
@@ -329,34 +492,38 @@ def test_a_case_that_changes_while_it_is_consolidated_is_read_again(
     s3_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = fabricated(s3_place)
-    read_told, changed = module.read_told, []
+    read_row, changed = module.read_row, []
 
     def slow(fs: FsspecFileSystem, listing: Any, case: str) -> Any:
         if case == "case-0" and not changed:
             changed.extend(written_again(study))
-        return read_told(fs, listing, case)
+        return read_row(fs, listing, case)
 
-    monkeypatch.setattr(module, "read_told", slow)
+    monkeypatch.setattr(module, "read_row", slow)
     study.consolidate()
     found, fetched = read(study, monkeypatch)
     assert fetched == changed
     assert found.loc["case-0", "site_energy_kwh"] == 9.0
 
 
-def test_parameters_of_many_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parameters_of_many_cases(tmp_path: Path) -> None:
     study = fabricated(str(tmp_path))
     listing = read_listing(study.fs)
     expected = {case: {"name": case, "number": int(case[5:]), "city": "Zürich"} for case in listing.cases}
-    assert read_parameters(study.fs, listing, listing.cases) == expected
+    assert read_parameters(study.fs, listing, listing.cases) == (expected, {})
     study.consolidate()
     replaced_job(study)
     listing = read_listing(study.fs)
-    assert read_parameters(study.fs, listing, ["case-5", "case-2"]) == {
-        "case-5": expected["case-5"],
-        "case-2": {"name": "case-2", "number": 99},
-    }
+    found, lost = read_parameters(study.fs, listing, ["case-5", "case-2"])
+    assert found == {"case-5": expected["case-5"], "case-2": {"name": "case-2", "number": 99}} and not lost
     study.fs.write_bytes(job_path("case-5"), b"{")
-    assert read_parameters(study.fs, read_listing(study.fs), ["case-5", "case-4"]) == {"case-4": expected["case-4"]}
+    study.fs.remove(job_path("case-2"))
+    found, lost = read_parameters(study.fs, listing, ["case-5", "case-4", "case-2"])
+    assert found == {"case-5": expected["case-5"], "case-4": expected["case-4"]}  # as when it was listed
+    assert {case: type(why) for case, why in lost.items()} == {"case-2": CaseNotFoundError}
+    found, lost = read_parameters(study.fs, read_listing(study.fs), ["case-5", "case-4"])
+    assert found == {"case-4": expected["case-4"]}
+    assert {case: type(why) for case, why in lost.items()} == {"case-5": RecordError}
 
 
 BLOCKED = """
@@ -364,27 +531,28 @@ import sys
 sys.modules.update(dict.fromkeys(("pandas", "pyarrow", "numpy")))
 from idfkit_fs import Study
 from idfkit_fs.errors import MissingExtraError
-from idfkit_fs.studies import consolidated
-consolidated._AT_LEAST = 0
 study = Study(sys.argv[1])
+print(study.consolidate(), study.status())
 columns, rows = study.summary_rows()
-print(len(rows), study.status())
+print(len(rows), rows[0]["heating"])
 try:
-    study.consolidate()
+    study.consolidate(tabular=True)
 except MissingExtraError as exc:
     print(exc)
 """
 
 
-def test_a_machine_without_pyarrow(tmp_path: Path) -> None:
-    fabricated(str(tmp_path))
+def test_a_machine_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = fabricated(str(tmp_path))
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
     )
-    first, *_, last = done.stdout.splitlines()
-    assert first.startswith("6 ")
-    assert last == "consolidate() needs a package that is not installed: pip install 'idfkit-fs[pandas]'"
-    assert not (tmp_path / OBJECT).exists()
+    assert done.stdout.splitlines() == [
+        "6 6 cases: 2 ok, 2 failed, 2 pending",
+        "6 500.0",
+        "consolidate(tabular=True) needs a package that is not installed: pip install 'idfkit-fs[pandas]'",
+    ]
+    assert read(study, monkeypatch)[1] == []
 
 
 def test_ten_thousand_cases_of_which_half_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,10 +574,3 @@ def test_the_command(tmp_path: Path) -> None:
     assert study.fs.exists(OBJECT)
     missing = CliRunner().invoke(commands, ["consolidate", str(tmp_path / "none")])
     assert missing.exit_code == 1 and "study" in missing.output
-
-
-def test_without_the_package_only_the_call_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = fabricated(str(tmp_path))
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match="pandas"):
-        study.consolidate()

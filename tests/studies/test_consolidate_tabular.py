@@ -240,8 +240,8 @@ def test_of_two_at_once_one_stays(study: Study, ledger: Ledger, monkeypatch: pyt
         thread.start()
     for thread in threads:
         thread.join()
-    *_, parts, _objects, _versions = read_packed(study.fs, CONSOLIDATED_CELLS, module._INDEX)
-    assert {f"_study/consolidated/{part}.parquet" for part in parts if part} == {
+    parts = read_packed(study.fs, CONSOLIDATED_CELLS, module._Index).parts
+    assert {f"_study/consolidated/{part}.parquet" for part in parts} == {
         name for name in ledger.names(CONSOLIDATED) if "-" in name
     }
     assert study.tabular(*NAMES[0])["number"].to_list() == [0, 1, 2, 3]
@@ -259,8 +259,7 @@ def test_a_run_that_is_replaced_meanwhile_is_left_out(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Study, "result", replaced)
         study.consolidate(tabular=True)
-    *_, objects, _versions = read_packed(study.fs, CONSOLIDATED_CELLS, module._INDEX)
-    assert len([path for path in objects if path]) == 5
+    assert len(read_packed(study.fs, CONSOLIDATED_CELLS, module._Index).versions) == 5
 
 
 def test_nothing_is_written_where_nothing_has_changed(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from support.summaries import STYLES, Html, metered, short, styled, with_pv
 
 from idfkit_fs._outputs.database import Database
 from idfkit_fs._outputs.ending import Ending, read_local_ending
-from idfkit_fs.studies import rows
+from idfkit_fs.studies.columns import Columns, Row
 from idfkit_fs.studies.job import Summary
+from idfkit_fs.studies.rows import as_table
 from idfkit_fs.studies.summary import summarise
 
 ANNUAL = "Annual Building Utility Performance Summary"
@@ -247,8 +248,9 @@ def test_when_there_is_an_eui(hours: float | None, periods: int, area: float | N
 def test_columns_of_on_site_electricity_are_there_where_there_is_any(runs: Runs) -> None:
     with_it, without = summary_of(runs("None")), summary_of(runs("halves"))
     on_site = {"net_site_energy_kwh", "on_site_electricity_kwh", "surplus_electricity_kwh"}
-    assert not on_site & {*rows.as_table([rows.Row("a", "ok", summary=without)])[0]}
-    columns, table = rows.as_table([rows.Row("a", "ok", summary=without), rows.Row("b", "ok", summary=with_it)])
+    assert not on_site & {*as_table(["a"], ["ok"], Columns.of([Row(summary=without)])).columns}
+    both = as_table(["a", "b"], ["ok", "ok"], Columns.of([Row(summary=without), Row(summary=with_it)]))
+    columns, table = both.columns, both.rows()
     assert on_site <= {*columns}
     assert table[0]["on_site_electricity_kwh"] == 0 and table[0]["net_site_energy_kwh"] == table[0]["site_energy_kwh"]
     assert table[1]["net_site_energy_kwh"] < table[1]["site_energy_kwh"]
