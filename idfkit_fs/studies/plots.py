@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -70,19 +72,23 @@ def draw_eui(rows: Sequence[Row], parameter: str, backend: PlotBackend) -> Any:
     if lines is None:  # points that no line can join
         xs = [at.x if is_numeric else _text(at.x) for at in points]
         order = sorted(range(len(points)), key=lambda number: places.index(xs[number]))
-        figure = backend.line([xs[number] for number in order], [points[number].eui for number in order], **labels)
-        return _finished(figure, [] if is_numeric else places, "points")
+        euis = [points[number].eui for number in order]
+        return _finished(
+            lambda: backend.line([xs[number] for number in order], euis, **labels),
+            [] if is_numeric else places,
+            "points",
+        )
     series: dict[str, Sequence[float]] = {
         name: [of_line.get(str(place) if is_numeric else place, math.nan) for place in places]
         for name, of_line in lines.items()
     }
     if len(series) > 1:
-        figure = backend.multi_line(places, series, **labels)
-        return _finished(figure, [] if is_numeric else places, "lines" if is_numeric else "points")
+        kind = "lines" if is_numeric else "points"
+        return _finished(lambda: backend.multi_line(places, series, **labels), [] if is_numeric else places, kind)
     (values,) = series.values()
     if is_numeric:
-        return _finished(backend.line(places, values, **labels), [], "lines")
-    return _finished(backend.bar(places, values, **labels), places, "bars")
+        return _finished(lambda: backend.line(places, values, **labels), [], "lines")
+    return _finished(lambda: backend.bar(places, values, **labels), places, "bars")
 
 
 def draw_end_uses(rows: Sequence[Row], backend: PlotBackend) -> Any:
@@ -107,8 +113,8 @@ def draw_end_uses(rows: Sequence[Row], backend: PlotBackend) -> Any:
         rest = [series.pop(use) for use in ordered[_MOST_COLOURS - 1 :]]
         series["Other"] = [sum(values) for values in zip(*rest, strict=True)]
     cases = [*of_cases]
-    figure = backend.stacked_bar(cases, series, title="End uses", xlabel="Case", ylabel=f"Energy ({_ENERGY})")
-    return _finished(figure, cases, "bars")
+    labels = {"title": "End uses", "xlabel": "Case", "ylabel": f"Energy ({_ENERGY})"}
+    return _finished(lambda: backend.stacked_bar(cases, series, **labels), cases, "bars")
 
 
 def draw_load_duration(frame: pd.DataFrame, variable: str, backend: PlotBackend) -> Any:
@@ -142,7 +148,7 @@ def draw_load_duration(frame: pd.DataFrame, variable: str, backend: PlotBackend)
     }
     hours = [number * interval / _HOUR for number in range(rows)]
     labels = {"title": f"Load duration: {name}", "xlabel": "Hours", "ylabel": f"{name} ({shown})"}
-    return _finished(backend.multi_line(hours, series, **labels), [], "curves")
+    return _finished(lambda: backend.multi_line(hours, series, **labels), [], "curves")
 
 
 class _Point(NamedTuple):
@@ -210,12 +216,16 @@ def _interval(steps: Any, column: str) -> float:
 # What backends leave as it comes: markers, room for many or long names, and legends that do not hide what is drawn.
 
 
-def _finished(figure: Any, names: Sequence[str], kind: str) -> Any:
-    if hasattr(figure, "set_size_inches"):
-        _finish_matplotlib(figure, names, kind)
-    elif hasattr(figure, "update_traces"):
-        _finish_plotly(figure, names, kind)
-    return figure
+def _finished(draw: Callable[[], Any], names: Sequence[str], kind: str) -> Any:
+    mpl = sys.modules.get("matplotlib")
+    # A dollar sign in a name is a dollar sign, and begins no formula.
+    with contextlib.nullcontext() if mpl is None else mpl.rc_context({"text.parse_math": False}):
+        figure = draw()
+        if hasattr(figure, "set_size_inches"):
+            _finish_matplotlib(figure, names, kind)
+        elif hasattr(figure, "update_traces"):
+            _finish_plotly(figure, names, kind)
+        return figure
 
 
 def _finish_plotly(figure: Any, names: Sequence[str], kind: str) -> None:
