@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["attributes_of", "chosen_cells", "reports_frame", "series_frame", "variables_frame"]
 
 # pandas leaves out columns in the middle where a terminal is too narrow: the long names of reports and tables.
-_CELL_COLUMNS = ["row", "column", "number", "report", "report_for", "table", "value", "units"]
+_CELL_COLUMNS = ["row", "column", "number", "report", "report_for", "table", "units", "value"]
 _TABLE = ["report", "report_for", "table"]
 
 

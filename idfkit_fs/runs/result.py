@@ -206,7 +206,8 @@ class RunResult(SimulationResult):
 
         Returns:
             One row a cell, in EnergyPlus's order: ``row``, ``column``, ``number`` (NaN if the text is not a number),
-            ``report``, ``report_for``, ``table``, ``value`` (the text that EnergyPlus wrote) and ``units``.
+            ``report``, ``report_for``, ``table``, ``units`` and ``value`` (the text that EnergyPlus wrote). A narrow
+            terminal leaves out columns in the middle.
 
         Raises:
             NotReportedError: If the run has no such cell (the message lists the nearest names), or no SQLite output.

@@ -124,7 +124,10 @@ class Study:
         return True
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the cases, sorted, from the listings of the study."""
+        """The names of the cases, sorted, from the listings of the study.
+
+        Python asks for the length too where it makes a list; [cases][idfkit_fs.Study.cases] asks the store once.
+        """
         return iter(self._list().cases)
 
     def __contains__(self, case: object) -> bool:
