@@ -16,10 +16,10 @@ from idfkit_fs._outputs.values import Values
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["attributes_of", "chosen_cells", "reports_frame", "series_frame", "variables_frame"]
+__all__ = ["CELL_COLUMNS", "attributes_of", "chosen_cells", "reports_frame", "series_frame", "variables_frame"]
 
-# pandas leaves out columns in the middle where a terminal is too narrow: the long names of reports and tables.
-_CELL_COLUMNS = ["row", "column", "number", "report", "report_for", "table", "units", "value"]
+CELL_COLUMNS = ["row", "column", "number", "report", "report_for", "table", "units", "value"]
+"""pandas leaves out columns in the middle where a terminal is too narrow: the long names of reports and tables."""
 _TABLE = ["report", "report_for", "table"]
 
 
@@ -81,7 +81,7 @@ def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
         if not found.any():
             raise not_reported(name, (texts[number] for number in known), part)
         rows = rows[found[numbers]]
-    return decoded(cells.select(_CELL_COLUMNS).take(rows)).to_pandas(use_threads=False)
+    return decoded(cells.select(CELL_COLUMNS).take(rows)).to_pandas(use_threads=False)
 
 
 def variables_frame(catalog: Iterable[Series]) -> pd.DataFrame:

@@ -137,6 +137,8 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
             return {}
         import pandas as pd
 
+        from idfkit_fs._outputs.frames import CELL_COLUMNS
+
         found = pd.concat(parallel_map(lambda part: _read_part(fs, part, places, covered), parts, threads=_UPLOADS))
     except (NotFoundError, PermissionDeniedError):  # also of a part, if somebody consolidates
         return {}
@@ -144,7 +146,7 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
         logger.warning("Reading the cells of each case, because the consolidated ones cannot be used: %s", exc)
         return {}
     found = found.sort_values(["case", "position"], kind="stable", ignore_index=True)
-    frames = dict(iter(found.drop(columns=["case", "position"]).groupby(found["case"])))
+    frames = dict(iter(found[CELL_COLUMNS].groupby(found["case"])))
     none = KeptCells(None, f"It has no cell of the names {', '.join(map(repr, names))}")
     return {case: KeptCells(frames[case]) if case in frames else none for case in covered}
 
