@@ -251,7 +251,8 @@ def _finish_matplotlib(figure: Any, names: Sequence[str], kind: str) -> None:
     if names:
         shown = _short(names)
         axes.set_xlim(-0.7, len(names) - 0.3)
-        axes.set_xticks(range(len(names)), shown, rotation=0 if max(map(len, shown)) * len(names) < 60 else 90)
+        rotation = 0 if max(map(len, shown)) * len(names) < 60 else 90
+        axes.set_xticks(range(len(names)), shown, rotation=rotation, ha="center")
         width, height = max(width, 2 + 0.2 * len(names)), height + 0.06 * max(map(len, shown))
     if axes.get_legend() is not None:
         axes.get_legend().remove()
