@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from idfkit_fs import FsspecFileSystem, RunResult, publish
+from idfkit_fs import FsspecFileSystem, RunResult, Study, find_energyplus, publish
 from idfkit_fs._outputs.sidecars import can_write
 from idfkit_fs.errors import MissingExtraError, NotReportedError
 
@@ -31,6 +31,8 @@ def none() -> None:
     assert [file.name for file in done.record.files] == ["eplus.end"]
     with pytest.raises(MissingExtraError, match=r"pip install 'idfkit-fs\[pandas\]'"):
         done.timeseries()
+    with pytest.raises(MissingExtraError, match=r"pip install 'idfkit-fs\[plot\]'"):
+        Study("memory://smoke/study").plot_end_uses()
     done = subprocess.run(["idfkit-fs"], capture_output=True, text=True, check=False)
     assert done.returncode and "pip install 'idfkit-fs[cli]'" in done.stderr and "Traceback" not in done.stderr
 
@@ -73,6 +75,13 @@ def pandas() -> None:
         published().timeseries()
 
 
+def plot() -> None:
+    study = Study("memory://smoke/study")
+    study.adopt("case", published(), overwrite=True)
+    with pytest.raises(NotReportedError, match="None of 1 case has data"):
+        study.plot_end_uses()
+
+
 def xarray() -> None:
     import xarray as xr
 
@@ -98,9 +107,7 @@ def progress() -> None:
 
 
 def energyplus() -> None:
-    from idfkit_fs.runs.simulate import find_installation
-
-    assert find_installation().version >= (25, 2, 0)
+    assert find_energyplus().version >= (25, 2, 0)
 
 
 def cli() -> None:
@@ -109,12 +116,12 @@ def cli() -> None:
 
 
 def every() -> None:
-    for smoke in (s3, gcs, azure, sftp, pandas, xarray, dask, progress, energyplus, cli):
+    for smoke in (s3, gcs, azure, sftp, pandas, plot, xarray, dask, progress, energyplus, cli):
         smoke()
 
 
 SMOKE: dict[str, Callable[[], None]] = {
-    "": none, "s3": s3, "gcs": gcs, "azure": azure, "sftp": sftp, "pandas": pandas, "xarray": xarray, "dask": dask,
+    "": none, "s3": s3, "gcs": gcs, "azure": azure, "sftp": sftp, "pandas": pandas, "plot": plot, "xarray": xarray, "dask": dask,
     "progress": progress, "energyplus": energyplus, "cli": cli, "all": every,
 }  # fmt: skip
 

@@ -41,6 +41,7 @@ from idfkit_fs.runs.result import RunResult
 from idfkit_fs.studies.choose import Choice, choose_cases, is_pattern
 from idfkit_fs.studies.consolidate import consolidate_study
 from idfkit_fs.studies.display import counted, first_names, one_line
+from idfkit_fs.studies.find import list_studies
 from idfkit_fs.studies.layout import State
 from idfkit_fs.studies.listing import read_listing
 from idfkit_fs.studies.rows import as_csv, as_text
@@ -107,6 +108,23 @@ def status(url: str, options: dict[str, Any], as_json: bool) -> None:
     counts = {"total": found.total, "ok": len(found.ok), "failed": len(found.failed), "pending": len(found.pending)}
     echo_json({**counts, "cases": found.states()}) if as_json else echo(str(found))
     sys.exit(PENDING if found.pending else FAILED if found.failed else 0)
+
+
+@commands.command()
+@url_argument
+@storage_options
+@json_option
+def studies(url: str, options: dict[str, Any], as_json: bool) -> None:
+    """List the studies at and below URL.
+
+    \b
+    Examples:
+      idfkit-fs studies s3://my-bucket
+      idfkit-fs studies s3://my-bucket --json
+    """
+    root = open_study(url, options)
+    found = [redact(study.url) for study in list_studies(root.url, root.fs.storage_options)]
+    echo_json(found) if as_json else echo_lines(found)
 
 
 @commands.command()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from idfkit_fs.studies.job import Job, Measured, Outcome, Summary
 
-__all__ = ["COUNTS", "FIGURES", "Columns", "Row"]
+__all__ = ["COUNTS", "FIGURES", "Columns", "Row", "energy_column"]
 
 COUNTS = ("warnings", "severe_errors")
 """The fields of a summary that are counted."""
@@ -60,6 +60,11 @@ class Row:
         return cls(source.parameters, summary, source.record.runtime_seconds, message)
 
 
+def energy_column(end_use: str) -> str:
+    """The column of an end use and its fuel, each on a line: ``"heating_natural_gas_kwh"``."""
+    return f"{'_'.join(map(_word, end_use.splitlines()))}_kwh"
+
+
 class Columns(BaseModel):
     """What is known of many cases; each list has an item for each case, None for what a case does not have.
 
@@ -70,7 +75,7 @@ class Columns(BaseModel):
         messages: The error of the case, and why figures are missing.
         figures: The fields of a summary that are one number each, and the time that EnergyPlus took.
         counts: Those that are counted.
-        end_uses: Energies, by the names of their columns.
+        end_uses: Energies, by end use and fuel, each on a line.
         peaks: Peak demands, by the names of their columns.
     """
 
@@ -140,7 +145,7 @@ def _united(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]
 
 def _end_uses(summary: Summary) -> dict[str, float]:
     uses = summary.end_uses_kwh
-    return {_column(use, fuel): energy for use, fuels in uses.items() for fuel, energy in fuels.items()}
+    return {f"{use}\n{fuel}": energy for use, fuels in uses.items() for fuel, energy in fuels.items()}
 
 
 def _peaks(summary: Summary) -> dict[str, float]:
@@ -148,11 +153,6 @@ def _peaks(summary: Summary) -> dict[str, float]:
 
 
 @functools.lru_cache(maxsize=1024)  # the cases of a study have the same few, again and again
-def _column(use: str, fuel: str) -> str:
-    return f"{_word(use)}_{_word(fuel)}_kwh"
-
-
-@functools.lru_cache(maxsize=1024)
 def _word(text: str) -> str:
     """A name of EnergyPlus as part of a column name: ``"District Heating Water"`` as ``district_heating_water``."""
     return re.sub(r"\W+", "_", text).strip("_").lower()

@@ -136,6 +136,8 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        from idfkit_fs._outputs.frames import CELL_COLUMNS
+
         found = pa.concat_tables(
             parallel_map(lambda part: _read_part(fs, part, places, covered), parts, threads=_UPLOADS)
         )
@@ -147,7 +149,7 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
     found = found.sort_by([("case", "ascending"), ("position", "ascending")])
     counts = pc.value_counts(found.column("case")).to_pylist()  # in their order
     stops = itertools.accumulate(each["counts"] for each in counts)
-    cells = found.drop(["case", "position"])
+    cells = found.select(CELL_COLUMNS)
     tables = {
         each["values"]: cells.slice(stop - each["counts"], each["counts"])
         for each, stop in zip(counts, stops, strict=True)

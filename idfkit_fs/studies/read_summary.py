@@ -19,7 +19,6 @@ from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.job import Measured, Metric
 from idfkit_fs.studies.layout import EndedRun, outcome_path
 from idfkit_fs.studies.listing import Listing
-from idfkit_fs.studies.rows import Table, as_table
 from idfkit_fs.studies.stored import read_job
 from idfkit_fs.studies.summary import cells_of, measure
 
@@ -32,8 +31,8 @@ def read_summary(
     metrics: Sequence[Metric],
     open_run: Callable[[str], RunResult],
     progress: bool,
-) -> Table:
-    """Read the summary of all cases; see [Study.summary][idfkit_fs.Study.summary].
+) -> tuple[Sequence[str], Sequence[str], Columns]:
+    """Read the cases of a study, their states, and what is known of them.
 
     Args:
         fs: The study.
@@ -44,7 +43,6 @@ def read_summary(
 
     Raises:
         StoreError: If the store failed, refused access, or did not answer.
-        ValueError: If a parameter or a metric has the name of another column.
     """
     cases, states = listing.cases, dict[str, str](listing.states())
     known = read_consolidated(fs, listing)
@@ -72,7 +70,7 @@ def read_summary(
     measured = _measured(fs, states, found, metrics, functools.partial(_measure, fs, listing, open_run), progress)
     kept = [number for number, case in enumerate(cases) if case not in changed]
     keep(known, [cases[number] for number in kept], found.take(kept), len(others) - len(changed) + measured.read)
-    return as_table(cases, [*states.values()], found.model_copy(update={"metrics": measured.metrics}))
+    return cases, [*states.values()], found.model_copy(update={"metrics": measured.metrics})
 
 
 class _Measured(NamedTuple):

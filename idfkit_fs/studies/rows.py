@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from idfkit_fs._util.messages import printable
-from idfkit_fs.studies.columns import COUNTS, Columns
+from idfkit_fs.studies.columns import COUNTS, Columns, energy_column
 from idfkit_fs.studies.job import Measured
 from idfkit_fs.studies.units import converted
 
@@ -57,7 +57,8 @@ def as_table(cases: Sequence[str], states: Sequence[str], found: Columns) -> Tab
         ValueError: If a parameter or a metric has the name of another column.
     """
     nothing = [None] * len(cases)
-    end_uses, peaks = (_zeros_filled(columns) for columns in (found.end_uses, found.peaks))
+    energies = {energy_column(name): values for name, values in found.end_uses.items()}
+    end_uses, peaks = _zeros_filled(energies), _zeros_filled(found.peaks)
     # Most models have no on-site sources; columns of zeros would say nothing.
     on_site = _ON_SITE if any(found.figures.get("on_site_electricity_kwh", ())) else ()
     parameters = dict.fromkeys(itertools.chain.from_iterable(found.parameters))

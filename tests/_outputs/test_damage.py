@@ -215,14 +215,14 @@ def test_a_run_that_ended_with_an_error(
     assert not failed.success
     result = publish(failed, s3_place.url, storage_options=s3_place.options, sidecars=True)
     assert not result.success and not has_sidecars(result)
-    with pytest.raises(NotReportedError, match=f"'{TEMPERATURE}'.*; EnergyPlus ended the run with an error"):
+    with pytest.raises(NotReportedError, match=rf"^EnergyPlus failed: .*/eplus\.err \(.*'{TEMPERATURE}'"):
         result.timeseries(TEMPERATURE)
-    with pytest.raises(NotReportedError, match="no tabular reports.*; EnergyPlus ended the run with an error"):
+    with pytest.raises(NotReportedError, match=r"^EnergyPlus failed: .*/eplus\.err \(.*no tabular reports"):
         result.tabular("Annual")
     (tmp_path / "failed" / "eplus.sql").unlink()
     result = publish(failed, s3_place.joinpath("without").url, storage_options=s3_place.options)
     for read in (result.timeseries, result.tabular):
-        with pytest.raises(NotReportedError, match="no SQLite output.*; EnergyPlus ended the run with an error"):
+        with pytest.raises(NotReportedError, match=r"^EnergyPlus failed: .*/eplus\.err \(.*no SQLite output"):
             read()
 
 
