@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,6 +13,9 @@ from idfkit_fs._util.messages import printable
 from idfkit_fs._util.optional_deps import require
 
 __all__ = ["byte_progress_bar", "progress_bar", "require_tqdm"]
+
+# Each part has a width of its own, so that the bar does not move.
+_FORMAT = "{desc} {percentage:3.0f}% |{bar}| {n_fmt:>5} of {total_fmt:>5} {elapsed:>5}<{remaining:>5} {rate_fmt:>12}"
 
 
 def progress_bar(
@@ -40,8 +45,30 @@ def _bar(progress: bool, **look: Any) -> Iterator[Callable[[int], Any]]:
     if not progress:
         yield lambda _count: None
         return
-    with require_tqdm()(**look) as bar:
+    tqdm = require_tqdm()
+    in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
+    if not in_notebook and sys.stderr is not None and not sys.stderr.isatty():
+        yield _Lines(look["desc"], look["total"]).update
+        return
+    with tqdm(**look, bar_format=_FORMAT if look["total"] else None, dynamic_ncols=True) as bar:
         yield bar.update
+
+
+class _Lines:
+    """Progress in a log: a line for each tenth, because a bar would fill it with control characters."""
+
+    def __init__(self, description: str, total: int | None) -> None:
+        self._description, self._total = description, total or 0
+        self._count = self._tenths = 0
+        self._lock = threading.Lock()
+
+    def update(self, count: int) -> None:
+        with self._lock:
+            self._count += count
+            tenths = self._count * 10 // self._total if self._total else 0
+            if tenths > self._tenths:
+                print(f"{self._description}: {tenths * 10} %", file=sys.stderr, flush=True)
+            self._tenths = tenths
 
 
 def require_tqdm() -> Any:
