@@ -15,8 +15,7 @@ __all__ = ["as_text", "choose_columns", "fit", "sort_rows", "width_of"]
 Row = Mapping[str, Any]
 
 _GAP = "  "
-# Longer texts are cut where the terminal is narrow: names of cases and parameters, and messages, which come last.
-_LONGEST, _SHORTEST_MESSAGE = 32, 24
+_SHORTEST_MESSAGE = 24
 _FIRST = ("case", "state")
 _MESSAGE = "message"
 # What people look for, after the parameters; then come the others, in the order of the summary.
@@ -82,6 +81,9 @@ def _order(value: Any) -> tuple[int, Any]:
 
 
 def _near(name: str, names: Sequence[str]) -> str:
+    containing = [each for each in names if name and name in each]
+    if containing:
+        return f"; did you mean {containing[0]!r}?"
     return did_you_mean(name, names) or f"; the columns are {', '.join(names)}"
 
 
@@ -105,12 +107,17 @@ def fit(names: Sequence[str], rows: Sequence[Row], headings: Mapping[str, str], 
     chosen: list[str] = []
     left = width
     for name in wanted:
-        needs = _SHORTEST_MESSAGE if name == _MESSAGE else min(_widest(name, rows, headings), _LONGEST)
+        needs = _SHORTEST_MESSAGE if name == _MESSAGE else min(_widest(name, rows, headings), _longest(width))
         needs += len(_GAP) if chosen else 0
         if needs <= left:
             chosen.append(name)
             left -= needs
     return [name for name in names if name in chosen] or [*names[:1]]
+
+
+def _longest(width: int) -> int:
+    """To how many characters names and parameters are cut in a terminal that is too narrow for them."""
+    return max(16, width // 4)
 
 
 def _widest(name: str, rows: Sequence[Row], headings: Mapping[str, str]) -> int:
@@ -150,7 +157,7 @@ def _narrowed(names: Sequence[str], widths: Sequence[int], width: int) -> list[i
     room = width - len(_GAP) * (len(names) - 1)
     others = {name: wide for name, wide in zip(names, widths, strict=True) if name != _MESSAGE}
     if sum(others.values()) + (_SHORTEST_MESSAGE if _MESSAGE in names else 0) > room:
-        others = {name: min(wide, _LONGEST) for name, wide in others.items()}
+        others = {name: min(wide, _longest(width)) for name, wide in others.items()}
     left = max(1, room - sum(others.values()))
     return [min(others.get(name, left), wide, max(1, width)) for name, wide in zip(names, widths, strict=True)]
 
