@@ -14,9 +14,6 @@ from idfkit_fs._util.optional_deps import require
 
 __all__ = ["byte_progress_bar", "progress_bar", "require_tqdm"]
 
-# Each part has a width of its own, so that the bar does not move.
-_FORMAT = "{desc} {percentage:3.0f}% |{bar}| {n_fmt:>5} of {total_fmt:>5} {elapsed:>5}<{remaining:>5} {rate_fmt:>12}"
-
 
 def progress_bar(
     total: int | None, description: str, unit: str, progress: bool
@@ -32,16 +29,23 @@ def progress_bar(
     Returns:
         A context manager; call its target with how many more are done.
     """
-    return _bar(progress, total=total, desc=printable(description), unit=unit)
+    return _bar(progress, _format(len(str(total))), total=total, desc=printable(description), unit=unit)
 
 
 def byte_progress_bar(total: int, description: str, progress: bool) -> AbstractContextManager[Callable[[int], Any]]:
     """A bar that counts bytes; see [progress_bar][idfkit_fs._util.progress.progress_bar]."""
-    return _bar(progress, total=total, desc=printable(description), unit="B", unit_scale=True, unit_divisor=1024)
+    look = {"desc": printable(description), "unit": "B", "unit_scale": True, "unit_divisor": 1024}
+    return _bar(progress, _format(len("1023M"), "B {rate_fmt:>9}"), total=total, **look)
+
+
+def _format(digits: int, more: str = "") -> str:
+    """How a bar looks: each part has a width of its own, so that the bar does not move."""
+    counts = f"{{n_fmt:>{digits}}} of {{total_fmt}}{more}"
+    return f"{{desc}} {{percentage:3.0f}}% |{{bar}}| {counts} {{elapsed:>7}}, {{remaining:>7}} left"
 
 
 @contextlib.contextmanager
-def _bar(progress: bool, **look: Any) -> Iterator[Callable[[int], Any]]:
+def _bar(progress: bool, form: str, **look: Any) -> Iterator[Callable[[int], Any]]:
     if not progress:
         yield lambda _count: None
         return
@@ -50,7 +54,7 @@ def _bar(progress: bool, **look: Any) -> Iterator[Callable[[int], Any]]:
     if not in_notebook and sys.stderr is not None and not sys.stderr.isatty():
         yield _Lines(look["desc"], look["total"]).update
         return
-    with tqdm(**look, bar_format=_FORMAT if look["total"] else None, dynamic_ncols=True) as bar:
+    with tqdm(**look, bar_format=form if look["total"] else None, dynamic_ncols=True) as bar:
         yield bar.update
 
 
