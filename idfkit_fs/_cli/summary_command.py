@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,11 +143,11 @@ def _echo_table(names: Sequence[str], rows: Rows, units: dict[str, str], width: 
     echo(as_text(shown, rows, headings, width))
     left_out = [name for name in names if name not in shown and any(row.get(name) is not None for row in rows)]
     if left_out:
-        echo(
-            f"Not shown: {first_names(left_out)}. See them with --columns NAME,... or --columns '*',\n"
-            "or write all columns with --output FILE.",
-            err=True,
+        text = (
+            f"{len(left_out)} columns are not shown ({first_names(left_out)}): see them with --columns NAME,... or "
+            "--columns '*', or write all to a file with --output FILE"
         )
+        echo(textwrap.fill(text, max(width or 0, 20), break_on_hyphens=False, break_long_words=False), err=True)
 
 
 def _write_parquet(study: Study, output: Path, names: Sequence[str], rows: Rows, progress: bool) -> None:

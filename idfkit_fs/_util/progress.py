@@ -29,7 +29,8 @@ def progress_bar(
     Returns:
         A context manager; call its target with how many more are done.
     """
-    return _bar(progress, _format(len(str(total))), total=total, desc=printable(description), unit=unit)
+    form = _format(len(str(total))) if total else "{desc}: {n_fmt} {unit}s in {elapsed}"
+    return _bar(progress, form, total=total, desc=printable(description), unit=unit)
 
 
 def byte_progress_bar(total: int, description: str, progress: bool) -> AbstractContextManager[Callable[[int], Any]]:
@@ -41,7 +42,7 @@ def byte_progress_bar(total: int, description: str, progress: bool) -> AbstractC
 def _format(digits: int, more: str = "") -> str:
     """How a bar looks: each part has a width of its own, so that the bar does not move."""
     counts = f"{{n_fmt:>{digits}}} of {{total_fmt}}{more}"
-    return f"{{desc}} {{percentage:3.0f}}% |{{bar}}| {counts} {{elapsed:>7}}, {{remaining:>7}} left"
+    return f"{{desc}} {{percentage:3.0f}}% |{{bar}}| {counts} {{elapsed:>5}}, {{remaining:>7}} left"
 
 
 @contextlib.contextmanager
@@ -54,7 +55,7 @@ def _bar(progress: bool, form: str, **look: Any) -> Iterator[Callable[[int], Any
     if not in_notebook and sys.stderr is not None and not sys.stderr.isatty():
         yield _Lines(look["desc"], look["total"]).update
         return
-    with tqdm(**look, bar_format=form if look["total"] else None, dynamic_ncols=True) as bar:
+    with tqdm(**look, bar_format=form, dynamic_ncols=True) as bar:
         yield bar.update
 
 
