@@ -283,6 +283,7 @@ def echo_report(report: RunReport, errors: dict[str, BaseException], as_json: bo
         return
     if report.runs or not errors:
         echo(str(report))
-    if len(errors) > 1:  # of one alone, the error of the command says it
-        for case, exc in errors.items():
-            echo(f"{case}: {told(exc)}", err=True)
+    said = {case: told(exc) for case, exc in errors.items()}
+    if len({*said.values()}) > 1:  # one reason alone, the error of the command says
+        for case, text in said.items():
+            echo(f"{case}: {text}", err=True)

@@ -330,6 +330,7 @@ def test_no_energyplus_is_one_line(prepared: Path, tmp_path: Path) -> None:
     done = shell("run", prepared, env=nowhere)
     assert done.returncode == 1 and done.stdout == ""
     assert_one_line(done.stderr, "EnergyPlus", "pip install 'idfkit-fs[energyplus]'")
+    assert done.stderr.count("ENERGYPLUS_DIR") == 1
     assert Study(prepared).status().pending == ("case-00", "case-01")
 
 
