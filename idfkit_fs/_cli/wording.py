@@ -28,6 +28,9 @@ _WORDS = tuple(
             r"\1 in Python with \2overwrite=True",
         ),
         (r", or pass sidecars=False", ""),
+        # Packages that are not installed.
+        (r"^\w+\(\) needs a package", "This command needs a package"),
+        (r"^progress=True needs", "--progress needs"),
         # Options of the commands.
         (r"(?<!in Python with )(?<!its model and )overwrite=True", "--overwrite"),
         (r"\boutput_prefix=", "--output-prefix="),

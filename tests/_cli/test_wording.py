@@ -42,6 +42,7 @@ NOT_SAID = {
     "simulate() got an unknown keyword argument",
     "open() has no option",
     "cache= cannot notice that a file has changed",
+    "sidecars=True needs a package",
     # No messages.
     "RunResult(",
     ", message=",
@@ -72,6 +73,8 @@ def _messages() -> Iterator[tuple[str, str]]:
             elif isinstance(node, ast.Expr):
                 documentation.add(id(node.value))
         for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "require":
+                yield name, f"{ast.literal_eval(node.args[2])} needs a package that is not installed"
             if isinstance(node, ast.JoinedStr):
                 values = (each.value if isinstance(each, ast.Constant) else "{}" for each in node.values)
                 yield name, "".join(map(str, values))
