@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
-from idfkit.exceptions import EnergyPlusNotFoundError
 
-from idfkit_fs import cache
 from idfkit_fs._cli.doctor_command import doctor
+from idfkit_fs._cli.group import Commands
 from idfkit_fs._cli.run_commands import adopt, publish
 from idfkit_fs._cli.shared import (
     FAILED,
@@ -33,45 +31,23 @@ from idfkit_fs._cli.shared import (
     url_argument,
     where_option,
 )
-from idfkit_fs._cli.stopping import stoppable
+from idfkit_fs._cli.summary_command import summary
+from idfkit_fs._cli.wording import in_words_of_the_shell
 from idfkit_fs._util.messages import printable, redact
 from idfkit_fs._util.urls import last_name
-from idfkit_fs.errors import ExistsError, IdfkitFsError, IncompleteRunError, MissingExtraError
-from idfkit_fs.runs.result import RunResult
-from idfkit_fs.studies.choose import Choice, choose_cases, is_pattern
-from idfkit_fs.studies.consolidate import consolidate_study
-from idfkit_fs.studies.display import counted, first_names, one_line
-from idfkit_fs.studies.find import list_studies
-from idfkit_fs.studies.layout import State
-from idfkit_fs.studies.listing import read_listing
-from idfkit_fs.studies.rows import as_csv, as_text
-from idfkit_fs.studies.run import run_listed
-from idfkit_fs.studies.share import find_share
-from idfkit_fs.studies.study import Study
-from idfkit_fs.studies.writer import StudyWriter
+from idfkit_fs.errors import ExistsError, IncompleteRunError
+from idfkit_fs.studies.display import counted, first_names
+
+if TYPE_CHECKING:
+    from idfkit_fs.runs.result import RunResult
+    from idfkit_fs.studies.layout import State
 
 __all__ = ["commands"]
 
 _NAMED = 20  # more cases are counted
 
 
-class _Commands(click.Group):
-    """Commands that print an error as one line, without a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error of this package, or of this machine's disk, gives exit code 1."""
-        try:
-            return super().invoke(ctx)
-        except (IdfkitFsError, EnergyPlusNotFoundError, OSError) as exc:
-            if isinstance(exc, BrokenPipeError):
-                raise
-            text = one_line(exc)
-            if ctx.invoked_subcommand in ("adopt", "get", "publish"):
-                text = text.replace("overwrite=True", "--overwrite").replace("output_prefix=", "--output-prefix=")
-            raise click.ClickException(text) from exc
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="idfkit-fs")
 def commands() -> None:
     """Run EnergyPlus studies at any URL, and read their results.
@@ -85,6 +61,7 @@ def commands() -> None:
     """
 
 
+commands.add_command(summary)
 commands.add_command(publish)
 commands.add_command(adopt)
 commands.add_command(doctor)
@@ -122,6 +99,8 @@ def studies(url: str, options: dict[str, Any], as_json: bool) -> None:
       idfkit-fs studies s3://my-bucket
       idfkit-fs studies s3://my-bucket --json
     """
+    from idfkit_fs.studies.find import list_studies
+
     root = open_study(url, options)
     found = [redact(study.url) for study in list_studies(root.url, root.fs.storage_options)]
     echo_json(found) if as_json else echo_lines(found)
@@ -184,6 +163,12 @@ def run(
       idfkit-fs run s3://my-bucket/study-001 --pending --failed
       idfkit-fs run s3://my-bucket/study-001 --index 0 --of 10
     """
+    from idfkit_fs._cli.stopping import stoppable
+    from idfkit_fs.studies.choose import Choice, choose_cases
+    from idfkit_fs.studies.listing import read_listing
+    from idfkit_fs.studies.run import run_listed
+    from idfkit_fs.studies.share import find_share
+
     chosen = chosen_by(cases, where)
     # Patterns and conditions narrow what is run otherwise; names say it.
     is_named = chosen is not None and bool(Choice.of(chosen).named)
@@ -231,107 +216,109 @@ def run(
 
 @commands.command()
 @url_argument
-@storage_options
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), help="The format to print; by default a table."
-)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A local file to write instead; its name ends in .csv, .json or .parquet.",
-)
-@progress_option
-def summary(
-    url: str,
-    options: dict[str, Any],
-    form: Literal["table", "csv", "json"] | None,
-    output: Path | None,
-    progress: bool,
-) -> None:
-    """Show the main results of each case: parameters, energy use, peaks, warnings.
-
-    \b
-    Examples:
-      idfkit-fs summary s3://my-bucket/study-001
-      idfkit-fs summary s3://my-bucket/study-001 --format csv > summary.csv
-      idfkit-fs summary s3://my-bucket/study-001 --output summary.parquet
-    """
-    suffix = output and output.suffix.lower()
-    if output is not None and (form or suffix not in (".csv", ".json", ".parquet")):
-        raise click.UsageError(
-            "--output needs a file name that ends in .csv, .json or .parquet, and cannot be combined with --format"
-        )
-    study = open_study(url, options)
-    if output is not None and suffix == ".parquet":
-        _write_parquet(study, output, progress)
-        return
-    columns, rows = study.summary_rows(progress=progress)
-    form = form or ("csv" if suffix == ".csv" else "json" if suffix == ".json" else "table")
-    text = {
-        "table": lambda: as_text(columns, rows),
-        "csv": lambda: as_csv(columns, rows).rstrip("\n"),
-        "json": lambda: json.dumps(rows, indent=1),
-    }[form]()
-    if output is None:
-        echo(text)
-        return
-    try:
-        output.write_text(f"{text}\n", encoding="utf-8", newline="\n")
-    except OSError as exc:
-        raise click.FileError(str(output), exc.strerror) from exc
-
-
-def _write_parquet(study: Study, output: Path, progress: bool) -> None:
-    table = study.summary(progress=progress)
-    try:
-        table.to_parquet(output)
-    except ImportError as exc:
-        raise MissingExtraError(
-            "A Parquet file needs a package that is not installed: pip install 'idfkit-fs[pandas]'"
-        ) from exc
-    except OSError as exc:
-        raise click.FileError(str(output), exc.strerror) from exc
-    except (TypeError, ValueError) as exc:  # a parameter with values of several types
-        raise click.ClickException(f"This summary cannot be written as Parquet: {exc}; write .csv or .json") from exc
-
-
-@commands.command()
-@url_argument
-@click.argument("case", required=False)
+@click.argument("cases", metavar="[CASE]...", nargs=-1)
 @where_option
 @storage_options
 @json_option
-def ls(url: str, case: str | None, where: dict[str, Any], options: dict[str, Any], as_json: bool) -> None:
-    """List the cases of a study with their states, or the files of a case, or of the run at URL, with their sizes.
+def ls(url: str, cases: tuple[str, ...], where: dict[str, Any], options: dict[str, Any], as_json: bool) -> None:
+    """List cases with their states, or files with their sizes.
 
-    With a pattern such as 'wwr-*' for CASE, or with conditions, the cases that match are listed.
+    The cases are those of the study at URL; the files are those of a case, or of the run at URL. CASE is a name, or a
+    pattern such as 'wwr-*'. The files of one case that is named are listed; of several, of a pattern, or of conditions,
+    the cases are.
 
     \b
     Examples:
       idfkit-fs ls s3://my-bucket/study-001
-      idfkit-fs ls s3://my-bucket/study-001 --where city=chicago
+      idfkit-fs ls s3://my-bucket/study-001 'wwr-*' --where city=chicago
       idfkit-fs ls s3://my-bucket/study-001 case-42
       idfkit-fs ls s3://my-bucket/a-run
     """
+    from idfkit_fs.studies.choose import choose_cases, is_pattern
+    from idfkit_fs.studies.listing import read_listing
+
     study = open_study(url, options)
-    if case is None or where or is_pattern(case):
-        chosen = chosen_by([case] if case else [], where)
-        run = None if chosen else run_at(url, options)
-        if run is not None:
-            _list_files(run, as_json)
-            return
+    chosen = chosen_by(cases, where)
+    if len(cases) == 1 and not where and not is_pattern(cases[0]):
+        _list_files(study.result(cases[0]), as_json)
+    elif chosen is None and (run := run_at(url, options)) is not None:
+        _list_files(run, as_json)
+    else:
         listing = read_listing(study.fs)
         names = listing.cases if chosen is None else sorted(choose_cases(study.fs, listing, chosen))
         states = {name: listing.state(name) for name in names}
         echo_json(states) if as_json else echo_lines(f"{state:7}  {name}" for name, state in states.items())
-        return
-    _list_files(study.result(case), as_json)
 
 
 def _list_files(run: RunResult, as_json: bool) -> None:
     record = run.record
     sizes = {file.name: file.size for file in record.files} if record else {}
     echo_json(sizes) if as_json else echo_lines(f"{size_text(size):>9}  {name}" for name, size in sizes.items())
+
+
+@commands.command()
+@url_argument
+@click.argument("cases", metavar="[CASE]...", nargs=-1)
+@where_option
+@storage_options
+@json_option
+def show(url: str, cases: tuple[str, ...], where: dict[str, Any], options: dict[str, Any], as_json: bool) -> None:
+    """Show how a run ended: its state, its message, and when.
+
+    The run is the one at URL, or those of cases of the study at URL. CASE is a name, or a pattern such as 'wwr-*'. Of
+    the cases that match a pattern or a condition, those that have been run are shown.
+
+    \b
+    Examples:
+      idfkit-fs show s3://my-bucket/a-run
+      idfkit-fs show s3://my-bucket/study-001 case-42
+      idfkit-fs show s3://my-bucket/study-001 --where city=chicago --json
+    """
+    import idfkit_fs
+
+    chosen = chosen_by(cases, where)
+    if chosen is None:
+        study = open_study(url, options)  # says what is wrong with the options
+        facts = _facts(idfkit_fs.open_result(study.url, storage_options=study.fs.storage_options))
+        echo_json(facts) if as_json else _echo_facts(facts)
+        return
+    shown = {case: _facts(run) for case, run in open_study(url, options).results(chosen).items()}
+    if as_json:
+        echo_json(shown)
+        return
+    for number, facts in enumerate(shown.values()):
+        if number:
+            echo("")
+        _echo_facts(facts)
+
+
+def _facts(run: RunResult) -> dict[str, Any]:
+    record = run.record
+    facts: dict[str, Any] = {
+        "url": redact(run.url),
+        "state": "ok" if run.success else "failed",
+        "message": run.message,
+    }
+    if record is not None:
+        facts |= {
+            "energyplus_version": record.energyplus_version,
+            "runtime_seconds": record.runtime_seconds,
+            "finished": record.finished and record.finished.isoformat(timespec="seconds"),
+            "flags": dict(record.flags),
+            "files": len(record.files),
+            "bytes": sum(file.size for file in record.files),
+        }
+    return facts
+
+
+def _echo_facts(facts: dict[str, Any]) -> None:
+    shown = {**facts, "flags": " ".join(f"{name}={value}" for name, value in facts.get("flags", {}).items())}
+    if "bytes" in facts:
+        shown["files"] = f"{facts['files']} ({size_text(shown.pop('bytes'))})"
+    for name, value in shown.items():
+        if value not in (None, ""):
+            text = f"{value:.1f}" if isinstance(value, float) else str(value)
+            echo(f"{name:18}  {printable(' '.join(text.split()))}")
 
 
 @commands.command()
@@ -356,6 +343,7 @@ def _list_files(run: RunResult, as_json: bool) -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace local files that differ from the runs'.")
 @storage_options
+@json_option
 @progress_option
 def get(
     url: str,
@@ -366,12 +354,13 @@ def get(
     include: tuple[str, ...],
     overwrite: bool,
     options: dict[str, Any],
+    as_json: bool,
     progress: bool,
 ) -> None:
     """Download the runs of cases, or the run at URL. Each file is checked against the run's record.
 
     CASE is a name, or a pattern such as 'wwr-*'. Of the cases that match a pattern or a condition, those that have been
-    run are downloaded.
+    run are downloaded. If nothing matches, nothing is downloaded, and the exit code is 1.
 
     \b
     Examples:
@@ -380,6 +369,8 @@ def get(
       idfkit-fs get s3://my-bucket/study-001 --all --include '*.sql' --to results
       idfkit-fs get s3://my-bucket/a-run --to results
     """
+    from idfkit_fs._cli.stopping import stoppable
+
     with stoppable("the files that were downloaded are whole; run the command again to get the others"):
         chosen = chosen_by(cases, where)
         run = None if chosen or every else run_at(url, options)
@@ -388,14 +379,19 @@ def get(
             if target.is_symlink():
                 text = "This is a link; remove it, or download into another directory"
                 raise ExistsError.for_url(str(target), text)
-            echo_lines([run.download(target, include=include, overwrite=overwrite, progress=progress)])
+            _echo_paths([run.download(target, include=include, overwrite=overwrite, progress=progress)], as_json)
             return
         study = open_study(url, options)
         if chosen is None and not every:
             study.status()  # raises if there is no study either
         if bool(chosen) == every:
             raise click.UsageError("Name the cases, or give --where or --all")
-        echo_lines(study.download(chosen or "*", directory, include=include, overwrite=overwrite, progress=progress))
+        paths = study.download(chosen or "*", directory, include=include, overwrite=overwrite, progress=progress)
+        _echo_paths(paths, as_json)
+
+
+def _echo_paths(paths: list[Path], as_json: bool) -> None:
+    echo_json([str(path) for path in paths]) if as_json else echo_lines(paths)
 
 
 @commands.command()
@@ -404,13 +400,21 @@ def get(
 @where_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @storage_options
+@json_option
 @progress_option
 def rm(
-    url: str, cases: tuple[str, ...], where: dict[str, Any], yes: bool, options: dict[str, Any], progress: bool
+    url: str,
+    cases: tuple[str, ...],
+    where: dict[str, Any],
+    yes: bool,
+    options: dict[str, Any],
+    as_json: bool,
+    progress: bool,
 ) -> None:
     """Remove cases with their runs.
 
-    CASE is a name, or a pattern such as 'wwr-*'. Models and weather files stay, because other cases may use them.
+    CASE is a name, or a pattern such as 'wwr-*'. If one of them matches nothing, nothing is removed, and the exit code
+    is 1. Models and weather files stay, because other cases may use them.
 
     \b
     Examples:
@@ -420,14 +424,26 @@ def rm(
     chosen = chosen_by(cases, where)
     if chosen is None:
         raise click.UsageError("Name the cases, or give --where")
+    from idfkit_fs.studies.choose import choose_cases
+    from idfkit_fs.studies.listing import read_listing
+    from idfkit_fs.studies.writer import StudyWriter
+
     study = open_study(url, options)
     listing = read_listing(study.fs)
     found = sorted(choose_cases(study.fs, listing, chosen))
     named = ", ".join(found) if len(found) <= _NAMED else f"{counted(len(found))} ({first_names(found)})"
-    if not yes:
-        click.confirm(printable(f"Remove {named} with all results from {redact(study.url)}?"), abort=True)
+    if not yes and not _confirmed(f"Remove {named} with all results from {redact(study.url)}?"):
+        raise click.ClickException("Nothing was removed, because it was not confirmed; answer y, or pass --yes")
     StudyWriter(study.fs, None).remove(listing, found, progress)
-    echo(f"Removed {named}.")
+    echo_json({"removed": found}) if as_json else echo(f"Removed {named}.")
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return click.confirm(printable(question), err=True)
+    except click.Abort:  # Ctrl-C, or nobody is there to answer
+        click.echo(err=True)
+        return False
 
 
 @commands.command()
@@ -449,7 +465,7 @@ def verify(
     as_json: bool,
     progress: bool,
 ) -> None:
-    """Check that each case of a study is what its state says, and repair those that are not.
+    """Check that each case is what its state says.
 
     CASE is a name, or a pattern such as 'wwr-*'; by default all cases are checked. The exit code is 0 if nothing is
     wrong, or all was repaired, and 1 otherwise.
@@ -461,8 +477,11 @@ def verify(
     """
     chosen = chosen_by(cases, where)
     found = open_study(url, options).verify(chosen, deep=deep, repair=repair, progress=progress)
-    findings = [finding._asdict() for finding in found.findings]
-    echo_json({"checked": found.checked, "findings": findings}) if as_json else echo(str(found))
+    findings = [{**each._asdict(), "remedy": in_words_of_the_shell(each.remedy)} for each in found.findings]
+    if as_json:
+        echo_json({"checked": found.checked, "findings": findings})
+    else:
+        echo(in_words_of_the_shell(str(found)))
     sys.exit(0 if found.ok else 1)
 
 
@@ -470,21 +489,26 @@ def verify(
 @url_argument
 @click.option("--tabular", is_flag=True, help="Keep all cells of the tabular reports too, sorted.")
 @storage_options
+@json_option
 @progress_option
-def consolidate(url: str, tabular: bool, options: dict[str, Any], progress: bool) -> None:
-    """Keep what all outcomes of a study say in one object, so that its summary is read at once.
+def consolidate(url: str, tabular: bool, options: dict[str, Any], as_json: bool, progress: bool) -> None:
+    """Keep all outcomes in one object, for a quick summary.
 
-    A run of all cases, and summary, do it by themselves where it pays.
+    What all outcomes of a study say is then read at once. A run of all cases, and summary, do it by themselves where it
+    pays.
 
     \b
     Examples:
       idfkit-fs consolidate s3://my-bucket/study-001
       idfkit-fs consolidate s3://my-bucket/study-001 --tabular
     """
+    from idfkit_fs.studies.consolidate import consolidate_study
+    from idfkit_fs.studies.listing import read_listing
+
     study = open_study(url, options)
     listing = read_listing(study.fs)
-    count = consolidate_study(study.fs, listing, study.result, tabular, progress)
-    echo(f"{count} of {len(listing.cases)} cases consolidated.")
+    count, total = consolidate_study(study.fs, listing, study.result, tabular, progress), len(listing.cases)
+    echo_json({"consolidated": count, "total": total}) if as_json else echo(f"{count} of {total} cases consolidated.")
 
 
 @commands.group(name="cache")
@@ -506,39 +530,55 @@ _cache_storage = click.option(
 )
 
 
+_sizes_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; sizes are in bytes.")
+
+
 @cache_commands.command(name="info")
 @_cache_storage
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; sizes are in bytes.")
+@_sizes_option
 def cache_info(cache_storage: Path | None, as_json: bool) -> None:
     """Show the directory, the number of files and the size of the cache."""
+    from idfkit_fs import cache
+
     found = cache.info(cache_storage)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), default=str, indent=1))
+        echo_json(dataclasses.asdict(found))
         return
     echo(f"directory  {found.directory}")
-    click.echo(f"files      {found.files} ({found.in_use} in use)")
-    click.echo(f"size       {size_text(found.bytes)} of {size_text(found.max_bytes)}")
+    echo(f"files      {found.files} ({found.in_use} in use)")
+    echo(f"size       {size_text(found.bytes)} of {size_text(found.max_bytes)}")
 
 
 @cache_commands.command(name="prune")
 @_cache_storage
 @click.option("--max-bytes", metavar="SIZE", help="The size to keep, such as 2GB; by default the limit of the cache.")
-def cache_prune(cache_storage: Path | None, max_bytes: str | None) -> None:
+@_sizes_option
+def cache_prune(cache_storage: Path | None, max_bytes: str | None, as_json: bool) -> None:
     """Remove the least recently used files until the cache has a given size.
 
     Files that a running program uses are kept.
     """
-    _report(cache.prune(max_bytes, cache_storage), cache_storage)
+    from idfkit_fs import cache
+
+    _report(cache.prune(max_bytes, cache_storage), cache_storage, as_json)
 
 
 @cache_commands.command(name="clear")
 @_cache_storage
-def cache_clear(cache_storage: Path | None) -> None:
+@_sizes_option
+def cache_clear(cache_storage: Path | None, as_json: bool) -> None:
     """Remove all files, except those that a running program uses."""
-    _report(cache.clear(cache_storage), cache_storage)
+    from idfkit_fs import cache
+
+    _report(cache.clear(cache_storage), cache_storage, as_json)
 
 
-def _report(freed: int, cache_storage: Path | None) -> None:
+def _report(freed: int, cache_storage: Path | None, as_json: bool) -> None:
+    from idfkit_fs import cache
+
     left = cache.info(cache_storage)
+    if as_json:
+        echo_json({"freed": freed, **dataclasses.asdict(left)})
+        return
     in_use = f", {left.in_use} of them in use" if left.in_use else ""
-    click.echo(f"Freed {size_text(freed)}; {left.files} files ({size_text(left.bytes)}) remain{in_use}.")
+    echo(f"Freed {size_text(freed)}; {left.files} files ({size_text(left.bytes)}) remain{in_use}.")

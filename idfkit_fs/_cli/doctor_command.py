@@ -7,15 +7,20 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from idfkit_fs._cli.shared import echo_json, json_option, storage_options, url_argument
-from idfkit_fs._doctor.doctor import doctor as examine
+import idfkit_fs
+from idfkit_fs._cli.shared import echo, echo_json, json_option, storage_options, url_argument
+from idfkit_fs._cli.wording import in_words_of_the_shell
 from idfkit_fs.errors import LocationError
+
+if TYPE_CHECKING:
+    from idfkit_fs._doctor.report import Check
 
 __all__ = ["doctor"]
 
@@ -25,7 +30,9 @@ __all__ = ["doctor"]
 @storage_options
 @json_option
 def doctor(url: str, options: dict[str, Any], as_json: bool) -> None:
-    """Check what works at URL: login, endpoint, rights, and what the store promises; and say how to mend the rest.
+    """Check what works at URL, and say how to mend the rest.
+
+    Checked are the login, the endpoint, the rights, and what the store promises.
 
     A small directory, _doctor-<token>, is written below URL and removed again.
 
@@ -40,15 +47,23 @@ def doctor(url: str, options: dict[str, Any], as_json: bool) -> None:
     """
     try:
         with _terminable():
-            report = examine(url, storage_options=options)
+            report = idfkit_fs.doctor(url, storage_options=options)
     except LocationError as exc:
         raise click.UsageError(str(exc)) from exc
     except KeyboardInterrupt as exc:
         for note in getattr(exc, "__notes__", ()):
             click.echo(note, err=True)
         sys.exit(143 if exc.args else 130)
-    echo_json(report.to_dict()) if as_json else click.echo(str(report))
+    report = replace(report, checks=_in_words(report.checks), machine=_in_words(report.machine))
+    echo_json(report.to_dict()) if as_json else echo(str(report))
     sys.exit(0 if report.ok else 1)
+
+
+def _in_words(checks: Iterable[Check]) -> tuple[Check, ...]:
+    return tuple(
+        replace(check, detail=in_words_of_the_shell(check.detail), fix=check.fix and in_words_of_the_shell(check.fix))
+        for check in checks
+    )
 
 
 @contextlib.contextmanager

@@ -19,14 +19,12 @@ from idfkit_fs._cli.shared import (
     open_study,
     progress_option,
     storage_options,
+    told,
     url_argument,
 )
-from idfkit_fs._cli.stopping import stoppable
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.urls import is_url, last_name
 from idfkit_fs.errors import IncompleteRunError
-from idfkit_fs.studies.adopt import Adoption
-from idfkit_fs.studies.display import one_line
 
 __all__ = ["adopt", "publish"]
 
@@ -62,16 +60,19 @@ def publish(
     as_json: bool,
     progress: bool,
 ) -> None:
-    """Publish the run that EnergyPlus, OpenStudio or idfkit left in the directory DIR, or at a URL, at URL.
+    """Publish a run that EnergyPlus, OpenStudio or idfkit left.
 
-    Only the outputs of the run are published. If DIR is the same place as URL, the run gets its record there. The exit
-    code is 0 if the run is ok, 3 if EnergyPlus ended it with an error, and 1 if nothing was published.
+    The run is in the directory DIR, or at a URL, and is published at URL. Only the outputs of the run are published. If
+    DIR is the same place as URL, the run gets its record there. The exit code is 0 if the run is ok, 3 if EnergyPlus
+    ended it with an error, and 1 if nothing was published.
 
     \b
     Examples:
       idfkit-fs publish runs/office s3://my-bucket/study-001/case-42
       idfkit-fs publish s3://my-bucket/run-of-idfkit s3://my-bucket/run-of-idfkit
     """
+    from idfkit_fs._cli.stopping import stoppable
+
     try:
         with stoppable("the run was not published to the end; run the command again"):
             result = idfkit_fs.publish(
@@ -84,7 +85,7 @@ def publish(
                 progress=progress,
             )
     except ValueError as exc:  # patterns that match nothing
-        raise click.ClickException(one_line(exc)) from exc
+        raise click.ClickException(told(exc)) from exc
     files = len(result.record.files) if result.record else 0
     state = "ok" if result.success else "failed"
     if as_json:
@@ -111,23 +112,25 @@ def adopt(
     as_json: bool,
     progress: bool,
 ) -> None:
-    """Make cases of the study at URL from runs that exist already, without simulating.
+    """Make cases of runs that exist already, without simulating.
 
-    Each case has the name of its directory. The exit code is 0 if every case is ok, 3 if EnergyPlus ended some of them
-    with an error, and 1 if some runs could not be adopted.
+    The cases are added to the study at URL. Each case has the name of its directory. The exit code is 0 if every case
+    is ok, 3 if EnergyPlus ended some of them with an error, and 1 if some runs could not be adopted.
 
     \b
     Examples:
       idfkit-fs adopt s3://my-bucket/study-001 runs/*
     """
+    from idfkit_fs._cli.stopping import stoppable
+
     study = open_study(url, options)
-    adoptions = [Adoption(_name_of(run), run, output_prefix=output_prefix) for run in runs]
+    adoptions = [idfkit_fs.Adoption(_name_of(run), run, output_prefix=output_prefix) for run in runs]
     try:
         with stoppable("the cases that are not adopted yet are pending, or missing; run the command again"):
             report = study.adopt_many(adoptions, overwrite=overwrite, progress=progress)
     except ValueError as exc:
         if len({adoption.name for adoption in adoptions}) < len(adoptions):
-            raise click.ClickException(f"{exc}; with Study.adopt_many(), cases can have other names") from exc
+            raise click.ClickException(f"{exc}; in Python, adopt_many() gives cases other names") from exc
         raise
     except IncompleteRunError as exc:
         echo_report(exc.report, exc.errors, as_json)

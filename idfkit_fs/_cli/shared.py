@@ -1,26 +1,32 @@
-"""What the commands of several modules share: arguments, options, and how they print."""
+"""What the commands of several modules share: arguments, options, and how they print.
+
+The modules of this room import nothing heavy before a command runs, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import operator
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ByteSize
 
+import idfkit_fs
+from idfkit_fs._cli.wording import in_words_of_the_shell
 from idfkit_fs._util.messages import printable, redact
 from idfkit_fs.errors import IdfkitFsError
-from idfkit_fs.runs.register import read_record
-from idfkit_fs.runs.result import RunResult, result_of
-from idfkit_fs.studies.choose import Cases
 from idfkit_fs.studies.display import one_line
-from idfkit_fs.studies.report import RunReport
-from idfkit_fs.studies.study import Study
+
+if TYPE_CHECKING:
+    from idfkit_fs.runs.result import RunResult
+    from idfkit_fs.studies.choose import Cases
+    from idfkit_fs.studies.report import RunReport
+    from idfkit_fs.studies.study import Study
 
 __all__ = [
     "FAILED",
@@ -31,6 +37,7 @@ __all__ = [
     "echo_lines",
     "echo_report",
     "json_option",
+    "json_text",
     "open_study",
     "parse_options",
     "parse_where",
@@ -38,6 +45,7 @@ __all__ = [
     "run_at",
     "size_text",
     "storage_options",
+    "told",
     "url_argument",
     "where_option",
 ]
@@ -194,7 +202,7 @@ where_option = click.option(
     help="Only cases whose parameters fulfil a condition, such as city=chicago or 'wwr>=0.4', with one of "
     "= != < <= > >=. Numbers are compared as numbers, texts as texts. Repeatable: all must hold.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 progress_option = click.option(
     "--progress/--no-progress",
     default=None,
@@ -204,7 +212,21 @@ progress_option = click.option(
 
 
 def echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1))
+    """Print one JSON document. JSON has no NaN: it becomes null."""
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON, in which numbers that are not finite are null."""
+    return json.dumps(_finite(value), indent=1, default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def echo(text: str, err: bool = False) -> None:
@@ -218,16 +240,25 @@ def echo_lines(lines: Iterable[Any]) -> None:
 
 
 def size_text(count: int) -> str:
+    from pydantic import ByteSize
+
     return ByteSize(count).human_readable(decimal=True, separator=" ")
+
+
+def told(exc: BaseException) -> str:
+    """The message of an error in one line, in words of the command line."""
+    return in_words_of_the_shell(one_line(exc))
 
 
 def open_study(url: str, options: dict[str, Any]) -> Study:
     """The study at a URL; what is wrong with the options is said without their values."""
     try:
-        return Study(url, storage_options=options)
+        return idfkit_fs.Study(url, storage_options=options)
     except IdfkitFsError:
         raise
     except (AttributeError, TypeError, ValueError):
+        if not options:
+            raise
         raise click.ClickException(
             f"The storage options {', '.join(options)} are invalid for {redact(url)}; check the types of their values"
         ) from None  # the cause could show a value
@@ -235,6 +266,9 @@ def open_study(url: str, options: dict[str, Any]) -> Study:
 
 def run_at(url: str, options: dict[str, Any]) -> RunResult | None:
     """The run at a URL, known by its record; None if there is none."""
+    from idfkit_fs.runs.register import read_record
+    from idfkit_fs.runs.result import result_of
+
     fs = open_study(url, options).fs
     record = read_record(fs)
     return None if record is None else result_of(fs, record)
@@ -245,10 +279,11 @@ def echo_report(report: RunReport, errors: dict[str, BaseException], as_json: bo
     if as_json:
         names = ("simulated", "reused", "adopted", "found", "failed")
         cases = {name: getattr(report, name) for name in names}
-        echo_json({**cases, "errors": {case: one_line(exc) for case, exc in errors.items()}})
+        echo_json({**cases, "errors": {case: told(exc) for case, exc in errors.items()}})
         return
     if report.runs or not errors:
         echo(str(report))
-    if len(errors) > 1:  # of one alone, the error of the command says it
-        for case, exc in errors.items():
-            echo(f"{case}: {one_line(exc)}", err=True)
+    said = {case: told(exc) for case, exc in errors.items()}
+    if len({*said.values()}) > 1:  # one reason alone, the error of the command says
+        for case, text in said.items():
+            echo(f"{case}: {text}", err=True)

@@ -50,7 +50,7 @@ _CONSEQUENCES = {
     "overwrite": "runs cannot be replaced",
     "copy": "equal cases are simulated instead of copied",
     "multipart": "large files cannot be published",
-    "delete": "overwrite=True, remove() and the clean-up of interrupted work do not work",
+    "delete": "replacing and removing runs, and the clean-up of interrupted work, do not work",
 }
 
 

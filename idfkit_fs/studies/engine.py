@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,10 +28,15 @@ from idfkit_fs.studies.report import CaseRun, RunReport, incomplete
 from idfkit_fs.studies.stored import read_job
 from idfkit_fs.studies.worker import async_run_case, run_case
 
-__all__ = ["check_executor", "run_cases"]
+__all__ = ["NO_WORKER", "check_executor", "run_cases"]
 
 # Errors that every other case would meet too.
 _HOPELESS = (PermissionError, EnergyPlusNotFoundError)
+NO_WORKER = (
+    "A script that starts processes needs the line if __name__ == '__main__': above what it does, because each process "
+    "imports the script. If it has that line, a worker was killed, perhaps for its memory: try again"
+)
+"""What to do if all processes of an executor ended before they had done anything."""
 # Cases that download inputs or publish while the processors simulate others.
 _AHEAD = 2
 
@@ -46,6 +52,8 @@ def check_executor(executor: object) -> None:
     Raises:
         TypeError: If it is no ``concurrent.futures.Executor``: then nothing promises that its futures say when they are
             done, and cases would be submitted that nobody hears of.
+        SystemExit: In a worker process that is only importing the script, which has no guard. The script's own process
+            says so.
     """
     if executor is not None and not isinstance(executor, Executor):
         kind = type(executor)
@@ -54,6 +62,9 @@ def check_executor(executor: object) -> None:
             f"executor must be a concurrent.futures.Executor, not {name}; a Dask client has get_executor(), Ray and "
             "submitit need an adapter (docs/engines/other.md), and run_case(url, case) is a function for any engine"
         )
+    # As multiprocessing itself finds out; its error would be pages of tracebacks, one of each worker.
+    if isinstance(executor, ProcessPoolExecutor) and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)
 
 
 def run_cases(
@@ -94,6 +105,9 @@ def run_cases(
         ended = run_coroutine(run(done))
     report = RunReport(tuple(sorted(ended.runs)))
     if ended.errors:
+        if not ended.runs and all(isinstance(error, BrokenExecutor) for error in ended.errors.values()):
+            broken = incomplete(report, ended.errors, "could not be run", f". {NO_WORKER}")
+            raise broken from None  # where a pool noticed it helps nobody
         damaged = all(isinstance(error, RecordError) for error in ended.errors.values())
         remedy = (
             "; add these cases again with overwrite=True" if damaged else "; run the study again to run these cases"

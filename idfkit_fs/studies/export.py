@@ -8,7 +8,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from idfkit_fs._util.progress import progress_bar
 from idfkit_fs.errors import ExistsError, LocationError
 from idfkit_fs.runs.record import RECORD_NAME
 from idfkit_fs.studies.collect import NO_DATA, READING_THREADS, Collector, Reading, Selection, reason_of
+from idfkit_fs.studies.engine import NO_WORKER
 from idfkit_fs.studies.layout import STUDY
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ def _naming(file: _File) -> Iterator[None]:
         yield
     except Exception as exc:
         exc.add_note(f"{file.name} was not written, and the dataset is as it was; call to_parquet() again")
+        if isinstance(exc, BrokenExecutor):
+            exc.add_note(NO_WORKER)
         raise
 
 

@@ -112,7 +112,7 @@ def incomplete(report: RunReport, errors: dict[str, BaseException], problem: str
     """
     case, first = next(iter(errors.items()))
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    error = IncompleteRunError(f"Case {case!r}{more} {problem}: {one_line(first)}{rest}")
+    error = IncompleteRunError(f"Case {case!r}{more} {problem}: {one_line(first).rstrip('.')}{rest}")
     error.report, error.errors = report, errors
     error.__cause__ = first
     return error

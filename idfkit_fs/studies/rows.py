@@ -15,7 +15,7 @@ from idfkit_fs.studies.columns import COUNTS, Columns, energy_column
 from idfkit_fs.studies.job import Measured
 from idfkit_fs.studies.units import converted
 
-__all__ = ["Table", "as_csv", "as_table", "as_text"]
+__all__ = ["Table", "as_csv", "as_table"]
 
 _BEFORE = ("hours_simulated", "floor_area_m2", "site_energy_kwh", "source_energy_kwh", "eui_kwh_m2")
 _ON_SITE = ("net_site_energy_kwh", "on_site_electricity_kwh", "surplus_electricity_kwh")
@@ -142,30 +142,6 @@ def _harmless(value: Any) -> Any:
     shown = printable(value)
     is_formula = shown.lstrip()[:1] in _FORMULA and not _NUMBER.fullmatch(shown)
     return f"'{shown}" if shown and is_formula else shown
-
-
-def as_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table for people to read: aligned columns, rounded numbers."""
-    lines = [[_shown(name) for name in columns], *([_shown(row.get(name)) for name in columns] for row in rows)]
-    numeric = [all(_is_number(row.get(name, 0)) for row in rows) for name in columns]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return "" if value is None else printable(" ".join(str(_plain(value)).split()))
 
 
 def _plain(value: Any) -> Any:

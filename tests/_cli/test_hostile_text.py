@@ -17,12 +17,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from idfkit_fs import Study, open_result
+from idfkit_fs._cli.table import as_text, fit, width_of
 from idfkit_fs._stores.translate import translate
 from idfkit_fs._util.messages import printable, redact, secrets_of
 from idfkit_fs.runs.record import RecordedFile, RunRecord
 from idfkit_fs.studies.display import one_line
 from idfkit_fs.studies.job import Job, StudyFile
-from idfkit_fs.studies.rows import as_csv, as_text
+from idfkit_fs.studies.rows import as_csv
 
 SHA = "0" * 64
 EVIL = [
@@ -53,6 +54,21 @@ def test_printable_text_obeys_nothing_and_shows_what_it_was(text: str) -> None:
 def test_a_table_has_a_line_for_each_row(rows: list[dict[str, Any]]) -> None:
     shown = as_text(["a", "b\x1b"], rows)
     assert is_harmless(shown) and len(shown.split("\n")) == len(rows) + 1
+
+
+@quick
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["case", "wwr", "message"]), texts | st.floats() | st.lists(texts)), max_size=4
+    ),
+    st.integers(1, 200),
+)
+def test_a_table_is_never_wider_than_the_terminal(rows: list[dict[str, Any]], width: int) -> None:
+    names = ["case", "state", "wwr", "東京", "eui_kwh_m2", "message"]
+    shown = fit(names, rows, dict(zip(names, names, strict=True)), width)
+    lines = as_text(shown, rows, None, width).split("\n")
+    assert shown[0] == "case" and len(lines) == len(rows) + 1
+    assert max(map(width_of, lines)) <= max(width, 2)  # a character of East Asia is two wide
 
 
 @quick
@@ -95,8 +111,8 @@ def hostile_study(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(("summary",), ("summary", "--format", "csv"), ("summary", "--format", "json")),
-        *(("status",), ("ls",), ("get", "a"), ("verify",)),
+        *(("summary",), ("summary", "--csv"), ("summary", "--json")),
+        *(("status",), ("ls",), ("get", "a"), ("show", "a"), ("verify",)),
     ],
     ids=lambda arguments: "-".join(arguments),
 )

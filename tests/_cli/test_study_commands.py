@@ -34,8 +34,9 @@ from support.variants import broken, cases
 
 from idfkit_fs import Study
 from idfkit_fs._cli.shared import parse_options
+from idfkit_fs._cli.table import as_text
 from idfkit_fs.studies.prepare import Case
-from idfkit_fs.studies.rows import as_csv, as_text
+from idfkit_fs.studies.rows import as_csv
 from idfkit_fs.studies.share import Share, find_share
 
 T = TypeVar("T")
@@ -295,9 +296,9 @@ def test_summary_in_every_form(ran: Path, tmp_path: Path) -> None:
     lines = idfkit_fs("summary", ran).stdout.splitlines()
     assert lines[0].split()[:2] == ["case", "state"] and len(lines) == 4
     assert "invalid Construction Name" in lines[1]
-    rows = json.loads(idfkit_fs("summary", ran, "--format", "json").stdout)
+    rows = json.loads(idfkit_fs("summary", ran, "--json").stdout)
     assert [row["case"] for row in rows] == [*STATES]
-    printed = idfkit_fs("summary", ran, "--format", "csv").stdout
+    printed = idfkit_fs("summary", ran, "--csv").stdout
     assert [row["state"] for row in csv.DictReader(printed.splitlines())] == [*STATES.values()]
     for suffix in (".csv", ".json", ".parquet"):
         assert idfkit_fs("summary", ran, "--output", tmp_path / f"summary{suffix}").returncode == 0
@@ -314,7 +315,7 @@ def test_summary_says_what_it_lacks(ran: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "idfkit-fs[pandas]" in done.stderr and done.stderr.count("\n") == 1
     assert idfkit_fs("summary", ran, "--output", tmp_path / "s.xlsx").returncode == 2
-    assert idfkit_fs("summary", ran, "--output", tmp_path / "s.csv", "--format", "csv").returncode == 2
+    assert idfkit_fs("summary", ran, "--output", tmp_path / "s.csv", "--csv").returncode == 2
     nowhere = idfkit_fs("summary", ran, "--output", tmp_path / "none" / "s.csv")
     assert nowhere.returncode == 1 and "Traceback" not in nowhere.stderr
 
