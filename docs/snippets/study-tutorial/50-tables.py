@@ -7,7 +7,7 @@ windows = study.tabular("InputVerification*", "Window-Wall Ratio", "Gross Window
 print(windows[["number", "units"]].to_string())
 
 # A time series, from every case: one column per case, in °C
-series = study.timeseries("Zone Mean Air Temperature", keys="OFFICE PERIMETER 1", frequency="hourly")
+series = study.timeseries("Zone Mean Air Temperature", keys="OFFICE PERIMETER_SOUTH", frequency="hourly")
 (heading,) = series.columns
 temperatures = series[heading].unstack("case")
 print(heading)
