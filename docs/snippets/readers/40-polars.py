@@ -7,4 +7,4 @@ column = "OFFICE CORE:Zone Mean Air Temperature [C](Hourly)"
 
 with fs.open("wwr-0.4/timeseries-hourly.parquet") as file:
     frame = pl.read_parquet(file, columns=["time", column])
-print(frame[column].max())
+print(round(frame[column].max(), 1))

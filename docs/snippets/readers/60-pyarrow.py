@@ -8,4 +8,5 @@ column = "OFFICE CORE:Zone Mean Air Temperature [C](Hourly)"
 
 dataset = pyarrow.dataset.dataset(fs.key("wwr-0.4/timeseries-hourly.parquet"), filesystem=fs.fs)
 july = pyarrow.dataset.field("time") > pd.Timestamp(2007, 7, 1)
-print(dataset.filter(july).count_rows(), dataset.schema.field(column).metadata[b"units"])
+table = dataset.to_table(columns=["time", column], filter=july)
+print(table.num_rows, table.schema.field(column).metadata[b"units"])

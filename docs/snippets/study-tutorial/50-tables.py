@@ -11,4 +11,4 @@ series = study.timeseries("Zone Mean Air Temperature", keys="OFFICE PERIMETER_SO
 (heading,) = series.columns
 temperatures = series[heading].unstack("case")
 print(heading)
-print(temperatures.loc["2007-07-02 12:00":"2007-07-02 15:00"].round(1).to_string())
+print(temperatures.loc["2007-07-02 03:00":"2007-07-02 07:00"].round(1).to_string())
