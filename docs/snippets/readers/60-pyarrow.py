@@ -1,12 +1,11 @@
-import pandas as pd
-import pyarrow.dataset
+import pyarrow.parquet
 
 from idfkit_fs import FsspecFileSystem
 
 fs = FsspecFileSystem.from_url("s3://my-bucket/windows")
 column = "OFFICE CORE:Zone Mean Air Temperature [C](Hourly)"
 
-dataset = pyarrow.dataset.dataset(fs.key("wwr-0.4/timeseries-hourly.parquet"), filesystem=fs.fs)
-july = pyarrow.dataset.field("time") > pd.Timestamp(2007, 7, 1)
-table = dataset.to_table(columns=["time", column], filter=july)
+with fs.open("wwr-0.4/timeseries-hourly.parquet") as file:
+    parquet = pyarrow.parquet.ParquetFile(file)
+    table = parquet.read(columns=["time", column])
 print(table.num_rows, table.schema.field(column).metadata[b"units"])
