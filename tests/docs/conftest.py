@@ -22,4 +22,6 @@ def world(tmp_path: Path, results: Path) -> Iterator[World]:
     """A reader's machine, and a store of its own, whose bucket ``my-bucket`` has a run and a study."""
     with servers.moto_server() as server:
         store: Store = server.bucket("my-bucket")
+        for key in store.raw.keys(""):  # of another page: moto's buckets belong to the process
+            store.raw.delete(key)
         yield World(tmp_path, store, results)

@@ -1,4 +1,7 @@
-"""Every block of code of the pages is a file, and runs from top to bottom as a reader would paste it."""
+"""Every block of code of the pages is a file, and runs from top to bottom as a reader would paste it.
+
+A ``.txt`` file beside a snippet is what it prints, which a page shows.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,13 @@ def test_each_block_is_a_file(page: Path) -> None:
 def test_snippets_of_a_page_run_in_their_order(page: str, world: World) -> None:
     for file in sorted((SNIPPETS / page).iterdir()):
         if file.suffix in {".py", ".sh"}:
-            world.run(file)
+            printed, shown = world.run(file), file.with_suffix(".txt")
+            if shown.exists():
+                assert printed.rstrip() == shown.read_text(encoding="utf-8").rstrip(), file.name
 
 
 def test_each_snippet_is_shown() -> None:
     shown = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
     for file in sorted(SNIPPETS.rglob("*.*")):
-        if file.suffix in {".py", ".sh"}:
+        if file.suffix in {".py", ".sh", ".txt"}:
             assert str(file.relative_to(ROOT)) in shown, f"no page shows {file.relative_to(ROOT)}"
