@@ -17,11 +17,12 @@ from typing import Any
 
 from idfkit.simulation import SimulationResult, SQLResult, simulate
 from rows import Row, ratio
-from small_office import energyplus, small_office, weather
+from small_office import small_office, weather
 from watch import done, peak, ready
 from wire import Place, Side, Wire, cache_in, in_turns, wire
 
 import idfkit_fs
+from idfkit_fs import find_energyplus
 
 DELAY = 0.015
 RATES = {"": None, ", 1 Gbit/s": 125e6}
@@ -57,7 +58,7 @@ def measure() -> list[Row]:
 def _run(directory: Path) -> SimulationResult:
     """A year of three storeys, with series in quarters of an hour."""
     model = small_office(storeys=3, frequency="Timestep")
-    result = simulate(model, weather(), output_dir=directory, energyplus=energyplus(), annual=True)
+    result = simulate(model, weather(), output_dir=directory, energyplus=find_energyplus(), annual=True)
     if not result.success or not 45e6 < _size(result) < 55e6:
         raise SystemExit(f"expected a database of about 50 MB, got {_size(result)} bytes: {result.errors.summary()}")
     return result

@@ -14,10 +14,11 @@ from tempfile import TemporaryDirectory
 from idfkit.simulation import SimulationResult, simulate
 from idfkit.simulation._common import upload_results
 from rows import Row, ratio
-from small_office import energyplus, small_office, weather
+from small_office import small_office, weather
 from wire import SPAWN, Place, Side, Wire, in_turns, limit, wire
 
 import idfkit_fs
+from idfkit_fs import find_energyplus
 from idfkit_fs.runs.publish import publish
 
 DELAY = 0.015
@@ -43,7 +44,7 @@ def _run(directory: Path) -> SimulationResult:
     """A year of the small office, with daily series: 16 files, model and weather file included."""
     model = small_office(frequency="Daily")
     model.add("OutputControl:Files", output_mtd="No", output_shd="No")
-    result = simulate(model, weather(), output_dir=directory, energyplus=energyplus(), annual=True)
+    result = simulate(model, weather(), output_dir=directory, energyplus=find_energyplus(), annual=True)
     count = len(list(directory.iterdir()))
     if not result.success or count != 16:
         raise SystemExit(f"expected a run of 16 files, got {count}: {result.errors.summary()}")

@@ -20,12 +20,12 @@ from fabricated import CELL, Template, name_of, to_store
 from idfkit import IDFDocument
 from idfkit.simulation import SimulationResult, simulate
 from rows import Row, expect, ratio
-from small_office import Frequency, energyplus, one_zone, small_office, weather
+from small_office import Frequency, one_zone, small_office, weather
 from watch import done, peak, ready
 from wire import Side, Wire, cache_in, in_turns, limit, wire
 
 import idfkit_fs
-from idfkit_fs import Study
+from idfkit_fs import Study, find_energyplus
 from idfkit_fs._outputs.sidecars import SIDECARS, TABULAR, TIME, write_sidecars
 from idfkit_fs._util.files import digest_of
 
@@ -82,7 +82,7 @@ def _with_surfaces(storeys: int, frequency: Frequency) -> IDFDocument:
 
 
 def _run(model: IDFDocument, directory: Path) -> SimulationResult:
-    result = simulate(model, weather(), output_dir=directory, energyplus=energyplus(), annual=True)
+    result = simulate(model, weather(), output_dir=directory, energyplus=find_energyplus(), annual=True)
     expect(result)
     return result
 

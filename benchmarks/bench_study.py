@@ -17,10 +17,10 @@ from fabricated import CELL, PENDING, Template, name_of, to_store
 from idfkit import IDFDocument, write_idf
 from idfkit.simulation import SimulationJob, SimulationResult, simulate, simulate_batch
 from rows import Row, expect, ratio
-from small_office import energyplus, one_zone, small_office, weather
+from small_office import one_zone, small_office, weather
 from wire import Place, Side, Wire, in_turns, limit, wire
 
-from idfkit_fs import Case, Study, run_case
+from idfkit_fs import Case, Study, find_energyplus, run_case
 
 DELAY = 0.015
 RATE = 12.5e6
@@ -63,7 +63,7 @@ def _run(link: Wire, here: Path) -> Row:
 
     The weather file is in the worker's cache; each model is new to it.
     """
-    place, installed, models = link.place, energyplus(), list(variants(RUNS + 2))
+    place, installed, models = link.place, find_energyplus(), list(variants(RUNS + 2))
     study = Study(f"{place.url}/run", storage_options=place.options, metrics=[CELL])
     study.add_cases(cases_of(models))
 
@@ -85,7 +85,7 @@ def _run(link: Wire, here: Path) -> Row:
 
 def _whole(link: Wire, here: Path) -> list[Row]:
     """Prepare and run a study of short runs; beside idfkit's batch, to this disk and to the store."""
-    place, s3, installed, models = link.place, link.place.idfkit("batch"), energyplus(), list(_short(SHORT))
+    place, s3, installed, models = link.place, link.place.idfkit("batch"), find_energyplus(), list(_short(SHORT))
 
     def whole(number: int) -> None:
         study = Study(f"{place.url}/whole-{number}", storage_options=place.options, metrics=[CELL])

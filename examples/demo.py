@@ -236,12 +236,13 @@ def require(*modules: str) -> None:
 def require_energyplus() -> None:
     """Exit with a message if EnergyPlus is not installed."""
     from idfkit.exceptions import EnergyPlusNotFoundError
-    from small_office import energyplus
+
+    from idfkit_fs import find_energyplus
 
     try:
-        energyplus()
-    except EnergyPlusNotFoundError:
-        sys.exit('EnergyPlus is not installed. Install it with\n  pip install "idfkit-fs[energyplus]"')
+        find_energyplus()
+    except EnergyPlusNotFoundError as exc:
+        sys.exit(str(exc))
 
 
 def say(number: int, text: str) -> None:

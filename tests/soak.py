@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 os.environ.update({"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"})
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 
-from small_office import energyplus, weather
+from small_office import weather
 from support import servers
 from support.readers import CONTEXT
 from support.recorded import VARIABLE, Recorded, Truth, cell, recorded_model
@@ -38,7 +38,7 @@ from support.servers import BUCKET, Store
 from support.storm import Counts, Storm, differences
 from support.variants import variant
 
-from idfkit_fs import Case, Study, cache
+from idfkit_fs import Case, Study, cache, find_energyplus
 from idfkit_fs.errors import CaseNotFoundError, IdfkitFsError, UnreachableError
 
 CASES = [f"case-{number:02}" for number in range(24)]
@@ -448,7 +448,7 @@ def main() -> int:
         tempfile.tempdir = str(home / "temporary")
         os.mkdir(tempfile.tempdir)
         os.environ["XDG_CACHE_HOME"] = str(home / "cache")
-        recorded = Recorded(home / "recorded", energyplus(), weather(), count=4)
+        recorded = Recorded(home / "recorded", find_energyplus(), weather(), count=4)
         recorded.truths.append(recorded.truth_of(variant(0.3), "simulated"))
         store = stack.enter_context(servers.seaweedfs())
         target = urlsplit(store.endpoint)

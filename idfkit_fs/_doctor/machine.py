@@ -14,7 +14,7 @@ from pydantic import ByteSize
 
 from idfkit_fs._cache.store import Cache
 from idfkit_fs._doctor.report import Check
-from idfkit_fs.runs.simulate import find_installation
+from idfkit_fs.runs.installation import find_installation
 
 __all__ = ["check_machine"]
 

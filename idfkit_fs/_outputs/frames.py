@@ -9,14 +9,18 @@ import numpy as np
 import pandas as pd
 
 from idfkit_fs._outputs.parquet import decoded
-from idfkit_fs._outputs.series import Series, matcher, not_reported
+from idfkit_fs._outputs.series import FREQUENCIES, Series, matcher, not_reported
 from idfkit_fs._outputs.sidecars import ENVIRONMENT, TIME
 from idfkit_fs._outputs.values import Values
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["attributes_of", "chosen_cells", "series_frame"]
+__all__ = ["attributes_of", "chosen_cells", "reports_frame", "series_frame", "variables_frame"]
+
+# pandas leaves out columns in the middle where a terminal is too narrow: the long names of reports and tables.
+_CELL_COLUMNS = ["row", "column", "number", "report", "report_for", "table", "value", "units"]
+_TABLE = ["report", "report_for", "table"]
 
 
 def series_frame(values: Values, with_environment: bool | None = None) -> pd.DataFrame:
@@ -77,4 +81,20 @@ def chosen_cells(cells: pa.Table, **names: str) -> pd.DataFrame:
         if not found.any():
             raise not_reported(name, (texts[number] for number in known), part)
         rows = rows[found[numbers]]
-    return decoded(cells.take(rows)).to_pandas(use_threads=False)
+    return decoded(cells.select(_CELL_COLUMNS).take(rows)).to_pandas(use_threads=False)
+
+
+def variables_frame(catalog: Iterable[Series]) -> pd.DataFrame:
+    """One row a series, variables first; the order does not depend on what the series were read from."""
+    order = [*FREQUENCIES]
+    listed = sorted(catalog, key=lambda each: (each.is_meter, each.variable, each.key, order.index(each.frequency)))
+    rows = [(each.variable, each.frequency, each.units, each.key) for each in listed]
+    return pd.DataFrame(rows, columns=["variable", "frequency", "units", "key"])
+
+
+def reports_frame(cells: pa.Table) -> pd.DataFrame:
+    """One row a table of a report, in EnergyPlus's order, with how many rows and columns it has."""
+    frame = decoded(cells.select([*_TABLE, "row", "column"])).to_pandas(use_threads=False)
+    counts = frame.groupby(_TABLE, sort=False, dropna=False)[["row", "column"]].nunique()
+    counts = counts.rename(columns={"row": "rows", "column": "columns"}).reset_index()
+    return counts[["report", "report_for", "rows", "columns", "table"]]

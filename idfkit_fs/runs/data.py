@@ -41,7 +41,7 @@ from idfkit_fs._util.bounds import TABULAR_BYTES
 from idfkit_fs._util.caller import warn_caller
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.parallel import parallel_map
-from idfkit_fs.errors import DamagedRunError, NotReportedError, SidecarError
+from idfkit_fs.errors import DamagedRunError, NotReportedError, SidecarError, UnreadableDatabaseError
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.ranges import fetching_ranges
 from idfkit_fs.runs.record import RecordedFile, RunRecord
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["RunData"]
 
 T = TypeVar("T")
-_ENDED = "; EnergyPlus ended the run with an error"
 _UNUSABLE = (DamagedRunError, FileNotFoundError, SidecarError)
 
 
@@ -66,16 +65,17 @@ class RunData:
         files: The run's files.
         record: The run's record; None for a run without one, whose sidecars cannot be verified and are not used.
         sql: The name of its ``.sql`` file; None if it has none.
+        failure: How EnergyPlus failed, with which errors begin; empty for a successful run.
     """
 
-    def __init__(self, files: RunFileSystem, record: RunRecord | None, sql: str | None) -> None:
-        self._files, self._record, self._sql = files, record, sql
+    def __init__(self, files: RunFileSystem, record: RunRecord | None, sql: str | None, failure: str = "") -> None:
+        self._files, self._record, self._sql, self._failure = files, record, sql, failure
         self._sidecars = (
             _Sidecars(files, record) if record and any(file.name in SIDECARS for file in record.files) else None
         )
 
     def __reduce__(self) -> Any:
-        return RunData, (self._files, self._record, self._sql)
+        return RunData, (self._files, self._record, self._sql, self._failure)
 
     @property
     def url(self) -> str:
@@ -86,9 +86,10 @@ class RunData:
         """The series that match; arguments and errors as in [choose][idfkit_fs._outputs.series.choose]."""
         wanted = None if frequency is None else parse_frequency(frequency)
         variables, keys = as_names(variables), None if keys is None else as_names(keys)
-        with self._explaining():
+        catalog = self.catalog(wanted)
+        with self.explaining("result.variables() lists what the run reports"):
             try:
-                return choose(self.catalog(wanted), variables, keys, wanted)
+                return choose(catalog, variables, keys, wanted)
             except NotReportedError:
                 if wanted is None:
                     raise
@@ -124,20 +125,28 @@ class RunData:
         return self._ask(operator.methodcaller("cells"))
 
     @contextlib.contextmanager
-    def _explaining(self) -> Iterator[None]:
-        """Add to an error about something that is missing that the run is a failed one, once."""
+    def explaining(self, remedy: str = "") -> Iterator[None]:
+        """Say with an error about something that is missing that EnergyPlus failed; otherwise what to do.
+
+        Args:
+            remedy: What to do if the run is a successful one.
+        """
         try:
             yield
-        except NotReportedError as exc:
-            if self._record is None or self._record.success or _ENDED in str(exc):
+        except (NotReportedError, UnreadableDatabaseError) as exc:
+            if not self._failure:
+                if not remedy or isinstance(exc, UnreadableDatabaseError):
+                    raise
+                raise type(exc)(f"{exc}; {remedy}") from exc
+            if str(exc).startswith(self._failure):
                 raise
-            raise NotReportedError(f"{exc}{_ENDED}") from exc
+            raise type(exc)(f"{self._failure} ({exc})") from exc
 
     def only(self, frequency: str) -> RunData:
         """The same run without what only other frequencies need: thousands are kept, and sent to other processes."""
         record = self._record
         if record is None:
-            return RunData(self._files, None, self._sql)
+            return RunData(self._files, None, self._sql, self._failure)
         sidecars = () if self._sidecars is None else _both(frequency)
         wanted = {record.output(".sql"), *sidecars}
         files = tuple(file for file in record.files if file.name in wanted)
@@ -151,7 +160,7 @@ class RunData:
                 "sidecar_footers": {name: record.sidecar_footers.get(name, "") for name in sidecars},
             }
         )
-        return RunData(RunFileSystem.of(self._files, files), less, self._sql)
+        return RunData(RunFileSystem.of(self._files, files), less, self._sql, self._failure)
 
     def size(self, frequency: str, series: Sequence[Series], period: Period) -> int:
         """About how many bytes series take when they are compressed; without sidecars, how many they take at all."""
@@ -167,7 +176,7 @@ class RunData:
 
     def _ask(self, question: Callable[[Source], T]) -> T:
         sidecars = self._sidecars  # another thread may set it to None
-        with self._explaining():
+        with self.explaining():
             if sidecars is not None:
                 try:
                     return question(sidecars)

@@ -30,12 +30,13 @@ from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import byte_progress_bar
 from idfkit_fs._util.urls import Location, last_name, to_text
-from idfkit_fs.errors import PermissionDeniedError, RunNotFoundError, UnreadableDatabaseError
+from idfkit_fs.errors import NotReportedError, PermissionDeniedError, RunNotFoundError, UnreadableDatabaseError
 from idfkit_fs.runs.download import check_chosen, chosen_files, local_directory, save
 from idfkit_fs.runs.existing import find_existing, find_outputs
 from idfkit_fs.runs.files import RunFileSystem
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import read_record
+from idfkit_fs.runs.variables import RunVariables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,7 @@ class RunResult(SimulationResult):
 
     The lazy properties (``sql``, ``errors``, ``csv``, ``html``, ``eso``, ``mtr``, ``variables``) and the ``async_``
     methods of the same names fetch only the file that they need. ``sql`` opens a local copy, which the cache keeps.
+    ``variables()`` and [reports][idfkit_fs.RunResult.reports] list what the run reports.
 
     Attributes:
         record: The run's record; None if the run was opened without one.
@@ -97,16 +99,30 @@ class RunResult(SimulationResult):
 
     @property
     def sql(self) -> SQLResult | None:
-        """The SQLite output, opened read-only in a local copy; None if the run has none.
+        """The SQLite output, opened read-only in a local copy; None if a successful run has none.
 
         Raises:
+            NotReportedError: If EnergyPlus failed, and the run has none.
             UnreadableDatabaseError: If it is no output of EnergyPlus: damaged, or with views, triggers or computed
                 columns that EnergyPlus does not write.
         """
         if not isinstance(self._cached_sql, SQLResult | None):
-            self._cached_sql = _opened(self.local_sql(), redact(self.url))
+            self._cached_sql = self._open_sql(self.local_sql())
         opened: SQLResult | None = self._cached_sql
         return opened
+
+    def _open_sql(self, copy: LocalCopy | None) -> SQLResult | None:
+        if copy is None and not self.success:
+            raise NotReportedError(f"{self._failure()} (The run has no SQLite output)")
+        return _opened(copy, redact(self.url))
+
+    def _failure(self) -> str:
+        """How EnergyPlus failed, and where to read more; empty for a successful run."""
+        if self.success:
+            return ""
+        err = self._find_output_file(".err")
+        more = "" if err is None else f"; read {redact(self.files.url(err))}"
+        return f"EnergyPlus failed: {shorten(self.message or 'it did not complete', 300)}{more}"
 
     async def async_sql(self) -> SQLResult | None:
         """Open the SQLite output without blocking the event loop.
@@ -115,9 +131,10 @@ class RunResult(SimulationResult):
         to one thread.
 
         Returns:
-            The SQLite output, opened read-only in a local copy; None if the run has none.
+            The SQLite output, opened read-only in a local copy; None if a successful run has none.
 
         Raises:
+            NotReportedError: If EnergyPlus failed, and the run has none.
             DamagedRunError: If the file differs from the run's record.
             StoreError: If the store failed, refused access, or did not answer.
 
@@ -126,7 +143,7 @@ class RunResult(SimulationResult):
             >>> sql.get_timeseries("Zone Mean Air Temperature", "OFFICE")  # doctest: +SKIP
         """
         if not isinstance(self._cached_sql, SQLResult | None):
-            self._cached_sql = _opened(await asyncio.to_thread(self.local_sql), redact(self.url))
+            self._cached_sql = self._open_sql(await asyncio.to_thread(self.local_sql))
         return self.sql
 
     def timeseries(
@@ -160,7 +177,7 @@ class RunResult(SimulationResult):
 
         Raises:
             NotReportedError: If the run does not report such a variable, key or environment (the message lists the
-                nearest), or has no SQLite output.
+                nearest), or has no SQLite output. If EnergyPlus failed, the message begins with its error.
             ValueError: If the variables are reported at several frequencies and *frequency* is None.
             MissingExtraError: If pandas or pyarrow is not installed.
             StoreError: If the store failed, refused access, or did not answer.
@@ -188,12 +205,12 @@ class RunResult(SimulationResult):
             column: Name of the column, such as ``"District Heating Water"``.
 
         Returns:
-            One row a cell, in EnergyPlus's order, with the columns ``report``, ``report_for``, ``table``, ``row``,
-            ``column``, ``units``, ``value`` (the text that EnergyPlus wrote) and ``number`` (NaN if the text is not a
-            number).
+            One row a cell, in EnergyPlus's order: ``row``, ``column``, ``number`` (NaN if the text is not a number),
+            ``report``, ``report_for``, ``table``, ``value`` (the text that EnergyPlus wrote) and ``units``.
 
         Raises:
             NotReportedError: If the run has no such cell (the message lists the nearest names), or no SQLite output.
+                If EnergyPlus failed, the message begins with its error.
             MissingExtraError: If pandas or pyarrow is not installed.
             StoreError: If the store failed, refused access, or did not answer.
 
@@ -203,7 +220,57 @@ class RunResult(SimulationResult):
         cells = self.data.cells()
         from idfkit_fs._outputs.frames import chosen_cells
 
-        return chosen_cells(cells, report=report, table=table, row=row, column=column)
+        with self.data.explaining("result.reports() lists the reports and tables"):
+            return chosen_cells(cells, report=report, table=table, row=row, column=column)
+
+    @property
+    def variables(self) -> RunVariables:
+        """The output variables and meters: call it to list those that the run reports.
+
+        ``result.variables()`` returns one row a series, and reads no values. As idfkit's property, it also has
+        ``variables``, ``meters`` and ``search()``: all that the model could report, by the ``.rdd`` and ``.mdd`` files.
+
+        Examples:
+            >>> result.variables()  # doctest: +SKIP
+            >>> result.variables.search("Air Temperature")  # doctest: +SKIP
+        """
+        return RunVariables(self._list_variables, self._available)
+
+    def _list_variables(self) -> pd.DataFrame:
+        catalog = self.data.catalog()
+        if not catalog and not self.success:
+            raise NotReportedError(f"{self._failure()} (The run reports no output variables and no meters)")
+        from idfkit_fs._outputs.frames import variables_frame
+
+        return variables_frame(catalog)
+
+    def _available(self) -> OutputVariableIndex | None:
+        index: OutputVariableIndex | None = SimulationResult.variables.__get__(self)
+        return index
+
+    def reports(self) -> pd.DataFrame:
+        """List the tables of EnergyPlus's tabular reports.
+
+        Of a run with sidecars, ``tabular.parquet`` is read, which is small; otherwise the ``.sql`` is fetched.
+
+        Returns:
+            One row a table, in EnergyPlus's order: its ``report``, ``report_for`` (such as ``"Entire Facility"``, or a
+            zone), the numbers of its ``rows`` and ``columns``, and ``table``; as [tabular][idfkit_fs.RunResult.tabular]
+            takes them.
+
+        Raises:
+            NotReportedError: If the run has no tabular reports, or no SQLite output.
+            MissingExtraError: If pandas or pyarrow is not installed.
+            StoreError: If the store failed, refused access, or did not answer.
+
+        Examples:
+            >>> listed = result.reports()  # doctest: +SKIP
+            >>> listed[listed["table"].str.contains("Peak")]  # doctest: +SKIP
+        """
+        cells = self.data.cells()
+        from idfkit_fs._outputs.frames import reports_frame
+
+        return reports_frame(cells)
 
     def download(
         self,
@@ -256,7 +323,8 @@ class RunResult(SimulationResult):
                 require(package, "pandas", "reading results")
             from idfkit_fs.runs.data import RunData
 
-            self._cached_data = RunData(self.files, self.record, to_text(self.sql_path) if self.sql_path else None)
+            sql = to_text(self.sql_path) if self.sql_path else None
+            self._cached_data = RunData(self.files, self.record, sql, self._failure())
         return self._cached_data
 
     def _repr_html_(self) -> str:
@@ -359,7 +427,7 @@ class RunResult(SimulationResult):
             DamagedRunError: If a file differs from the run's record.
             StoreError: If the store failed, refused access, or did not answer.
         """
-        return await asyncio.to_thread(lambda: self.variables)
+        return await asyncio.to_thread(self._available)
 
 
 def _opened(copy: LocalCopy | None, name: str) -> SQLResult | None:

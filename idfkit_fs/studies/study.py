@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from html import escape
 from pathlib import Path
@@ -35,6 +35,7 @@ from idfkit_fs.studies.job import Metrics, parse_metrics
 from idfkit_fs.studies.layout import check_case
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.parametric import CaseTable, read_table
+from idfkit_fs.studies.plots import backend_or_default, draw_end_uses, draw_eui, draw_load_duration
 from idfkit_fs.studies.prepare import Case, case_of_job
 from idfkit_fs.studies.read import read_dataset, read_tabular, read_timeseries
 from idfkit_fs.studies.read_summary import read_rows
@@ -42,13 +43,14 @@ from idfkit_fs.studies.report import RunReport
 from idfkit_fs.studies.rows import Row, as_table, units_of_metrics
 from idfkit_fs.studies.run import check_models, run_listed
 from idfkit_fs.studies.status import StudyStatus
-from idfkit_fs.studies.stored import read_job, read_study
+from idfkit_fs.studies.stored import has_case, read_job, read_study
 from idfkit_fs.studies.verify import Verification, verify_cases
 from idfkit_fs.studies.writer import StudyWriter
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+    from idfkit.simulation.plotting import PlotBackend
 
     from idfkit_fs._outputs.series import Names
 
@@ -59,7 +61,8 @@ class Study:
     """Many runs under one URL: prepare them here, run them anywhere, collect them from any machine.
 
     The store holds the whole state, so any number of machines can read, add and run cases at the same time. Creating a
-    ``Study`` object sends no request to the store.
+    ``Study`` object sends no request to the store. ``study["case-42"]`` opens the run of a case, ``len(study)`` counts
+    the cases, ``"case-42" in study`` looks one up, and ``for case in study`` gives their names.
 
     Args:
         url: The study's URL, a plain path, or a ``UPath``.
@@ -109,6 +112,37 @@ class Study:
     def __reduce__(self) -> Any:
         metrics = None if self._metrics is None else {metric.name: metric.cell for metric in self._metrics}
         return _restore, (self.url, self.fs.storage_options, metrics)
+
+    # A collection of cases.
+
+    def __len__(self) -> int:
+        """The number of cases, from the listings of the study."""
+        return len(self._list().cases)
+
+    def __bool__(self) -> bool:
+        """True, without asking the store: ``if study:`` means "is there a ``Study`` object"."""
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the cases, sorted, from the listings of the study."""
+        return iter(self._list().cases)
+
+    def __contains__(self, case: object) -> bool:
+        """Whether the study has a case of this name, by its job alone."""
+        return has_case(self.fs, case)
+
+    def __getitem__(self, case: str) -> RunResult:
+        """The run of a case, as [result][idfkit_fs.Study.result] opens it.
+
+        Raises:
+            CaseNotFoundError: If the study has no such case; a ``KeyError``. The message names the nearest.
+            RunNotFoundError: If the case is pending.
+            StudyNotFoundError: If there is no study.
+
+        Examples:
+            >>> study["case-42"].timeseries("Electricity:Facility")  # doctest: +SKIP
+        """
+        return self.result(case)
 
     # Prepare.
 
@@ -598,10 +632,15 @@ class Study:
         """
         return as_table(self._rows(progress))
 
-    def _rows(self, progress: bool) -> list[Row]:
-        listing = self._list()
+    def _rows(self, progress: bool, listing: Listing | None = None) -> list[Row]:
+        listing = listing or self._list()
         metrics = listing.metrics if self._metrics is None else self._metrics
         return read_rows(self.fs, listing, metrics, self.result, progress)
+
+    def _rows_of(self, cases: Cases | None) -> list[Row]:
+        listing = self._list()
+        chosen = {*(listing.cases if cases is None else choose_cases(self.fs, listing, cases))}
+        return [row for row in self._rows(False, listing) if row.case in chosen]
 
     def consolidate(self, *, tabular: bool = False, progress: bool = False) -> int:
         """Keep what all outcomes say in one object, so that [summary][idfkit_fs.Study.summary] reads it at once.
@@ -837,6 +876,100 @@ class Study:
         target = FsspecFileSystem.from_url(url, **options)
         selection = Selection(variables, keys, frequency, environment)
         write_dataset(collector, selection, target, overwrite, executor, bytes_per_file)
+
+    def plot_eui(self, parameter: str, *, cases: Cases | None = None, backend: PlotBackend | None = None) -> Any:
+        """Plot the energy use intensity of the cases by a parameter.
+
+        A number is the x axis, with a line for each combination of the other parameters, or with points if lines would
+        join nothing, or there would be more than ten. A text has a bar for each value, or points.
+
+        Cases without an EUI (failed, pending, or not of one year) are left out, with a warning.
+
+        Args:
+            parameter: The name of the parameter.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
+            backend: What draws, such as idfkit's ``PlotlyBackend()``; None for matplotlib if it is installed, otherwise
+                plotly.
+
+        Returns:
+            The figure of the backend, such as a matplotlib ``Figure``.
+
+        Raises:
+            NotReportedError: If no case has such a parameter, or none has an EUI.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
+            StudyNotFoundError: If there is no study.
+            MissingExtraError: If neither matplotlib nor plotly is installed.
+
+        Examples:
+            >>> study.plot_eui("wwr").savefig("eui.png")  # doctest: +SKIP
+        """
+        backend = backend_or_default(backend)
+        return draw_eui(self._rows_of(cases), parameter, backend)
+
+    def plot_end_uses(self, *, cases: Cases | None = None, backend: PlotBackend | None = None) -> Any:
+        """Plot the end uses of each case as a stacked bar, per floor area, all fuels together.
+
+        Cases without end uses (failed, pending, or without the report) are left out, with a warning.
+
+        Args:
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
+            backend: As in [plot_eui][idfkit_fs.Study.plot_eui].
+
+        Returns:
+            The figure of the backend, such as a matplotlib ``Figure``.
+
+        Raises:
+            NotReportedError: If no case has end uses and a floor area.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
+            StudyNotFoundError: If there is no study.
+            MissingExtraError: If neither matplotlib nor plotly is installed.
+
+        Examples:
+            >>> study.plot_end_uses().savefig("end-uses.png")  # doctest: +SKIP
+        """
+        backend = backend_or_default(backend)
+        return draw_end_uses(self._rows_of(cases), backend)
+
+    def plot_load_duration(
+        self,
+        variable: str = "Electricity:Facility",
+        *,
+        keys: Names | None = None,
+        frequency: str | None = None,
+        environment: Names | None = None,
+        cases: Cases | None = None,
+        backend: PlotBackend | None = None,
+    ) -> Any:
+        """Plot the load duration curve of each case: for how many hours a load is at least so high.
+
+        Energies (J) are shown as the mean power of each interval. Cases without data are left out, with a warning, as
+        in [timeseries][idfkit_fs.Study.timeseries].
+
+        Args:
+            variable: The name of a meter or an output variable.
+            keys: The key value, where the variable has several.
+            frequency: The reporting frequency, such as ``"hourly"``; None for the one at which it is reported.
+            environment: Names of environments; None for the run periods.
+            cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
+            backend: As in [plot_eui][idfkit_fs.Study.plot_eui].
+
+        Returns:
+            The figure of the backend, such as a matplotlib ``Figure``.
+
+        Raises:
+            NotReportedError: If no case reports it; the message lists the nearest names.
+            ValueError: If several series match, if it is reported at several frequencies and *frequency* is None, or
+                if its intervals are longer than a day, or not equal.
+            CaseNotFoundError: If a name, a pattern or the filter in *cases* fits no case.
+            StudyNotFoundError: If there is no study.
+            MissingExtraError: If neither matplotlib nor plotly is installed, or pandas or pyarrow is not.
+
+        Examples:
+            >>> study.plot_load_duration("Electricity:Facility").savefig("load.png")  # doctest: +SKIP
+        """
+        backend = backend_or_default(backend)
+        selection = Selection(variable, keys, frequency, environment)
+        return draw_load_duration(read_timeseries(self._collector(cases, False), selection), variable, backend)
 
     def _collector(self, cases: Cases | None, progress: bool, listing: Listing | None = None) -> Collector:
         """What reads some cases, or all."""

@@ -35,12 +35,13 @@ from idfkit_fs.errors import (
 )
 from idfkit_fs.runs.check import check_files, damage_of
 from idfkit_fs.runs.files import RunFileSystem
+from idfkit_fs.runs.installation import find_installation
 from idfkit_fs.runs.model import parse_model, version_of
 from idfkit_fs.runs.publish import Guard, Publication
 from idfkit_fs.runs.record import RECORD_NAME, RunRecord
 from idfkit_fs.runs.register import Register, read_record, read_register, remove_run
 from idfkit_fs.runs.result import RunResult, open_result, result_of
-from idfkit_fs.runs.simulate import LocalRun, find_installation
+from idfkit_fs.runs.simulate import LocalRun
 from idfkit_fs.studies.job import Job, Metric, Outcome, Summary, state_of
 from idfkit_fs.studies.layout import INPUTS, Ended, EndedRun, check_case, outcome_path
 from idfkit_fs.studies.plan import Source

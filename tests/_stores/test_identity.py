@@ -23,11 +23,11 @@ import idfkit.simulation
 import pytest
 from fsspec.config import set_conf_env
 from fsspec.spec import AbstractFileSystem
-from small_office import energyplus, failing_model, one_zone, weather
+from small_office import failing_model, one_zone, weather
 from support import servers
 from support.servers import BUCKET, HOST, Store, boto_client
 
-from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, open_result, publish
+from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, find_energyplus, open_result, publish
 from idfkit_fs._stores.instances import identity_of, renewed
 from idfkit_fs._stores.make import make_filesystem
 from idfkit_fs.errors import PermissionDeniedError, StorageOptionsError
@@ -207,7 +207,7 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The directories of a run that succeeded and of one that failed."""
     directory = tmp_path_factory.mktemp("runs")
     for label, model in (("good", one_zone()), ("bad", failing_model())):
-        idfkit.simulation.simulate(model, weather(), output_dir=directory / label, energyplus=energyplus())
+        idfkit.simulation.simulate(model, weather(), output_dir=directory / label, energyplus=find_energyplus())
     return directory / "good", directory / "bad"
 
 

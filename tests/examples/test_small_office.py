@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 from idfkit import IDFDocument
 from idfkit.simulation import ErrorReport, SimulationResult, simulate
-from small_office import WEATHER_FILES, energyplus, failing_model, one_zone, small_office, weather
+from small_office import WEATHER_FILES, failing_model, one_zone, small_office, weather
+
+from idfkit_fs import find_energyplus
 
 REPORT = "AnnualBuildingUtilityPerformanceSummary"
 KWH_PER_MJ = 1 / 3.6
 
 
 def run(model: IDFDocument, directory: Path) -> SimulationResult:
-    return simulate(model, weather(), output_dir=directory, energyplus=energyplus())
+    return simulate(model, weather(), output_dir=directory, energyplus=find_energyplus())
 
 
 def errors(result: SimulationResult) -> ErrorReport:

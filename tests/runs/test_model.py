@@ -17,15 +17,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from idfkit import IDFDocument, load_idf, new_document, save_epjson, save_idf, write_epjson, write_idf
 from idfkit.simulation import EnergyPlusConfig
-from small_office import energyplus
 from support.models import silent
 from upath import UPath
 
-from idfkit_fs import FsspecFileSystem, async_simulate, simulate
+from idfkit_fs import FsspecFileSystem, async_simulate, find_energyplus, simulate
 from idfkit_fs.errors import ModelError, UnreachableError
+from idfkit_fs.runs.installation import find_installation
 from idfkit_fs.runs.model import Model, load_model, parse_model, write_model
 from idfkit_fs.runs.model_text import decode, fault_of, restore, split
-from idfkit_fs.runs.simulate import find_installation
 
 FS = FsspecFileSystem.from_url("memory://models")
 NAME = "Büro Süd 日本語 à"
@@ -42,7 +41,7 @@ def named(name: str = NAME) -> IDFDocument:
 
 
 def to_run(model: Model, **options: Any) -> IDFDocument:
-    return model.to_run(energyplus(), options)
+    return model.to_run(find_energyplus(), options)
 
 
 def refused(source: Any) -> str:

@@ -14,15 +14,17 @@ import idfkit.simulation
 import pytest
 from idfkit import IDFDocument
 from idfkit.simulation import EnergyPlusConfig, SimulationResult
-from small_office import energyplus, failing_model, one_zone, weather
+from small_office import failing_model, one_zone, weather
 from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
 
+from idfkit_fs import find_energyplus
+
 
 @pytest.fixture(scope="session")
 def eplus() -> EnergyPlusConfig:
-    return energyplus()
+    return find_energyplus()
 
 
 @pytest.fixture(scope="session")

@@ -496,7 +496,7 @@ def gated() -> Iterator[None]:
     import idfkit_fs._fs.sync as adapter
     from idfkit_fs._cache import store
     from idfkit_fs._util import interrupts, parallel, retry
-    from idfkit_fs.runs import simulate
+    from idfkit_fs.runs import installation
 
     instead = {
         id(ThreadPoolExecutor): _Pool,
@@ -504,7 +504,7 @@ def gated() -> Iterator[None]:
         id(interrupts.run_coroutine): _run_coroutine,
         # What stays the same, and takes a third of the time: the versions of packages, and where EnergyPlus is.
         id(importlib.metadata.version): functools.cache(importlib.metadata.version),
-        id(simulate.find_installation): functools.cache(simulate.find_installation),
+        id(installation.find_installation): functools.cache(installation.find_installation),
     }
     with contextlib.ExitStack() as stack:
         for name, module in list(sys.modules.items()):

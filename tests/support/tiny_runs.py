@@ -10,9 +10,11 @@ from typing import Any
 
 from idfkit import IDFDocument
 from idfkit.simulation import SimulationResult
-from small_office import energyplus, failing_model
+from small_office import failing_model
 from support.endings import end
 from support.models import silent
+
+from idfkit_fs import find_energyplus
 
 __all__ = ["Recorded", "record"]
 
@@ -24,7 +26,7 @@ _USER_VERSION = slice(60, 64)  # of SQLite's header
 def record(directory: Path) -> None:
     """Run EnergyPlus twice, and keep what a run needs."""
     for name, model in (("ok", silent()), ("failed", failing_model())):
-        ended = end(model, directory / f"{name}-all", energyplus(), "-D")
+        ended = end(model, directory / f"{name}-all", find_energyplus(), "-D")
         assert (ended.exit_code == 0) == (name == "ok"), ended.printed
         (directory / name).mkdir()
         for suffix in _KEPT:
