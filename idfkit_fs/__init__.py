@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from idfkit_fs.studies.verify import Finding, Verification
     from idfkit_fs.studies.worker import run_case
 
+    __version__: str
+    """The version of the installed package."""
+
 __all__ = [
     "Adoption",
     "AsyncFsspecFileSystem",

@@ -49,7 +49,7 @@ async def _settled(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 
 
 class AsyncFsspecFileSystem:
-    """Any fsspec filesystem as [idfkit's AsyncFileSystem][idfkit.simulation.fs.AsyncFileSystem].
+    """Any fsspec filesystem as idfkit's ``AsyncFileSystem``.
 
     The same constructors, methods, results and errors as [FsspecFileSystem][idfkit_fs.FsspecFileSystem]; each call runs
     in one of 32 threads, so the caller's event loop never waits for I/O. When a task is cancelled, a read goes on

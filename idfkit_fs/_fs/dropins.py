@@ -59,7 +59,7 @@ def _storage_options(
 
 
 class S3FileSystem(FsspecFileSystem):
-    """Drop-in for [idfkit's S3FileSystem][idfkit.simulation.fs.S3FileSystem]: a bucket and a key prefix.
+    """Drop-in for idfkit's ``S3FileSystem``: a bucket and a key prefix.
 
     Credentials that are not given are found by botocore's chain: environment, shared files and profiles, container or
     instance role.
@@ -90,7 +90,7 @@ class S3FileSystem(FsspecFileSystem):
 
 
 class AsyncS3FileSystem(AsyncFsspecFileSystem):
-    """Drop-in for [idfkit's AsyncS3FileSystem][idfkit.simulation.fs.AsyncS3FileSystem].
+    """Drop-in for idfkit's ``AsyncS3FileSystem``.
 
     It works with and without ``async with``; leaving the block closes nothing, because connections are shared.
 
@@ -120,7 +120,7 @@ class AsyncS3FileSystem(AsyncFsspecFileSystem):
 
 
 class LocalFileSystem(FsspecFileSystem):
-    """Drop-in for [idfkit's LocalFileSystem][idfkit.simulation.fs.LocalFileSystem].
+    """Drop-in for idfkit's ``LocalFileSystem``.
 
     Args:
         root: Directory that all paths are below. Without it, as in idfkit, relative paths are relative to the working
@@ -144,7 +144,7 @@ class LocalFileSystem(FsspecFileSystem):
 
 
 class AsyncLocalFileSystem(AsyncFsspecFileSystem):
-    """Drop-in for [idfkit's AsyncLocalFileSystem][idfkit.simulation.fs.AsyncLocalFileSystem].
+    """Drop-in for idfkit's ``AsyncLocalFileSystem``.
 
     Args:
         root: As in [LocalFileSystem][idfkit_fs.LocalFileSystem].

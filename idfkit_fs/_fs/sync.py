@@ -66,7 +66,7 @@ _REFUSALS = 5  # of a store that says that a file has changed which has not
 
 
 class FsspecFileSystem:
-    """Any fsspec filesystem as [idfkit's FileSystem][idfkit.simulation.fs.FileSystem].
+    """Any fsspec filesystem as idfkit's ``FileSystem``.
 
     Paths are relative to the root, or full URLs below it; ``pathlib`` objects and the URLs that ``pathlib`` collapsed
     work too. Instances can be pickled, compared, and shared by threads and processes.

@@ -17,7 +17,7 @@ __all__ = ["BoundedAzureBlobFileSystem"]
 
 
 class BoundedAzureBlobFileSystem(AzureBlobFileSystem):
-    """An [AzureBlobFileSystem][adlfs.AzureBlobFileSystem] that reports a dead or silent endpoint soon.
+    """An ``adlfs.AzureBlobFileSystem`` that reports a dead or silent endpoint soon.
 
     adlfs passes `connection_timeout` and `read_timeout` on for uploads and downloads only, and has no option for the
     waits of azure's retry policy: 15 to 24 seconds each.

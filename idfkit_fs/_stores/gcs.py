@@ -19,7 +19,7 @@ __all__ = ["BoundedGCSFileSystem"]
 
 
 class BoundedGCSFileSystem(GCSFileSystem):
-    """A [GCSFileSystem][gcsfs.GCSFileSystem] that reports a dead or silent endpoint soon, and logs nothing about it.
+    """A ``gcsfs.GCSFileSystem`` that reports a dead or silent endpoint soon, and logs nothing about it.
 
     gcsfs sends each request without any timeout unless `requests_timeout` is given, repeats it six times, which no
     option changes, and logs a traceback at the end. It is gcsfs's plain class: the one for zonal buckets, which gcsfs

@@ -15,7 +15,7 @@ __all__ = ["BoundedHTTPFileSystem"]
 
 
 class BoundedHTTPFileSystem(HTTPFileSystem):
-    """An [HTTPFileSystem][fsspec.implementations.http.HTTPFileSystem] that bounds silence, not a whole transfer.
+    """An ``fsspec.implementations.http.HTTPFileSystem`` that bounds silence, not a whole transfer.
 
     aiohttp's own default cuts every transfer after five minutes, and reports a silent server no sooner.
     """

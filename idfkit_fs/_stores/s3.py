@@ -44,7 +44,7 @@ _NEEDED = frozenset({"create_multipart_upload", "abort_multipart_upload"})
 
 
 class QuickS3FileSystem(s3fs.S3FileSystem):
-    """An [S3FileSystem][s3fs.S3FileSystem] with fewer round trips, and with one layer that repeats requests.
+    """An ``s3fs.S3FileSystem`` with fewer round trips, and with one layer that repeats requests.
 
     - Uploads send their body without `Expect: 100-continue`. Botocore asks first, so that a refused upload costs no
       bandwidth; results are small and nearly always accepted, so the question costs a round trip for each file.

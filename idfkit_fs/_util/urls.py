@@ -71,7 +71,7 @@ def to_text(path: Location) -> str:
     A backslash is always a separator, so that a study written from Windows reads the same elsewhere.
 
     Args:
-        path: A string, or anything with ``__fspath__`` such as [pathlib.Path][]; `UPath` objects, which have none,
+        path: A string, or anything with ``__fspath__`` such as ``pathlib.Path``; `UPath` objects, which have none,
             by their ``str``.
 
     Returns:

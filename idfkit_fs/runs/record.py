@@ -122,7 +122,7 @@ class RunRecord(VersionedJson):
         output_prefix: Prefix of the output files' names.
         energyplus_version: Such as ``"25.2.0"``; None if it is unknown.
         idfkit_version: Version of idfkit that ran it; None if EnergyPlus was run by anything else, or it is unknown.
-        job: SHA-256 of the [job][idfkit_fs.studies.job.Job] that the run is the result of; None outside of a study.
+        job: SHA-256 of the job that the run is the result of; None outside of a study.
         model_sha256: SHA-256 of the model as IDF text; None if it is unknown.
         weather_sha256: SHA-256 of the weather file; None for a run without one, or if it is unknown.
         inputs: Every other file that the model reads, by its path beside the model.

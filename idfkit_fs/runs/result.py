@@ -53,7 +53,7 @@ _SUBDIRECTORIES = 32
 
 @dataclass(slots=True, eq=False, repr=False)
 class RunResult(SimulationResult):
-    """A [SimulationResult][idfkit.simulation.result.SimulationResult] at a URL.
+    """The ``SimulationResult`` of idfkit at a URL.
 
     The lazy properties (``sql``, ``errors``, ``csv``, ``html``, ``eso``, ``mtr``, ``variables``) and the ``async_``
     methods of the same names fetch only the file that they need. ``sql`` opens a local copy, which the cache keeps.

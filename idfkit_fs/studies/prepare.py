@@ -45,7 +45,7 @@ class Case:
         metrics: Cells of tabular reports for this case's summary, in addition to the study's metrics.
         include: Glob patterns of the files to publish; by default all output files.
         exclude: Glob patterns of files to leave out.
-        options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate].
+        options: Keywords of ``idfkit.simulation.simulate``.
         external_files: ``"copy"`` to store every other file that the model reads in the study; ``"leave"`` to leave
             their paths alone, for files that only the workers have.
 

@@ -180,7 +180,7 @@ class Study:
                 objects name, the modules of Python plugins, and the ``.stat`` beside the weather file. Relative names
                 are looked up beside the model, then in the working directory. ``"leave"`` leaves the paths in the
                 model alone, for files that only the workers have; such a case is never copied from another.
-            **options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate], such as
+            **options: Keywords of ``idfkit.simulation.simulate``, such as
                 ``annual=True``.
 
         Raises:
@@ -209,7 +209,7 @@ class Study:
         external_files: ExternalFiles = "copy",
         progress: bool = False,
     ) -> None:
-        """Add the jobs of idfkit's [simulate_batch][idfkit.simulation.batch.simulate_batch] as cases.
+        """Add the jobs of idfkit's ``simulate_batch`` as cases.
 
         Args:
             jobs: The jobs. The name of each case is the job's ``label``, or the last part of its ``output_dir``.
@@ -283,7 +283,7 @@ class Study:
             overwrite: As in [add][idfkit_fs.Study.add].
             external_files: As in [add][idfkit_fs.Study.add].
             progress: Whether to show a progress bar.
-            **options: Keywords of [idfkit.simulation.simulate][idfkit.simulation.runner.simulate], such as
+            **options: Keywords of ``idfkit.simulation.simulate``, such as
                 ``annual=True``.
 
         Raises:
@@ -428,7 +428,7 @@ class Study:
                 cases that fit a pattern or a filter, or of all if this is None, those in *states* are run. A login that
                 may not list can run named cases, but not again those that failed.
             states: ``"pending"``, ``"failed"``, or both.
-            executor: Any [concurrent.futures.Executor][], such as a process pool or
+            executor: Any ``concurrent.futures.Executor``, such as a process pool or
                 ``dask.distributed.Client(...).get_executor()``; its workers receive the storage options. None runs
                 the cases in this process, with EnergyPlus in processes of its own.
             max_workers: The number of simulations at the same time in this process; by default the number of
@@ -448,7 +448,7 @@ class Study:
             StudyNotFoundError: If there is no study.
             ModelError: If a case that is named failed and was adopted, so that its model is unknown; then nothing is
                 run. With ``"failed"`` in *states*, such cases are left as they are.
-            TypeError: If *executor* is no [concurrent.futures.Executor][]; then nothing is submitted.
+            TypeError: If *executor* is no ``concurrent.futures.Executor``; then nothing is submitted.
             ValueError: If a state is unknown, or *max_workers* is less than 1.
 
         Examples:
@@ -855,7 +855,7 @@ class Study:
             ExistsError: If the directory contains Parquet files, and *overwrite* is False; then no run is read. Or if
                 another client writes the same dataset.
             LocationError: If *url* is a run or a study.
-            TypeError: If *executor* is no [concurrent.futures.Executor][].
+            TypeError: If *executor* is no ``concurrent.futures.Executor``.
             NotReportedError: If no case reports such series; the message lists the nearest names.
             ValueError: If the series are reported at several frequencies and *frequency* is None, or if a parameter
                 has the name of a column.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from idfkit import write_idf
 from small_office import small_office, weather
-from support.servers import Store
+from support.servers import REPOSITORY, Store
 
 from idfkit_fs import Study, simulate
 
@@ -61,6 +61,8 @@ class World:
             path.mkdir()
         shutil.copy(weather(), self.work / "chicago.epw")
         (self.work / "office.idf").write_text(write_idf(small_office(window_to_wall_ratio=0.3)), encoding="utf-8")
+        for name in ("custom_backend.py", "test_custom_backend.py"):  # which a page asks the reader to save
+            shutil.copy(REPOSITORY / "examples" / name, self.work)
         # What plain EnergyPlus leaves.
         outputs = [path for path in (results / "office").iterdir() if path.name.startswith("eplus")]
         (self.work / "runs" / "office").mkdir(parents=True)
@@ -70,6 +72,7 @@ class World:
         self.environment = {
             **os.environ,
             "PATH": f"{bin_directory}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join([str(self.work), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
             "HOME": str(home),
             "XDG_CACHE_HOME": str(home / "cache"),
             "TMPDIR": str(home / "tmp"),

@@ -1,0 +1,3 @@
+idfkit-fs cache info
+idfkit-fs cache prune --max-bytes 2GB
+idfkit-fs cache clear

@@ -1,0 +1,1 @@
+python -m pytest test_custom_backend.py
