@@ -2,7 +2,7 @@
 
 A row is found by *words* of an exception: the store's own code (``InvalidObjectState``), a reason of the Google JSON
 API (``retentionPolicyNotMet``), the name of the exception's class, the HTTP status of an SDK's error, or the name of
-its ``errno`` (``ENOSPC``). `docs/errors.md` shows the same table; a test compares them.
+its ``errno`` (``ENOSPC``). `docs/troubleshooting.md` shows the same table; a test compares them.
 """
 
 from __future__ import annotations

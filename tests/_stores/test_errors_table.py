@@ -1,4 +1,4 @@
-"""The table of reasons: docs/errors.md shows it as the code has it, and no row hides another."""
+"""The table of reasons: docs/troubleshooting.md shows it as the code has it, and no row hides another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import idfkit_fs.errors
 from idfkit_fs._stores.reasons import REASONS, Reason, certificate_remedy
 from idfkit_fs.errors import StoreError, UnreachableError
 
-PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
     for line in PAGE.partition("| repeated | words |\n")[2].partition("\n\n")[0].splitlines()[1:]
@@ -33,6 +33,18 @@ def test_the_page_says_what_the_code_does(row: list[str], reason: Reason) -> Non
     assert repeated == ("yes" if reason.kind is UnreachableError and not reason.permanent else "no")
     shown = {word: bool(text) for word, text in re.findall(r"`([^`]+)`( \(text\))?", words)}
     assert shown == {word: bool(pattern) for word, pattern in reason.told.items()}
+
+
+CLASSES = [getattr(idfkit_fs.errors, name) for name in idfkit_fs.errors.__all__]
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=[kind.__name__ for kind in CLASSES])
+def test_every_class_is_on_the_page_with_what_it_is_and_says(kind: type[Exception]) -> None:
+    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{kind.__name__}`")]
+    builtins = {base.__name__ for base in kind.__mro__[1:] if base.__module__ == "builtins"}
+    assert builtins.intersection(re.findall(r"`(\w+)`", row.split("|")[1])) or kind is idfkit_fs.errors.IdfkitFsError
+    if "text" in vars(kind):
+        assert f'"{kind.text.partition(";")[0]}"' in row  # type: ignore[attr-defined]  # of a StoreError
 
 
 def test_no_row_hides_what_a_later_one_says() -> None:

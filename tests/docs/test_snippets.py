@@ -1,4 +1,7 @@
-"""Every block of code of the pages is a file, and runs from top to bottom as a reader would paste it."""
+"""Every block of code of the pages is a file, and runs from top to bottom as a reader would paste it.
+
+A ``.txt`` file beside a snippet is what it prints, which a page shows.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from support.pages import PAGES, ROOT, SNIPPETS, of_another_store, run_page
 from support.world import World
 
 # Commands that install or that start a session of nox; the sessions and a fresh environment show these.
-INSTALLS = ("pip install ", "python -m pip ", "pipx install ", "nox ", "git clone ", "cd ", "#")
+INSTALLS = ("pip install ", "python -m pip ", "python -m venv ", "pipx install ", "nox ", "git clone ", "cd ", "#")
 BLOCK = re.compile(r"^( *)```(python|pycon|console|bash|sh|shell)\b[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
@@ -36,5 +39,5 @@ def test_snippets_of_a_page_run_in_their_order(page: str, world: World) -> None:
 def test_each_snippet_is_shown() -> None:
     shown = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
     for file in sorted(SNIPPETS.rglob("*.*")):
-        if file.suffix in {".py", ".sh"}:
+        if file.suffix in {".py", ".sh", ".txt"}:
             assert str(file.relative_to(ROOT)) in shown, f"no page shows {file.relative_to(ROOT)}"

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from support.world import World
 
-__all__ = ["PAGES", "ROOT", "SNIPPETS", "of_another_store", "prints", "run_page", "shown_outputs"]
+__all__ = ["PAGES", "ROOT", "SNIPPETS", "of_another_store", "prints", "run_page"]
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SNIPPETS = ROOT / "docs" / "snippets"
-# A block of output follows the block of the snippet that prints it.
-_OUTPUT = re.compile(
-    r"""--8<-- "(?P<file>docs/snippets/[^":]+)"\n *```\n\s*```text title="Output"\n(?P<text>.*?)\n *```""", re.DOTALL
-)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -27,22 +22,12 @@ def of_another_store(page: str) -> bool:
 
 
 def run_page(page: str, world: World) -> None:
-    """Run the snippets of a page, each of which must end well, and print what the page shows."""
-    outputs = shown_outputs()
+    """Run the snippets of a page, each of which must end well, and print what its ``.txt`` file shows."""
     for file in sorted((SNIPPETS / page).iterdir()):
         if file.suffix in {".py", ".sh"}:
-            printed = world.run(file)
-            for shown in outputs.get(file, ()):
-                assert prints(printed, shown), f"{file.name} printed\n{printed}\nwhere the page shows\n{shown}"
-
-
-def shown_outputs() -> dict[Path, list[str]]:
-    """The outputs that pages show, in blocks ``text title="Output"``, by the snippets that print them."""
-    outputs: dict[Path, list[str]] = {}
-    for page in PAGES:
-        for found in _OUTPUT.finditer(page.read_text(encoding="utf-8")):
-            outputs.setdefault(ROOT / found["file"], []).append(dedent(found["text"]))
-    return outputs
+            printed, text = world.run(file), file.with_suffix(".txt")
+            shown = text.read_text(encoding="utf-8") if text.exists() else "..."
+            assert prints(printed, shown), f"{file.name} printed\n{printed}\nwhere the page shows\n{shown}"
 
 
 def prints(printed: str, shown: str) -> bool:

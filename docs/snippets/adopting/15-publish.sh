@@ -1,0 +1,1 @@
+idfkit-fs publish runs/office s3://my-bucket/archive/office-2025

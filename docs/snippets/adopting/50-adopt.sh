@@ -1,0 +1,1 @@
+idfkit-fs adopt s3://my-bucket/measured-2024 runs/*

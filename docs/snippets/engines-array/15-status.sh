@@ -1,0 +1,1 @@
+idfkit-fs status s3://my-bucket/study-001 || echo "exit code $?"

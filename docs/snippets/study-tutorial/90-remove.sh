@@ -1,0 +1,2 @@
+idfkit-fs rm s3://my-bucket/tutorial triple --yes
+idfkit-fs status s3://my-bucket/tutorial
