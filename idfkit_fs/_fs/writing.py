@@ -21,15 +21,28 @@ __all__ = ["copy_file", "create_file", "put_file", "write_file"]
 
 def write_file(fs: AbstractFileSystem, key: str, data: bytes) -> None:
     """Write bytes."""
+    if _inherits(fs, "pipe_file") and _drops_writes(fs):
+        raise NotImplementedError(f"{type(fs).__name__} writes no files: it has neither pipe_file nor _open")
     _write(fs, key, lambda target: fs.pipe_file(target, data))
 
 
 def put_file(fs: AbstractFileSystem, local: str, key: str, **kwargs: Any) -> None:
     """Upload a local file."""
-    if in_memory(fs):  # its put_file shows a growing file
+    # The put_file of memory shows a growing file.
+    if in_memory(fs) or (_inherits(fs, "put_file") and _drops_writes(fs)):
         write_file(fs, key, Path(local).read_bytes())
         return
     _write(fs, key, lambda target: fs.put_file(local, target, **{**tuned(fs, "put_file"), **kwargs}))
+
+
+def _drops_writes(fs: AbstractFileSystem) -> bool:
+    """Whether files that it opens drop what is written to them without a word, as those of fsspec's base class do."""
+    return _inherits(fs, "open") and _inherits(fs, "_open")
+
+
+def _inherits(fs: AbstractFileSystem, method: str) -> bool:
+    # Asked of the object: fsspec's async classes have their sync methods there.
+    return getattr(getattr(fs, method), "__func__", None) is getattr(AbstractFileSystem, method)
 
 
 def copy_file(fs: AbstractFileSystem, source: str, target: str) -> None:

@@ -71,7 +71,7 @@ ROWS = [
         ignores_conditions=True,
     ),
     Row("S3, through the cache", "SeaweedFS", (SimpleCache,), at("simplecache::s3://b", s3={"anon": True})),
-    Row("S3, by `obstore.fsspec`", "moto", (Obstore,), by_obstore, {"directory markers": 4, "after a fork": 5}),
+    Row("S3, by obstore", "moto", (Obstore,), by_obstore, {"directory markers": 4, "after a fork": 5}),
     Row("Google Cloud Storage, by gcsfs", "fake-gcs-server", (Gcs,), at("gs://b", token="anon")),
     Row(
         "Azure Blob Storage, by adlfs",

@@ -61,8 +61,7 @@ class World:
             path.mkdir()
         shutil.copy(weather(), self.work / "chicago.epw")
         (self.work / "office.idf").write_text(write_idf(small_office(window_to_wall_ratio=0.3)), encoding="utf-8")
-        for name in ("custom_backend.py", "test_custom_backend.py"):  # which a page asks the reader to save
-            shutil.copy(REPOSITORY / "examples" / name, self.work)
+        shutil.copy(REPOSITORY / "examples" / "custom_backend.py", self.work)  # which a page asks the reader to save
         # What plain EnergyPlus leaves.
         outputs = [path for path in (results / "office").iterdir() if path.name.startswith("eplus")]
         (self.work / "runs" / "office").mkdir(parents=True)

@@ -10,6 +10,6 @@ print(url)  # safecache::s3://my-bucket/office/tabular.parquet
 
 print(len(pd.read_parquet(url, storage_options=options)))
 print(len(dd.read_parquet(url, storage_options=options)))
-print(len(pd.read_csv(fs.url("office/eplus.csv"), storage_options=options)))  # needs pandas 3.0
+print(len(pd.read_csv(fs.url("office/eplusZsz.csv"), storage_options=options)))
 with fsspec.open(url, **options) as file:
     print(file.read(4))

@@ -1,1 +1,0 @@
-python -m pytest test_custom_backend.py
