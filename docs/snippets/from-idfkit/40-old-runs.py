@@ -8,4 +8,4 @@ except FileNotFoundError as exc:
 
 idfkit_fs.publish(url, url)  # the files stay where they are; sidecars and the record are added
 result = idfkit_fs.open_result(url)
-print(result.success, result.record.energyplus_version, result.record.runtime_seconds)
+print(result.success, result.record.energyplus_version, result.record.exit_code)
