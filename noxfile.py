@@ -112,7 +112,7 @@ def docs(session: nox.Session) -> None:
     if session.posargs:
         session.run("mkdocs", *session.posargs)
         return
-    session.run("pytest", "tests/docs", *SIDE_BY_SIDE)
+    session.run("pytest", "-m", ORDINARY, "tests/docs", *SIDE_BY_SIDE)
     session.run("mkdocs", "build", "--strict", "--site-dir", str(Path(session.create_tmp()) / "site"))
 
 

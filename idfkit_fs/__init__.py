@@ -128,6 +128,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("idfkit-fs")
+    if name in ("cache", "errors"):  # modules whose names people use as attributes
+        return importlib.import_module(f"idfkit_fs.{name}")
     if name in _MODULES:
         return getattr(importlib.import_module(f"idfkit_fs.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

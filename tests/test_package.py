@@ -52,6 +52,11 @@ def test_every_public_name_is_there() -> None:
         _ = idfkit_fs.nonsense
 
 
+def test_modules_with_public_names_need_no_import() -> None:
+    program = "import idfkit_fs; print(idfkit_fs.cache.info, idfkit_fs.errors.StoreError)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_docstring_examples_run(module: ModuleType) -> None:
     names = {name: getattr(idfkit_fs, name) for name in idfkit_fs.__all__}

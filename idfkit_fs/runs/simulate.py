@@ -490,13 +490,14 @@ class LocalRun:
         stop = current_stop()
         cut = False
         try:
-            if Path(result.run_dir).resolve() != self.directory.resolve():
+            is_new = Path(result.run_dir).resolve() == self.directory.resolve()
+            if not is_new:
                 # Found in idfkit's SimulationCache, whose entries must not be changed.
                 shutil.copytree(result.run_dir, self.directory, dirs_exist_ok=True)
             with publish_errors(self.directory, self.publication.fs.url()):
                 ending = ending or self.ending(result)
                 cut = ending.cut
-                record = self._record(result, ending)
+                record = self._record(result, ending, datetime.now(UTC) if is_new else None)
                 write_draft(self.directory, record)
             published = self.publication.send(self.directory, record, stop, existing)
         except BaseException as exc:
@@ -510,7 +511,7 @@ class LocalRun:
         published.migration_report = result.migration_report
         return published
 
-    def _record(self, result: SimulationResult, ending: Ending) -> RunRecord:
+    def _record(self, result: SimulationResult, ending: Ending, finished: datetime | None) -> RunRecord:
         """The record of the run, without files."""
         return RunRecord(
             success=ending.success,
@@ -523,7 +524,7 @@ class LocalRun:
             energyplus_version=version_string(self.options["energyplus"].version),
             idfkit_version=version("idfkit"),
             flags={name: value for name, value in self.options.items() if name in SHAPING},
-            finished=datetime.now(UTC),
+            finished=finished,
             **self.facts,
         )
 

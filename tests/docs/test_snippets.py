@@ -9,13 +9,11 @@ import re
 from pathlib import Path
 
 import pytest
+from support.pages import PAGES, ROOT, SNIPPETS, of_another_store, run_page
 from support.world import World
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
-SNIPPETS = ROOT / "docs" / "snippets"
 # Commands that install or that start a session of nox; the sessions and a fresh environment show these.
-INSTALLS = ("pip install ", "python -m pip ", "pipx install ", "nox ", "git clone ", "cd ", "#")
+INSTALLS = ("pip install ", "python -m pip ", "python -m venv ", "pipx install ", "nox ", "git clone ", "cd ", "#")
 BLOCK = re.compile(r"^( *)```(python|pycon|console|bash|sh|shell)\b[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
@@ -31,13 +29,11 @@ def test_each_block_is_a_file(page: Path) -> None:
         assert not_a_file(language, body.splitlines()) == [], f"a block of {page.name} is no file that the tests run"
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in SNIPPETS.iterdir() if path.is_dir()))
+@pytest.mark.parametrize(
+    "page", sorted(path.name for path in SNIPPETS.iterdir() if path.is_dir() and not of_another_store(path.name))
+)
 def test_snippets_of_a_page_run_in_their_order(page: str, world: World) -> None:
-    for file in sorted((SNIPPETS / page).iterdir()):
-        if file.suffix in {".py", ".sh"}:
-            printed, shown = world.run(file), file.with_suffix(".txt")
-            if shown.exists():
-                assert printed.rstrip() == shown.read_text(encoding="utf-8").rstrip(), file.name
+    run_page(page, world)
 
 
 def test_each_snippet_is_shown() -> None:

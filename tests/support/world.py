@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from idfkit import write_idf
@@ -30,22 +31,33 @@ def make_results(directory: Path) -> Path:
     return results
 
 
+def _of_s3(store: Store) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": store.endpoint,
+        "AWS_ACCESS_KEY_ID": store.storage_options["key"],
+        "AWS_SECRET_ACCESS_KEY": store.storage_options["secret"],
+    }
+
+
 class World:
     """What a reader has: ``office.idf``, ``chicago.epw``, the variables of a shell, and a bucket.
 
     Args:
         directory: An empty directory.
-        store: The S3 store whose bucket is ``my-bucket``.
+        store: The store whose bucket is ``my-bucket``.
         results: What the bucket has: `make_results`.
+        variables: The variables of the shell that lead to the store; those of S3 unless given.
     """
 
-    def __init__(self, directory: Path, store: Store, results: Path) -> None:
+    def __init__(
+        self, directory: Path, store: Store, results: Path, variables: Mapping[str, str] | None = None
+    ) -> None:
         for path in sorted(results.rglob("*")):
             if path.is_file():
                 store.raw.put(path.relative_to(results).as_posix(), path.read_bytes())
         self.work = directory / "work"
         home = directory / "home"
-        for path in (self.work, home):
+        for path in (self.work, home, home / "tmp"):
             path.mkdir()
         shutil.copy(weather(), self.work / "chicago.epw")
         (self.work / "office.idf").write_text(write_idf(small_office(window_to_wall_ratio=0.3)), encoding="utf-8")
@@ -62,11 +74,10 @@ class World:
             "PYTHONPATH": os.pathsep.join([str(self.work), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
             "HOME": str(home),
             "XDG_CACHE_HOME": str(home / "cache"),
+            "TMPDIR": str(home / "tmp"),
             "MPLBACKEND": "agg",
             "PYTHONUTF8": "1",
-            "AWS_ENDPOINT_URL": store.endpoint,
-            "AWS_ACCESS_KEY_ID": store.storage_options["key"],
-            "AWS_SECRET_ACCESS_KEY": store.storage_options["secret"],
+            **(_of_s3(store) if variables is None else variables),
         }
 
     def run(self, file: Path) -> str:

@@ -1,0 +1,1 @@
+idfkit-fs run s3://my-bucket/lights

@@ -1,0 +1,1 @@
+idfkit-fs doctor s3://my-bucket

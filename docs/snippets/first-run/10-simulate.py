@@ -1,4 +1,0 @@
-import idfkit_fs
-
-result = idfkit_fs.simulate("office.idf", "chicago.epw", output_dir="s3://my-bucket/first", annual=True)
-print(result.success, result.runtime_seconds)

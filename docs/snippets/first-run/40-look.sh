@@ -1,0 +1,1 @@
+idfkit-fs ls s3://my-bucket/first
