@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from support.variants import variant
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
 MODULES = sorted(path.stem for path in BENCHMARKS.glob("bench_*.py"))
 CASES = range(100)
 PENDING = 5  # one in 20
@@ -120,3 +121,24 @@ def test_the_runner_compares_with_an_earlier_file(
         ["a thing: its peer", "1.0 s", "2.0 s", "2.00", "SLOWER"],
         ["a new thing", "not measured", "1.0 s"],
     ]
+
+
+def test_plots_have_the_rows_with_two_figures(load: Any, tmp_path: Path) -> None:
+    row = load("rows").Row
+    rows = [
+        row("read a thing, cold: a peer", "0.1 s, best 0.1, 2 req.", "12.0 s", ""),
+        row("without a peer", "0.1 s, best 0.1", "", ""),
+    ]
+    plots = load("plots")
+    assert [plots.of_row(each, "s") for each in rows] == [(["read a thing, cold"], ["beside a peer"], (0.1, 12.0)), None]
+    plots.draw(rows, "s", tmp_path / "one.svg")
+    assert (tmp_path / "one.svg").read_text(encoding="utf-8").count("<!-- read a thing, cold -->") == 1
+
+
+@pytest.mark.parametrize("path", sorted((BENCHMARKS / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_results_that_are_kept_have_a_plot(load: Any, path: Path) -> None:
+    plots, page = load("plots"), (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert path.stem in load("run").NAMES
+    assert any(plots.of_row(row, plots.SHOWN.get(path.stem, "s")) for row in load("compare").read(path))
+    image = f"images/performance-{path.stem}.svg"
+    assert image in page and (ROOT / "docs" / image).is_file()
