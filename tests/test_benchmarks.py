@@ -130,7 +130,10 @@ def test_plots_have_the_rows_with_two_figures(load: Any, tmp_path: Path) -> None
         row("without a peer", "0.1 s, best 0.1", "", ""),
     ]
     plots = load("plots")
-    assert [plots.of_row(each, "s") for each in rows] == [(["read a thing, cold"], ["beside a peer"], (0.1, 12.0)), None]
+    assert [plots.of_row(each, "s") for each in rows] == [
+        (["read a thing, cold"], ["beside a peer"], (0.1, 12.0)),
+        None,
+    ]
     plots.draw(rows, "s", tmp_path / "one.svg")
     assert (tmp_path / "one.svg").read_text(encoding="utf-8").count("<!-- read a thing, cold -->") == 1
 
