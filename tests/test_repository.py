@@ -93,6 +93,14 @@ def test_workflows_call_sessions_that_exist_and_nothing_else(path: Path) -> None
         assert set(named[1].split()) <= sessions(), command
 
 
+@pytest.mark.parametrize("host", [WORKFLOWS[:-1], WORKFLOWS[-1:]], ids=["github", "gitlab"])
+def test_each_host_runs_what_ci_runs(host: list[Path]) -> None:
+    named = NAMED.findall((ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    wanted = {session for each in named for session in each.split()} - {"tests"}  # it is run with each Python there
+    run = {session for path in host for command in commands(path) for session in command.split()}
+    assert wanted <= run
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_pages_name_sessions_that_exist(page: Path) -> None:
     for named in NAMED.findall(page.read_text(encoding="utf-8")):

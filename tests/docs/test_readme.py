@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,12 @@ def test_the_model_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(ROOT / "examples" / "small_office.py"), run_name="__main__")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chicago.epw", "office.idf"]
+
+
+def test_each_extra_is_named() -> None:
+    named = set(re.findall(r"`(\w+)`", " ".join(line for line in README.splitlines() if line.startswith("| `"))))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["optional-dependencies"].keys() <= named
 
 
 def test_the_test_command_is_that_of_ci() -> None:
