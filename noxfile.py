@@ -183,12 +183,32 @@ def extras(session: nox.Session, extra: str) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure how much of the package a part of the tests reaches; fails below the floor in pyproject.toml."""
+    install_wheel(session, "all", *groups("coverage"))
+    session.run("pytest", "-m", ORDINARY, "--cov", *SIDE_BY_SIDE, *(session.posargs or LOWEST))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format, and which room of the package imports which."""
+    """Check style, format, spelling, and which room of the package imports which."""
     session.install(*groups("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
     session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build what a release uploads, and check what is in it and that an index can show the README."""
+    session.install(*groups("package"))
+    built = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(built))
+    files = sorted(map(str, built.iterdir()))
+    session.run("twine", "check", "--strict", *files)
+    session.run("check-wheel-contents", *(file for file in files if file.endswith(".whl")))
 
 
 @nox.session

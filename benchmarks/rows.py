@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +66,11 @@ def expect(done: Any) -> None:
 def show(rows: list[Row]) -> None:
     """Print rows as a table."""
     met = {True: "yes", False: "no", None: ""}
-    cells = [HEAD, *((row.what, row.ours, row.peer, row.ratio, row.target, met[row.met]) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
+    table([HEAD, *((row.what, row.ours, row.peer, row.ratio, row.target, met[row.met]) for row in rows)])
+
+
+def table(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines of cells in columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

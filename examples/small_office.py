@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
-from idfkit import IDFDocument, ZoningScheme, create_block, footprint_rectangle, new_document, set_wwr
-from idfkit.simulation import simulate
+from idfkit import IDFDocument, ZoningScheme, create_block, footprint_rectangle, new_document, set_wwr, write_idf
 
 from idfkit_fs import find_energyplus
 
@@ -319,20 +318,10 @@ def _outputs(doc: IDFDocument, frequency: Frequency, *, variables: list[str], me
 
 
 def main() -> None:
-    """Run the small office for a year and print its site energy use intensity and its end uses."""
-    report = "AnnualBuildingUtilityPerformanceSummary"
-    with (
-        TemporaryDirectory() as directory,
-        simulate(small_office(), weather(), output_dir=directory, energyplus=find_energyplus()) as result,
-    ):
-        if not result.success or result.sql is None:
-            raise SystemExit(result.errors.summary())
-        table = "Site and Source Energy"
-        eui = result.sql.get_tabular_value(report, table, "Total Site Energy", "Energy Per Total Building Area")
-        print(f"{result.runtime_seconds:.1f} s, site energy {float(eui) / 3.6:.0f} kWh/m2\n")
-        for row in result.sql.get_tabular_data(report, "End Uses"):
-            if row.units == "GJ" and row.row_name not in ("", "Total End Uses") and float(row.value):
-                print(f"{row.row_name:20} {row.column_name:25} {float(row.value) / 0.0036:8.0f} kWh")
+    """Write `office.idf` and `chicago.epw`, which the README and the pages use, into the current directory."""
+    Path("office.idf").write_text(write_idf(small_office()), encoding="utf-8")
+    shutil.copy(weather(), "chicago.epw")
+    print("Wrote office.idf and chicago.epw")
 
 
 if __name__ == "__main__":

@@ -6,17 +6,14 @@ import asyncio
 import doctest
 import importlib
 import pkgutil
-import re
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import idfkit_fs
 
-ROOT = Path(__file__).parent.parent
 MODULES = [
     importlib.import_module(found.name)
     for found in pkgutil.walk_packages(idfkit_fs.__path__, "idfkit_fs.")
@@ -61,14 +58,3 @@ def test_modules_with_public_names_need_no_import() -> None:
 def test_docstring_examples_run(module: ModuleType) -> None:
     names = {name: getattr(idfkit_fs, name) for name in idfkit_fs.__all__}
     assert doctest.testmod(module, extraglobs={**names, "asyncio": asyncio}).failed == 0
-
-
-def test_readme_shows_code_that_parses_and_commands_that_exist() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) >= 5
-    for block in blocks:
-        compile(block, "README.md", "exec")
-    sessions = (ROOT / "noxfile.py").read_text(encoding="utf-8")
-    for session in re.findall(r"nox -s (\w+)", readme):
-        assert f"def {session}(" in sessions

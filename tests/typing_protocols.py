@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, assert_type
 
+import pandas as pd
+import xarray as xr
 from idfkit import IDFDocument
 from idfkit.simulation import AsyncFileSystem, FileSystem, SimulationResult
 
@@ -13,16 +15,25 @@ from idfkit_fs import (
     Adoption,
     AsyncFsspecFileSystem,
     AsyncS3FileSystem,
+    CacheInfo,
     Case,
+    CaseRun,
     Cases,
+    DoctorReport,
     ExternalFiles,
     FsspecFileSystem,
     LocalFileSystem,
+    RunRecord,
     RunReport,
     RunResult,
     S3FileSystem,
     Study,
+    StudyStatus,
+    Verification,
     async_simulate,
+    cache,
+    doctor,
+    open_result,
     publish,
     simulate,
 )
@@ -77,3 +88,42 @@ def chosen(study: Study, cases: Cases) -> tuple[RunReport, list[str]]:
 def tables(study: Study, rows: list[dict[str, Any]], model: IDFDocument) -> None:
     study.add_table(rows, lambda row: row["model"], weather=lambda row: row["epw"], name="{wwr}", annual=True)
     study.add_table(rows, lambda _row: model, weather="chicago.epw", external_files="leave")
+
+
+def what_reading_returns(study: Study, local: RunResult) -> None:
+    result = assert_type(open_result("s3://bucket/case"), RunResult)
+    assert_type(result.success, bool)
+    assert_type(result.message, str | None)
+    assert_type(result.record, RunRecord | None)
+    assert_type(result.timeseries("Zone*", keys=["OFFICE"], frequency="hourly"), pd.DataFrame)
+    assert_type(result.tabular(row="Heating"), pd.DataFrame)
+    assert_type(local.download("directory"), Path)
+    assert_type(study.result("case"), RunResult)
+    assert_type(study.results(), dict[str, RunResult])
+    assert_type(study.summary(), pd.DataFrame)
+    assert_type(study.timeseries("Zone*"), pd.DataFrame)
+    assert_type(study.tabular(row="Heating"), pd.DataFrame)
+    assert_type(study.to_xarray("Zone*"), xr.Dataset)
+
+
+def what_studies_return(study: Study, rows: Mapping[str, Any]) -> None:
+    assert_type(study.status(), StudyStatus)
+    assert_type(study.verify(deep=True), Verification)
+    report = assert_type(study.run(max_workers=2), RunReport)
+    assert_type(report.runs, tuple[CaseRun, ...])
+    assert_type(doctor("s3://bucket"), DoctorReport)
+    assert_type(cache.info(), CacheInfo)
+    study.add_cases(Case(name, "model.idf", parameters={"wwr": 0.4}, options={"annual": True}) for name in rows)
+
+
+async def what_filesystems_return(fs: FsspecFileSystem, twin: AsyncFsspecFileSystem) -> None:
+    assert_type(FsspecFileSystem.from_url("s3://bucket", key="k"), FsspecFileSystem)
+    assert_type(S3FileSystem(bucket="bucket").joinpath("case"), S3FileSystem)
+    assert_type(AsyncFsspecFileSystem.from_url("s3://bucket"), AsyncFsspecFileSystem)
+    assert_type((fs.read_bytes("a"), await twin.read_bytes("a")), tuple[bytes, bytes])
+    assert_type((fs.read_text("a"), await twin.read_text("a")), tuple[str, str])
+    assert_type((fs.exists("a"), await twin.exists("a")), tuple[bool, bool])
+    assert_type((fs.glob("a", "*"), await twin.glob("a", "*")), tuple[list[str], list[str]])
+    assert_type(fs.open("a"), IO[Any])
+    assert_type((fs.url("a"), fs.local_path(Path("a"))), tuple[str, Path])
+    assert_type(fs.storage_options, dict[str, Any])
