@@ -28,6 +28,7 @@ _WORDS = tuple(
             r"\1 in Python with \2overwrite=True",
         ),
         (r", or pass sidecars=False", ""),
+        (r"\bresult\.(variables|reports)\(\) lists", r"in Python, the method \1 of a result lists"),
         # Packages that are not installed.
         (r"^\w+\(\) needs a package", "This command needs a package"),
         (r"^progress=True needs", "--progress needs"),
