@@ -31,6 +31,7 @@ NO_COMMAND = {
     ),
     *("studies/chunks.py", "studies/collect.py", "studies/export.py", "studies/lazy.py", "studies/tables.py"),
     *("studies/parameters.py", "studies/parametric.py", "_outputs/frames.py", "studies/units.py"),
+    *("studies/plots.py", "runs/variables.py"),
 }
 NOT_SAID = {
     # Checks of what only Python can give.
