@@ -32,6 +32,7 @@ from support.servers import BUCKET, S3Raw, Store
 from support.signals import inherited_signals
 
 from idfkit_fs import Study, async_simulate, open_result, publish
+from idfkit_fs._util import interrupts
 from idfkit_fs._util.interrupts import Stop, sheltered, stopped_by, unless_stopped
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no signals for one process alone")
@@ -42,6 +43,9 @@ MIB = 2**20
 PROGRAM = """
 import asyncio, json, sys, tempfile
 import idfkit_fs
+from idfkit_fs._util import interrupts
+
+interrupts._GRACE_SECONDS = 60.0  # a busy machine takes its time
 
 def run_in_processes(study):
     from concurrent.futures import ProcessPoolExecutor
@@ -412,7 +416,7 @@ def test_a_second_interrupt_ends_what_the_first_one_takes_back(
         proxy.when(r"^PUT .*partNumber=", interrupt, rate=1)
         notebook.call(temporary, "publish", s3_place.url, moto.through(proxy.endpoint).storage_options, large_run)
         assert notebook.said() == "[]"
-        assert time.monotonic() - interrupted[1] < 9  # else it was the end of the grace
+        assert time.monotonic() - interrupted[1] < 50  # else it was the end of the grace
         proxy.fast()
         assert notebook.said() == "asked"
     (upload,) = uploads(moto)
@@ -435,7 +439,7 @@ def test_a_command_that_is_stopped_aborts_its_upload(moto: Store, temporary: Pat
     assert list(temporary.iterdir()) == []
 
 
-def test_a_second_stop_ends_every_request() -> None:
+def test_a_second_stop_ends_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
     stop, begun = Stop(), threading.Event()
 
     async def silent() -> None:
@@ -446,13 +450,14 @@ def test_a_second_stop_ends_every_request() -> None:
         with sheltered():
             asyncio.run(unless_stopped(silent(), needed=True))
 
+    monkeypatch.setattr(interrupts, "_GRACE_SECONDS", 600.0)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(stopped_by(stop, take_back))
         assert begun.wait(60)
         stop.set()
         stop.set()
         with pytest.raises(InterruptedError):
-            running.result(8)  # less than the grace of a first stop
+            running.result(120)  # less than the grace of a first stop
 
 
 def test_a_finished_run_is_kept_when_its_upload_is_interrupted(
