@@ -8,7 +8,7 @@ import pytest
 from support.contracts import Async, AsyncAlone, OnServer, Sync
 
 from idfkit_fs import AsyncS3FileSystem, S3FileSystem
-from idfkit_fs.testing import AsyncFileSystemContract, FileSystemContract
+from idfkit_fs.testing import FileSystemContract
 
 
 class Moto(OnServer):
@@ -78,7 +78,7 @@ class TestS3DropIn(DropIn, FileSystemContract):
     drop_in = S3FileSystem
 
 
-class TestS3DropInAsync(DropIn, AsyncFileSystemContract):
+class TestS3DropInAsync(DropIn, AsyncAlone):
     drop_in = AsyncS3FileSystem
 
 

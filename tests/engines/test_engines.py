@@ -143,7 +143,12 @@ def test_an_engine_runs_a_study(engine: Engine, epw: Path) -> None:
 def test_a_worker_that_is_killed_loses_no_case(engine: Engine, request: pytest.FixtureRequest, epw: Path) -> None:
     engine.study.add_cases(long_cases(3, epw))
     process = engine.start()
-    kill_a_worker(engine.processes)
+
+    def running(**_: bool) -> Iterator[psutil.Process]:
+        assert process.poll() is None, engine.said()
+        return engine.processes()
+
+    kill_a_worker(running)
     code = process.wait(1200)
     engine.ledger.check()
     if "parsl" in request.node.name or "ray" in request.node.name:  # they run its case again
