@@ -17,7 +17,7 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-# Each worker starts the servers that its tests need. Four on two processors too: a third of the time, tests wait.
+# Each worker starts the servers that its tests need. Four on two processors too, because tests wait.
 SIDE_BY_SIDE = ["--numprocesses=4", "--dist=worksteal"]
 AZURITE = "azurite@3.35.0"
 # The tests that need nothing but packages of Python, and no large ones, nor much time.
