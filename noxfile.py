@@ -17,11 +17,11 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-# Each worker starts the servers that its tests need.
-SIDE_BY_SIDE = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
+# Each worker starts the servers that its tests need. Four on two processors too, because tests wait.
+SIDE_BY_SIDE = ["--numprocesses=4", "--dist=worksteal"]
 AZURITE = "azurite@3.35.0"
-# The tests that need nothing but packages of Python, and no large ones.
-ORDINARY = "not azurite and not engines and not slurm"
+# The tests that need nothing but packages of Python, and no large ones, nor much time.
+ORDINARY = "not azurite and not engines and not slurm and not faults"
 ENGINES = ["kubernetes>=37", "loky", "mpi4py", "mpich", "parsl", "ray", "submitit"]
 SLURM = ["munged", "sbatch", "slurmctld", "slurmd"]
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -126,6 +126,13 @@ def servers(session: nox.Session) -> None:
         quiet = ["--no-save", "--no-audit", "--no-fund", f"--prefix={modules}"]
         session.run("npm", "install", *quiet, AZURITE, external=True)
     session.run("pytest", "-m", "azurite", *SIDE_BY_SIDE, *session.posargs, env={"AZURITE_BIN": str(executable)})
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Test at length what ``tests`` tests in short: faults on each store, kills at each moment, thousands of cases."""
+    install_wheel(session, "all", *groups("test"))
+    session.run("pytest", "-m", "faults and not azurite", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session

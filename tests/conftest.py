@@ -40,7 +40,10 @@ _isolate_environment()
 pytest_plugins = [f"support.fixtures_{room}" for room in ("cache", "existing", "outputs", "runs", "storms", "studies")]
 pytest.register_assert_rewrite("support")
 
+from idfkit.simulation import EnergyPlusConfig, find_energyplus
+from small_office import energyplus
 from support import servers
+from support.remembered import remembering
 from support.servers import Store
 
 
@@ -103,6 +106,30 @@ def azurite_blob() -> Iterator[Store]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Local copies of results go to a directory of this session, never to the user's own cache."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def quick_energyplus(tmp_path_factory: pytest.TempPathFactory) -> EnergyPlusConfig:
+    """EnergyPlus, but it simulates nothing twice in a session."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return find_energyplus(path=remembering(energyplus(), shared))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _find_quick_energyplus(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever looks for EnergyPlus finds that one; but the examples and the pages are as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.relative_to(Path(__file__).parent).parts[0] not in ("docs", "engines", "examples", "slurm"):
+            found: EnergyPlusConfig = request.getfixturevalue("quick_energyplus")
+            patch.setenv("ENERGYPLUS_DIR", str(found.install_dir))
+        yield
+
+
+@pytest.fixture
+def real_energyplus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which it matters how long EnergyPlus takes."""
+    monkeypatch.setenv("ENERGYPLUS_DIR", str(energyplus().install_dir))
 
 
 @pytest.fixture(scope="session")

@@ -185,7 +185,7 @@ def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
         def make(proxy: FaultProxy) -> http.client.HTTPConnection:
-            client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+            client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
             stack.callback(client.close)
             return client
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
+from support.command import run_command as idfkit_fs
 
 from idfkit_fs import FsspecFileSystem
-
-
-def idfkit_fs(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "idfkit_fs", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture

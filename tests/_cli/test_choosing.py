@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from support.command import run_command
 from support.variants import broken, variant
 
 from idfkit_fs import Case, Study
@@ -42,9 +41,7 @@ def quickly(*arguments: object) -> tuple[int, str]:
 
 
 def shell(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "idfkit_fs", *map(str, arguments)]
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    return run_command(*arguments, env=variables)
 
 
 def holds(condition: str, value: Any) -> bool:

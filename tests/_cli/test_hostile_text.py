@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from support.command import run_command
 
 from idfkit_fs import Study, open_result
 from idfkit_fs._cli.table import as_text, fit, width_of
@@ -117,9 +116,8 @@ def hostile_study(tmp_path: Path) -> Path:
     ids=lambda arguments: "-".join(arguments),
 )
 def test_commands_print_no_escapes(hostile_study: Path, arguments: tuple[str, ...]) -> None:
-    command = [sys.executable, "-m", "idfkit_fs", arguments[0], str(hostile_study), *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
-    printed = done.stdout.decode() + done.stderr.decode()
+    done = run_command(arguments[0], hostile_study, *arguments[1:])
+    printed = done.stdout + done.stderr
     assert printed and is_harmless(printed) and "Traceback" not in printed
 
 

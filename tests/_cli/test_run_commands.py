@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import run_command as idfkit_fs
 from support.fixtures_existing import Left
 
 from idfkit_fs import Study, open_result, publish
-
-
-def idfkit_fs(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "idfkit_fs", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ}, cwd=cwd
-    )
 
 
 def test_publish_tells_what_it_did(left: Left, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from small_office import small_office, weather
+from support.command import run_command as idfkit_fs
 from support.places import Place
 from support.proxy import FaultProxy
 from support.signals import inherited_signals
@@ -43,14 +44,6 @@ T = TypeVar("T")
 ARRAY_JOBS = Path(__file__).parents[2] / "examples" / "array_jobs"
 EXAMPLE_URL = "s3://my-bucket/study-001"
 STATES = {"bad": "failed", "case-00": "ok", "case-01": "ok"}
-
-
-def idfkit_fs(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "idfkit_fs", *map(str, arguments)]
-    environment = {**os.environ, **(env or {})}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env=environment, stdin=subprocess.DEVNULL
-    )
 
 
 @pytest.fixture(scope="module")
@@ -527,12 +520,12 @@ def test_a_signal_leaves_nothing_behind(
     sent = time.monotonic()
     for number in signals:
         (os.killpg if to_all else os.kill)(process.pid, number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
 
     assert process.returncode == code
     assert said == f"Stopped by {signal.Signals(code - 128).name}; the cases that were running are still pending\n"
-    assert time.monotonic() - sent < 5
-    assert psutil.wait_procs(running, timeout=5)[1] == []
+    assert time.monotonic() - sent < 20  # seconds on a machine that is busy; schedulers kill after 30
+    assert psutil.wait_procs(running, timeout=60)[1] == []
     assert list(temporary.iterdir()) == []
     assert {path.name for path in url.iterdir()} == {"_study"}
     assert Study(url).status().pending == ("long",)
@@ -560,10 +553,10 @@ def test_an_upload_that_hangs_delays_no_signal(
 
     sent = time.monotonic()
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
 
     assert process.returncode == 143
-    assert time.monotonic() - sent < 5
+    assert time.monotonic() - sent < 20  # seconds on a machine that is busy; schedulers kill after 30
     assert list(temporary.iterdir()) == []
     proxy.heal()
     assert study.status().pending == ("case-00",)

@@ -641,7 +641,7 @@ def test_command_that_is_terminated_leaves_nothing(moto: Store) -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.02)
         process.terminate()
-        assert process.wait(30) == 143
+        assert process.wait(60) == 143
     assert moto.raw.keys() == before and unfinished_uploads(moto) == []
 
 

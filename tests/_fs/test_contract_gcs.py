@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.contracts import Async, OnServer, Sync
+from support.contracts import AsyncAlone, OnServer, Sync
 
 
 class Gcs(OnServer):
@@ -14,5 +14,5 @@ class TestGcs(Gcs, Sync):
     pass
 
 
-class TestGcsAsync(Gcs, Async):
+class TestGcsAsync(Gcs, AsyncAlone):
     pass

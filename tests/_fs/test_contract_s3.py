@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.contracts import Async, OnServer, Sync
+from support.contracts import Async, AsyncAlone, OnServer, Sync
 
 from idfkit_fs import AsyncS3FileSystem, S3FileSystem
-from idfkit_fs.testing import AsyncFileSystemContract, FileSystemContract
+from idfkit_fs.testing import FileSystemContract
 
 
 class Moto(OnServer):
@@ -35,7 +35,7 @@ class TestSeaweed(Seaweed, Sync):
     pass
 
 
-class TestSeaweedAsync(Seaweed, Async):
+class TestSeaweedAsync(Seaweed, AsyncAlone):
     pass
 
 
@@ -49,7 +49,7 @@ class TestRclone(Rclone, Sync):
     pass
 
 
-class TestRcloneAsync(Rclone, Async):
+class TestRcloneAsync(Rclone, AsyncAlone):
     pass
 
 
@@ -78,7 +78,7 @@ class TestS3DropIn(DropIn, FileSystemContract):
     drop_in = S3FileSystem
 
 
-class TestS3DropInAsync(DropIn, AsyncFileSystemContract):
+class TestS3DropInAsync(DropIn, AsyncAlone):
     drop_in = AsyncS3FileSystem
 
 
@@ -110,7 +110,7 @@ class TestObstore(Obstore, Sync):
     pass
 
 
-class TestObstoreAsync(Obstore, Async):
+class TestObstoreAsync(Obstore, AsyncAlone):
     pass
 
 
@@ -131,5 +131,5 @@ class TestSimpleCache(SimpleCache, Sync):
     pass
 
 
-class TestSimpleCacheAsync(SimpleCache, Async):
+class TestSimpleCacheAsync(SimpleCache, AsyncAlone):
     pass

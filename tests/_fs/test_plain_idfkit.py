@@ -74,24 +74,24 @@ def test_the_adapters_are_idfkits_protocols(fs: FsspecFileSystem, async_fs: Asyn
     assert issubclass(S3FileSystem, FsspecFileSystem) and issubclass(AsyncS3FileSystem, AsyncFsspecFileSystem)
 
 
-def test_simulate_and_from_directory(place: Place, model: IDFDocument, eplus: EnergyPlusConfig) -> None:
+def test_simulate_and_from_directory(place: Place, model: IDFDocument, quick_energyplus: EnergyPlusConfig) -> None:
     fs = FsspecFileSystem.from_url(place.url, **place.options)
-    result = simulate(model, output_dir="case-1", energyplus=eplus, fs=fs, **DESIGN_DAY)
+    result = simulate(model, output_dir="case-1", energyplus=quick_energyplus, fs=fs, **DESIGN_DAY)
     check(result)
     check(SimulationResult.from_directory("case-1", fs=fs))
     check(SimulationResult.from_directory(fs.url("case-1"), fs=fs))
 
 
 async def test_from_directory_async(
-    fs: FsspecFileSystem, async_fs: AsyncFsspecFileSystem, model: IDFDocument, eplus: EnergyPlusConfig
+    fs: FsspecFileSystem, async_fs: AsyncFsspecFileSystem, model: IDFDocument, quick_energyplus: EnergyPlusConfig
 ) -> None:
-    simulate(model, output_dir="case-1", energyplus=eplus, fs=fs, **DESIGN_DAY)
+    simulate(model, output_dir="case-1", energyplus=quick_energyplus, fs=fs, **DESIGN_DAY)
     await async_check(SimulationResult.from_directory("case-1", async_fs=async_fs))
     await async_check(SimulationResult.from_directory(Path(async_fs.url("case-1")), async_fs=async_fs))
 
 
-def test_simulate_batch(fs: FsspecFileSystem, model: IDFDocument, eplus: EnergyPlusConfig) -> None:
-    batch = simulate_batch(jobs(model, "a", "b"), energyplus=eplus, fs=fs)
+def test_simulate_batch(fs: FsspecFileSystem, model: IDFDocument, quick_energyplus: EnergyPlusConfig) -> None:
+    batch = simulate_batch(jobs(model, "a", "b"), energyplus=quick_energyplus, fs=fs)
     assert batch.all_succeeded
     for label, result in zip("ab", batch, strict=True):
         assert result.sql is not None
@@ -100,27 +100,30 @@ def test_simulate_batch(fs: FsspecFileSystem, model: IDFDocument, eplus: EnergyP
 
 
 async def test_async_simulate_with_both_adapters(
-    fs: FsspecFileSystem, async_fs: AsyncFsspecFileSystem, model: IDFDocument, eplus: EnergyPlusConfig
+    fs: FsspecFileSystem, async_fs: AsyncFsspecFileSystem, model: IDFDocument, quick_energyplus: EnergyPlusConfig
 ) -> None:
-    result = await async_simulate(model, output_dir="sync", energyplus=eplus, fs=fs, **DESIGN_DAY)
+    result = await async_simulate(model, output_dir="sync", energyplus=quick_energyplus, fs=fs, **DESIGN_DAY)
     check(result)
-    result = await async_simulate(model, output_dir="async", energyplus=eplus, fs=async_fs, **DESIGN_DAY)
+    result = await async_simulate(model, output_dir="async", energyplus=quick_energyplus, fs=async_fs, **DESIGN_DAY)
     await async_check(result)
 
 
 async def test_async_batches(
-    fs: FsspecFileSystem, async_fs: AsyncFsspecFileSystem, model: IDFDocument, eplus: EnergyPlusConfig
+    fs: FsspecFileSystem, async_fs: AsyncFsspecFileSystem, model: IDFDocument, quick_energyplus: EnergyPlusConfig
 ) -> None:
-    batch = await async_simulate_batch(jobs(model, "a", "b"), energyplus=eplus, fs=async_fs)
+    batch = await async_simulate_batch(jobs(model, "a", "b"), energyplus=quick_energyplus, fs=async_fs)
     assert batch.all_succeeded
     streamed = [
-        event.label async for event in async_simulate_batch_stream(jobs(model, "c"), energyplus=eplus, fs=async_fs)
+        event.label
+        async for event in async_simulate_batch_stream(jobs(model, "c"), energyplus=quick_energyplus, fs=async_fs)
     ]
     assert streamed == ["c"]
     assert fs.glob("", "*/eplus.sql") == ["a/eplus.sql", "b/eplus.sql", "c/eplus.sql"]
 
 
-def test_the_drop_in_moves_a_program_over(s3_place: Place, model: IDFDocument, eplus: EnergyPlusConfig) -> None:
+def test_the_drop_in_moves_a_program_over(
+    s3_place: Place, model: IDFDocument, quick_energyplus: EnergyPlusConfig
+) -> None:
     """The arguments of idfkit's own S3FileSystem, as its documentation shows them."""
     bucket, _, prefix = s3_place.url.removeprefix("s3://").partition("/")
     fs = S3FileSystem(
@@ -130,7 +133,7 @@ def test_the_drop_in_moves_a_program_over(s3_place: Place, model: IDFDocument, e
         aws_access_key_id=s3_place.options["key"],
         aws_secret_access_key=s3_place.options["secret"],
     )
-    result = simulate(model, output_dir="run-001", energyplus=eplus, fs=fs, **DESIGN_DAY)
+    result = simulate(model, output_dir="run-001", energyplus=quick_energyplus, fs=fs, **DESIGN_DAY)
     assert result.sql is not None
     result.close()
 

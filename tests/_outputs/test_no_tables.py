@@ -43,13 +43,13 @@ def of_default_option() -> IDFDocument:
 
 
 @pytest.fixture(scope="module")
-def simulated(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+def simulated(epw: Path, quick_energyplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     done: dict[str, SimulationResult] = {}
 
     def run(name: str) -> SimulationResult:
         if name not in done:
             directory = tmp_path_factory.mktemp(name) / "run"
-            done[name] = simulate(globals()[name](), epw, output_dir=directory, energyplus=eplus)
+            done[name] = simulate(globals()[name](), epw, output_dir=directory, energyplus=quick_energyplus)
             assert done[name].success
         return done[name]
 

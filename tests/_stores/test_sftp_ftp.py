@@ -121,7 +121,7 @@ def test_two_clients_create_the_same_directories(store: Store, depth: int) -> No
     """Each with a connection of its own, so that no lock keeps them apart."""
     url = f"{store.url}/{uuid.uuid4().hex[:12]}"
     clients = [FsspecFileSystem(other_client(store), url) for _ in range(2)]
-    barrier = threading.Barrier(2, timeout=30)
+    barrier = threading.Barrier(2, timeout=120)
 
     def write(number: int) -> None:
         for turn in range(10):
@@ -195,7 +195,7 @@ def test_one_lock_for_a_filesystem_and_what_is_stacked_on_it(sftp: Store, tmp_pa
 def test_stores_for_many_threads_have_no_lock(moto: Store) -> None:
     for fs in (fsspec.filesystem("memory"), fsspec.filesystem("file"), fsspec.filesystem("s3", **moto.storage_options)):
         entered: list[Any] = []
-        barrier = threading.Barrier(4, timeout=30)
+        barrier = threading.Barrier(4, timeout=120)
 
         def enter(_number: int, fs: Any = fs, barrier: Any = barrier, entered: list[Any] = entered) -> None:
             with one_at_a_time(fs):

@@ -56,7 +56,7 @@ def test_each_extra_is_named() -> None:
 
 
 def test_the_test_command_is_that_of_ci() -> None:
-    command = "python -m pip install nox && nox -s tests"
+    command = "python -m pip install nox uv && nox -s tests"
     assert f"{command}\n" in blocks("console")
     assert f"\n{command}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 

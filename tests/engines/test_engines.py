@@ -134,7 +134,7 @@ def test_an_engine_runs_a_study(engine: Engine, epw: Path) -> None:
     engine.study.add_cases(long_cases(3, epw))
     engine.study.add("again", long_cases(1, epw)[0].model, epw, annual=True)
     engine.study.add("bad", broken(), epw)
-    assert engine.start().wait(300) == 0, engine.said()
+    assert engine.start().wait(1200) == 0, engine.said()
     assert "5 cases: 4 simulated, 1 reused; 1 of them failed" in engine.said()
     assert len(engine.ledger.check()) == 5
     assert engine.study.status().failed == ("bad",)
@@ -143,12 +143,17 @@ def test_an_engine_runs_a_study(engine: Engine, epw: Path) -> None:
 def test_a_worker_that_is_killed_loses_no_case(engine: Engine, request: pytest.FixtureRequest, epw: Path) -> None:
     engine.study.add_cases(long_cases(3, epw))
     process = engine.start()
-    kill_a_worker(engine.processes)
-    code = process.wait(300)
+
+    def running(**_: bool) -> Iterator[psutil.Process]:
+        assert process.poll() is None, engine.said()
+        return engine.processes()
+
+    kill_a_worker(running)
+    code = process.wait(1200)
     engine.ledger.check()
     if "parsl" in request.node.name or "ray" in request.node.name:  # they run its case again
         assert code == 0, engine.said()
     else:
         assert code != 0 and engine.study.status().pending
-        assert engine.start().wait(300) == 0, engine.said()
+        assert engine.start().wait(1200) == 0, engine.said()
     assert len(engine.ledger.check()) == len(engine.study.status().ok) == 3

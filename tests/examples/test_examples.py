@@ -150,7 +150,7 @@ def test_demo_ends_its_server_when_it_is_told_to_stop(desk: Desk) -> None:
         next(line for line in process.stdout if line.startswith("3. Running"))
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
-        assert process.wait(20) != 0
+        assert process.wait(60) != 0
     assert_refused(port)
     desk.assert_clean()
 

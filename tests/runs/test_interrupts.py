@@ -32,6 +32,7 @@ from support.servers import BUCKET, S3Raw, Store
 from support.signals import inherited_signals
 
 from idfkit_fs import Study, async_simulate, open_result, publish
+from idfkit_fs._util import interrupts
 from idfkit_fs._util.interrupts import Stop, sheltered, stopped_by, unless_stopped
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no signals for one process alone")
@@ -42,6 +43,9 @@ MIB = 2**20
 PROGRAM = """
 import asyncio, json, sys, tempfile
 import idfkit_fs
+from idfkit_fs._util import interrupts
+
+interrupts._GRACE_SECONDS = 60.0  # a busy machine takes its time
 
 def run_in_processes(study):
     from concurrent.futures import ProcessPoolExecutor
@@ -94,6 +98,11 @@ class Watched(FaultProxy):
         """Count what arrives from now on, and go fast again."""
         self.reset_counters()
         self.rate = None
+
+    def at_last(self) -> list[str]:
+        """What was sent while the program went on; a proxy on a busy machine may read late what was sent before."""
+        first = next(number for number, line in enumerate(self.request_lines) if "asked-9" in line)
+        return self.request_lines[first:]
 
     def _count(self, **seen: Any) -> None:
         super()._count(**seen)
@@ -390,7 +399,7 @@ def test_an_interrupt_takes_an_upload_back(
     assert notebook.said() == "[]"
     proxy.fast()
     assert notebook.said() == "asked"
-    assert not [line for line in proxy.request_lines if not re.match("GET|HEAD", line)]
+    assert not [line for line in proxy.at_last() if not re.match("GET|HEAD", line)]
     assert store.raw.keys(f"{name}/") == []
     assert uploads(store) == []
     assert left_in(temporary) == []
@@ -412,7 +421,7 @@ def test_a_second_interrupt_ends_what_the_first_one_takes_back(
         proxy.when(r"^PUT .*partNumber=", interrupt, rate=1)
         notebook.call(temporary, "publish", s3_place.url, moto.through(proxy.endpoint).storage_options, large_run)
         assert notebook.said() == "[]"
-        assert time.monotonic() - interrupted[1] < 9  # else it was the end of the grace
+        assert time.monotonic() - interrupted[1] < 50  # else it was the end of the grace
         proxy.fast()
         assert notebook.said() == "asked"
     (upload,) = uploads(moto)
@@ -435,7 +444,7 @@ def test_a_command_that_is_stopped_aborts_its_upload(moto: Store, temporary: Pat
     assert list(temporary.iterdir()) == []
 
 
-def test_a_second_stop_ends_every_request() -> None:
+def test_a_second_stop_ends_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
     stop, begun = Stop(), threading.Event()
 
     async def silent() -> None:
@@ -446,13 +455,14 @@ def test_a_second_stop_ends_every_request() -> None:
         with sheltered():
             asyncio.run(unless_stopped(silent(), needed=True))
 
+    monkeypatch.setattr(interrupts, "_GRACE_SECONDS", 600.0)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(stopped_by(stop, take_back))
         assert begun.wait(60)
         stop.set()
         stop.set()
         with pytest.raises(InterruptedError):
-            running.result(8)  # less than the grace of a first stop
+            running.result(120)  # less than the grace of a first stop
 
 
 def test_a_finished_run_is_kept_when_its_upload_is_interrupted(
@@ -483,7 +493,7 @@ def test_an_interrupt_ends_a_download(
         assert notebook.said() == "[]"
         proxy.fast()
         assert notebook.said() == "asked"
-        assert not [line for line in proxy.request_lines if "eplus" in line]
+        assert not [line for line in proxy.at_last() if "eplus" in line]
     assert not [path for path in target.rglob("*") if path.name.endswith(".tmp")]
     assert left_in(temporary) == []
     open_result(s3_place.url, storage_options=s3_place.options).download(target)

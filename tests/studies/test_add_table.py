@@ -198,7 +198,8 @@ def test_a_row_that_changed_is_another_case(study: Study) -> None:
         study.add_table([{"north": 1, "heating": 2}], bare, metrics=heating)
 
 
-def test_a_thousand_rows_are_never_in_memory_at_once(study: Study) -> None:
+def test_a_thousand_rows_are_never_in_memory_at_once(tmp_path: Path) -> None:
+    study = Study(tmp_path)
     most = 0
 
     def count(row: dict[str, Any]) -> IDFDocument:

@@ -254,7 +254,7 @@ def test_an_interrupt_stops_energyplus_and_publishes_nothing(
         child.send_signal(signal.SIGINT)
         assert child.stdout is not None
         assert child.stdout.readline() == "interrupted\n"
-        _, alive = psutil.wait_procs(simulations, timeout=5)
+        _, alive = psutil.wait_procs(simulations, timeout=60)
         assert alive == []
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith("idfkit-fs-run-")] == []
         child.communicate("")

@@ -213,7 +213,7 @@ def test_a_file_that_changes_while_it_is_added_is_an_error(
     proxy.rate = 4_000_000
     with ThreadPoolExecutor(1) as pool:
         adding = pool.submit(study.add, "case", reads(large), epw)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while not any(line.startswith(("PUT", "POST")) and ".csv" in line for line in proxy.request_lines):
             assert time.monotonic() < until
             time.sleep(0.01)

@@ -143,16 +143,25 @@ def behind(moody: Moody, moto: Store, study: Study, **options: Any) -> Study:
 
 
 @NEEDS_FORK
+@pytest.mark.usefixtures("real_energyplus")
+@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=pytest.mark.faults)])
 def test_workers_that_are_killed_at_random_moments_lose_nothing(
-    study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path, undisturbed: pd.DataFrame, tmp_path: Path
+    kills: int,
+    study: Study,
+    moto: Store,
+    moody: Moody,
+    ledger: Ledger,
+    epw: Path,
+    undisturbed: pd.DataFrame,
+    tmp_path: Path,
 ) -> None:
-    """Half of the moments are drawn by the clock, half by the number of requests to the store."""
+    """Some of the moments are drawn by the clock, most by the number of requests to the store."""
     study.add_cases(cases(12, epw))
     through = behind(moody, moto, study)
     seed = 20
     chance = Random(seed)
-    moments: list[tuple[float, float]] = [(0.05 + 0.1 * number, math.inf) for number in range(6)]
-    moments += [(60.0, chance.randrange(3, 75)) for _ in range(14)]
+    moments: list[tuple[float, float]] = [(0.05 + 0.1 * number, math.inf) for number in range(kills * 3 // 10)]
+    moments += [(60.0, chance.randrange(3, 75)) for _ in range(kills - len(moments))]
     chance.shuffle(moments)
     hits: Counter[str] = Counter()
     noted: set[str] = set()
@@ -176,7 +185,7 @@ def test_workers_that_are_killed_at_random_moments_lose_nothing(
     assert len(ledger.check()) == len(study.status().ok) == 12
     pd.testing.assert_frame_equal(numbers(study), undisturbed)
     print(
-        f"20 workers killed ({seed=}): {dict(hits)}; 12 cases, {len(noted)} of them done before the last kill; 0 lost"
+        f"{kills} workers killed ({seed=}): {dict(hits)}; 12 cases, {len(noted)} of them done before the last kill; 0 lost"
     )
     assert hits["uploading"] and hits["preparing or simulating"] and not hits["not killed"]
 
@@ -261,7 +270,7 @@ def test_access_that_expires_ends_the_run_at_once(
     start = time.monotonic()
     with pytest.raises(IncompleteRunError) as caught:
         behind(moody, moto, study, **secrets).run(max_workers=2)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
 
     error = caught.value
     reasons = [error.__cause__, *error.errors.values()]
@@ -287,6 +296,7 @@ def chain_of(exc: BaseException | None) -> list[BaseException]:
 # Cases that EnergyPlus ends with an error.
 
 
+@pytest.mark.usefixtures("real_energyplus")
 def test_a_case_that_fails_leaves_the_others_alone(study: Study, ledger: Ledger, epw: Path) -> None:
     study.add_cases([*cases(1, epw), Case("bad", broken(), epw)])
     study.add("slow", variant(0.2), epw, timeout=0.05)
@@ -312,6 +322,7 @@ def test_a_case_that_fails_leaves_the_others_alone(study: Study, ledger: Ledger,
     assert [case for case in before if before[case]["id"] == after[case]["id"]] == ["case-00"]
 
 
+@pytest.mark.usefixtures("real_energyplus")
 def test_a_case_that_gets_more_time_is_run_again(study: Study, epw: Path) -> None:
     study.add("slow", variant(), epw, timeout=0.05)
     assert study.run().failed == ("slow",)
@@ -326,7 +337,7 @@ def test_a_case_that_gets_more_time_is_run_again(study: Study, epw: Path) -> Non
 @NEEDS_FORK
 def test_two_workers_on_one_case_leave_a_whole_run(pair: Crowd, store: Store, epw: Path) -> None:
     hows: Counter[str] = Counter()
-    for _ in range(5):
+    for _ in range(3):
         study = Study(f"{store.url}/{uuid.uuid4().hex}", storage_options=store.storage_options)
         study.add("one", variant(), epw)
         for state, how in pair.do(run_it, study.url, store.storage_options, "one"):
@@ -338,7 +349,7 @@ def test_two_workers_on_one_case_leave_a_whole_run(pair: Crowd, store: Store, ep
         assert study.status().ok == ("one",)
         assert study.summary().loc["one", "state"] == "ok"
     print(dict(hows))
-    assert hows["simulated"] > 5  # else they did not meet
+    assert hows["simulated"] > 3  # else they did not meet
 
 
 @NEEDS_FORK
@@ -598,16 +609,17 @@ def test_numbers_of_numpy_are_accepted(tmp_path: Path) -> None:
 # Many cases.
 
 
-def test_ten_thousand_cases_cost_a_few_listings(
-    study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path
+@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.faults)])
+def test_thousands_of_cases_cost_a_few_listings(
+    count: int, study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path
 ) -> None:
-    from moto.backends import get_backend  # 20,000 requests would take a minute, and prove nothing
+    from moto.backends import get_backend  # two requests a case would take a minute, and prove nothing
 
     study.add("case-0000", variant(), epw)
     job = Job.from_json(json.dumps(ledger.read("_study/jobs/case-0000.json")).encode(), "")
     bucket, _, prefix = study.url.removeprefix("s3://").partition("/")
     backend = get_backend("s3")["123456789012"]["aws"]
-    for number in range(10_000):
+    for number in range(count):
         case = f"case-{number:04}"
         done = outcome_path("ok" if number % 20 else "failed", case, EndedRun.of(job.key, uuid.uuid4().hex))
         for name in (job_path(case), done):
@@ -617,10 +629,10 @@ def test_ten_thousand_cases_cost_a_few_listings(
     moody.reset_counters()
     status = through.status()
 
-    assert str(status) == "10000 cases: 9500 ok, 500 failed, 0 pending"
+    assert str(status) == f"{count} cases: {count - count // 20} ok, {count // 20} failed, 0 pending"
     assert status.failed[:3] == ("case-0000", "case-0020", "case-0040")
     listings = [line for line in moody.request_lines if "list-type" in line]
-    assert 21 <= len(listings) <= 25
+    assert count // 500 + 1 <= len(listings) <= count // 500 + 5
     assert moody.requests <= len(listings) + 4
 
 

@@ -35,7 +35,14 @@ SEED = 12
 LARGE = 6_000_000
 
 
-@pytest.fixture(params=["moto", "seaweed", "durable_gcs", pytest.param("durable_azurite", marks=pytest.mark.azurite)])
+@pytest.fixture(
+    params=[
+        "moto",
+        pytest.param("seaweed", marks=pytest.mark.faults),
+        pytest.param("durable_gcs", marks=pytest.mark.faults),
+        pytest.param("durable_azurite", marks=pytest.mark.azurite),
+    ]
+)
 def store(request: pytest.FixtureRequest) -> Store:
     found: Store = request.getfixturevalue(request.param)
     return found.bucket("bad-days")

@@ -64,14 +64,14 @@ def two_halves() -> IDFDocument:
 
 
 @pytest.fixture(scope="module")
-def runs(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(epw: Path, quick_energyplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """The directory of a model's run, which is made when the first test asks for it."""
     done: dict[str, Path] = {}
 
     def run(name: str) -> Path:
         if name not in done:
             directory = tmp_path_factory.mktemp("run")
-            result = simulate(MODELS[name](), epw, output_dir=directory, energyplus=eplus)
+            result = simulate(MODELS[name](), epw, output_dir=directory, energyplus=quick_energyplus)
             assert result.success, result.errors.summary()
             done[name] = directory
         return done[name]

@@ -27,6 +27,18 @@ class Async(AsyncFileSystemContract):
     test_in_another_process = None  # takes a second, and the twins share how they are pickled
 
 
+class AsyncAlone(Async):
+    """What only an async filesystem promises; the rest it has of the sync adapter, which it calls in a thread.
+
+    All of the contract is asserted of the async adapter in memory, on the local disk, on moto and on Azurite.
+    """
+
+
+for _name in dir(FileSystemContract):
+    if _name.startswith("test_") and getattr(Async, _name) is getattr(FileSystemContract, _name):
+        setattr(AsyncAlone, _name, None)
+
+
 class OnServer:
     """A fresh prefix in the bucket of a server.
 

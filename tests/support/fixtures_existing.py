@@ -25,7 +25,7 @@ def _short() -> IDFDocument:
 
 
 @pytest.fixture(scope="session")
-def _left(eplus: EnergyPlusConfig, epw: Path, tmp_path_factory: pytest.TempPathFactory) -> Left:
+def _left(quick_energyplus: EnergyPlusConfig, epw: Path, tmp_path_factory: pytest.TempPathFactory) -> Left:
     """Runs EnergyPlus once for each prefix and style; the directory has its outputs and nothing else."""
     done: dict[tuple[str, str, bool], Path] = {}
 
@@ -35,7 +35,7 @@ def _left(eplus: EnergyPlusConfig, epw: Path, tmp_path_factory: pytest.TempPathF
             text = write_idf(_short())
             (home / "in.idf").write_text(text.replace("Construction,", "Construction_,", 1) if fails else text)
             command = [
-                eplus.executable,
+                quick_energyplus.executable,
                 "-w",
                 epw,
                 "-d",

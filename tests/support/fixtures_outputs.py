@@ -15,7 +15,7 @@ from idfkit_fs.runs import data
 
 
 @pytest.fixture(scope="session")
-def ran(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(epw: Path, quick_energyplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The run of a model by its name; whoever wants to change its files takes a copy."""
     done: dict[str, SimulationResult] = {}
 
@@ -23,7 +23,7 @@ def ran(epw: Path, eplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFac
         if name not in done:
             directory = tmp_path_factory.mktemp(name)
             weather = leap_weather(epw, directory / "leap.epw") if name.startswith(("leap", "meters")) else epw
-            result = simulate(MODELS[name](), weather, output_dir=directory / "run", energyplus=eplus)
+            result = simulate(MODELS[name](), weather, output_dir=directory / "run", energyplus=quick_energyplus)
             assert result.success, result.errors.summary()
             done[name] = result
         return done[name]

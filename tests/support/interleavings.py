@@ -613,13 +613,17 @@ def main() -> None:
             _explore_some, recorded=recorded, verbose=arguments.verbose, unconditional=arguments.unconditional
         )
         found = []
-        # A process keeps a file open for each cache that it has used, and each seed has caches of its own.
-        with multiprocessing.get_context("spawn").Pool(arguments.processes, maxtasksperchild=1) as pool:
-            for kinds, texts in pool.imap_unordered(explore, parts):
-                found.append((kinds, texts))
-                print(f"{len(found)} of {len(parts)} parts: {dict(kinds)}", file=sys.stderr, flush=True)
-                for text in texts:
-                    print(text.rpartition("\n")[2], file=sys.stderr, flush=True)
+        if len(parts) > 1:
+            # A process keeps a file open for each cache that it has used, and each seed has caches of its own.
+            pool = multiprocessing.get_context("spawn").Pool(arguments.processes, maxtasksperchild=1)
+            ended = stack.enter_context(pool).imap_unordered(explore, parts)
+        else:
+            ended = map(explore, parts)
+        for kinds, texts in ended:
+            found.append((kinds, texts))
+            print(f"{len(found)} of {len(parts)} parts: {dict(kinds)}", file=sys.stderr, flush=True)
+            for text in texts:
+                print(text.rpartition("\n")[2], file=sys.stderr, flush=True)
         total: Counter[str] = sum((one for one, _ in found), Counter())
         failed = [text for _, some in found for text in some]
         for text in sorted(failed, key=lambda text: text.count("\n"))[: arguments.show]:

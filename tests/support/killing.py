@@ -14,7 +14,7 @@ from idfkit_fs import Case
 
 __all__ = ["kill_a_worker", "long_cases"]
 
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 
 
 def long_cases(count: int, weather: Path) -> list[Case]:

@@ -225,7 +225,7 @@ class FaultProxy:
         async def run() -> None:
             await step()
 
-        asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result(60)
 
     async def _listen(self) -> None:
         if self._server is None:

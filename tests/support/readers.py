@@ -36,7 +36,7 @@ __all__ = [
 
 T = TypeVar("T")
 WAYS = ("read_bytes", "open", "local_path", "async", "fsspec")
-# A server that has imported everything once; its children begin with no threads and no connections.
+# A server that has imported everything once, for workers and commands too; its children begin with no threads and no connections.
 CONTEXT: Any = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
 if os.name != "nt":
     CONTEXT.set_forkserver_preload(
@@ -44,12 +44,17 @@ if os.name != "nt":
             "idfkit_fs._stores.s3",
             "idfkit_fs._fs.aio",
             "idfkit_fs.runs.publish",
+            "idfkit_fs.studies.study",
+            "idfkit_fs._cli.commands",
+            "idfkit.simulation.async_runner",
+            "idfkit.writers",
+            "pandas",
             "filelock",
             "platformdirs",
             "concurrent.futures",
         ]
     )
-_PATIENCE = 90.0
+_PATIENCE = 180.0
 _barrier: Any = None
 
 
@@ -69,7 +74,8 @@ class Crowd:
 
     def do(self, function: Callable[..., T], *arguments: Any) -> list[T]:
         """What a function returns in each of the processes; it is told the process's number first."""
-        futures = [self._pool.submit(_in_step, function, number, *arguments) for number in range(self.size)]
+        energyplus = os.environ.get("ENERGYPLUS_DIR", "")
+        futures = [self._pool.submit(_in_step, energyplus, function, number, *arguments) for number in range(self.size)]
         return [future.result(_PATIENCE) for future in futures]
 
 
@@ -78,7 +84,8 @@ def _join(barrier: Any) -> None:
     _barrier = barrier
 
 
-def _in_step(function: Callable[..., T], *arguments: Any) -> T:
+def _in_step(energyplus: str, function: Callable[..., T], *arguments: Any) -> T:
+    os.environ["ENERGYPLUS_DIR"] = energyplus  # that of the server of forks is another test's
     _barrier.wait(_PATIENCE)
     return function(*arguments)
 

@@ -254,7 +254,7 @@ class Gate:
         for attempt in (1, 2):
             connection = getattr(self._local, "connection", None)
             if connection is None:
-                connection = self._local.connection = http.client.HTTPConnection(self._target, timeout=30)
+                connection = self._local.connection = http.client.HTTPConnection(self._target, timeout=60)
             try:
                 connection.request(method, path, body or None, dict(headers))
                 reply = connection.getresponse()

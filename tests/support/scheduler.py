@@ -29,7 +29,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 __all__ = ["Actor", "Fault", "Killed", "Scheduler", "StuckError", "at_gate", "gated", "shuffled"]
 
-_PATIENCE = 20  # seconds without any progress, after which the harness itself is at fault
+_PATIENCE = 120  # seconds without any progress, after which the harness itself is at fault
 
 # What fsspec's memory filesystem is asked for; one call is one request.
 _OPERATIONS = ("cat_file", "cp_file", "exists", "find", "get_file", "info", "ls", "pipe_file", "put_file", "rm_file")

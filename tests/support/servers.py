@@ -42,7 +42,7 @@ from urllib.parse import quote, urlencode
 
 HOST = "127.0.0.1"
 BUCKET = "test-bucket"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 REPOSITORY = Path(__file__).parents[2]
 
 # The development account that Microsoft publishes for its emulators; no secret.
@@ -175,8 +175,8 @@ def boto_client(service: str, endpoint: str, key: str, secret: str) -> Any:
         region_name="us-east-1",
         config=Config(
             retries={"total_max_attempts": 1},
-            connect_timeout=5,
-            read_timeout=10,
+            connect_timeout=30,
+            read_timeout=60,
             s3={"addressing_style": "path"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -192,7 +192,7 @@ class GcsRaw:
 
         self._endpoint = endpoint
         self._bucket = bucket
-        self._http = urllib3.PoolManager(retries=False, timeout=10.0)
+        self._http = urllib3.PoolManager(retries=False, timeout=60.0)
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing one that is there."""
@@ -242,7 +242,7 @@ class AzureRaw:
         from azure.storage.blob import BlobServiceClient
 
         self._connection_string = connection_string
-        service = BlobServiceClient.from_connection_string(connection_string, retry_total=0, connection_timeout=5)
+        service = BlobServiceClient.from_connection_string(connection_string, retry_total=0, connection_timeout=30)
         self._service = service
         self._container = service.get_container_client(container)
 
@@ -328,7 +328,7 @@ def _iam_user(endpoint: str) -> tuple[str, str]:
 def _post(url: str, body: bytes) -> None:
     import urllib3
 
-    response = urllib3.PoolManager(retries=False, timeout=10.0).request("POST", url, body=body)
+    response = urllib3.PoolManager(retries=False, timeout=60.0).request("POST", url, body=body)
     if response.status != 200:
         raise ServerError(f"POST {url}: {response.status}")
 

@@ -18,14 +18,6 @@ from idfkit_fs.errors import CaseExistsError, RunExistsError
 
 __all__ = ["CONTEXT", "Worker", "add", "publish_one", "run_it", "started_worker"]
 
-if os.name != "nt":
-    # As for the tests of the cache, whose server this may be, and with what a worker of a study needs.
-    CONTEXT.set_forkserver_preload(
-        [
-            *("idfkit_fs._stores.s3", "idfkit_fs._fs.aio", "idfkit_fs.studies.study", "idfkit.simulation.async_runner"),
-            *("idfkit.writers", "pandas", "filelock", "platformdirs", "concurrent.futures"),
-        ]
-    )
 _PATIENCE = 60.0
 
 
@@ -49,7 +41,7 @@ class Worker:
 def started_worker(url: str, options: dict[str, Any], home: Path) -> Iterator[Worker]:
     """A process that is connected to the store and begins to run a study just now; killed at the end."""
     here, there = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=_run_study, args=(url, options, str(home), there))
+    process = CONTEXT.Process(target=_run_study, args=(url, options, str(home), os.environ["ENERGYPLUS_DIR"], there))
     process.start()
     worker = Worker(process)
     try:
@@ -63,9 +55,9 @@ def started_worker(url: str, options: dict[str, Any], home: Path) -> Iterator[Wo
         there.close()
 
 
-def _run_study(url: str, options: dict[str, Any], home: str, ready: Any) -> None:
+def _run_study(url: str, options: dict[str, Any], home: str, energyplus: str, ready: Any) -> None:
     os.setsid()
-    os.environ["XDG_CACHE_HOME"] = home
+    os.environ |= {"XDG_CACHE_HOME": home, "ENERGYPLUS_DIR": energyplus}  # not that of the server of forks
     tempfile.tempdir = home
     study = Study(url, storage_options=options)
     study.status()

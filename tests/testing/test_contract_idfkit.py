@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, ClassVar
 
+import botocore.loaders
 import pytest
 from idfkit.simulation import AsyncLocalFileSystem, AsyncS3FileSystem, LocalFileSystem, S3FileSystem
 from support.contracts import InDirectory, OnServer
@@ -17,6 +19,8 @@ LEAVES_BASE = "a glob pattern may climb out of its base"
 NO_SUCH_KEY = "a missing key raises botocore's own class"
 REMOVES_NOTHING = "removing what is not there says nothing"
 ANY_KEY = "whatever was asked for becomes a key: dots, doubled slashes and backslashes stay in it"
+# A session of botocore parses a megabyte of JSON anew, and idfkit's async class makes one for each filesystem.
+create_loader = functools.cache(botocore.loaders.create_loader)
 CROSSES = "glob's * crosses directories, and **/ needs one; keys come in the store's order"
 
 
@@ -110,7 +114,8 @@ class S3(OnServer):
     }
 
     @pytest.fixture
-    def fs(self, place: str) -> Any:
+    def fs(self, place: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.setattr("botocore.session.create_loader", create_loader)
         bucket, prefix = place.removeprefix("s3://").split("/", 1)
         return self.own(
             bucket,
