@@ -40,11 +40,12 @@ _isolate_environment()
 pytest_plugins = [f"support.fixtures_{room}" for room in ("cache", "existing", "outputs", "runs", "storms", "studies")]
 pytest.register_assert_rewrite("support")
 
-from idfkit.simulation import EnergyPlusConfig, find_energyplus
-from small_office import energyplus
+from idfkit.simulation import EnergyPlusConfig
 from support import servers
 from support.remembered import remembering
 from support.servers import Store
+
+from idfkit_fs import find_energyplus
 
 
 @contextmanager
@@ -109,11 +110,19 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def quick_energyplus(tmp_path_factory: pytest.TempPathFactory) -> EnergyPlusConfig:
+def installed_energyplus() -> EnergyPlusConfig:
+    """EnergyPlus as it is installed."""
+    return find_energyplus()
+
+
+@pytest.fixture(scope="session")
+def quick_energyplus(
+    installed_energyplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory
+) -> EnergyPlusConfig:
     """EnergyPlus, but it simulates nothing twice in a session."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    return find_energyplus(path=remembering(energyplus(), shared))
+    return find_energyplus(path=remembering(installed_energyplus, shared))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,9 +136,9 @@ def _find_quick_energyplus(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def real_energyplus(monkeypatch: pytest.MonkeyPatch) -> None:
+def real_energyplus(installed_energyplus: EnergyPlusConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests in which it matters how long EnergyPlus takes."""
-    monkeypatch.setenv("ENERGYPLUS_DIR", str(energyplus().install_dir))
+    monkeypatch.setenv("ENERGYPLUS_DIR", str(installed_energyplus.install_dir))
 
 
 @pytest.fixture(scope="session")

@@ -539,7 +539,7 @@ class Study:
 
         Raises:
             CaseNotFoundError: If the study has no such case.
-            RunNotFoundError: If the case is pending.
+            RunNotFoundError: If the case is pending, or its files were removed behind the study's back.
             RecordError: If the run's record is damaged, or of a newer format.
 
         Examples:
@@ -549,10 +549,16 @@ class Study:
         try:
             return open_run(self.fs.joinpath(case))
         except RunNotFoundError as exc:
-            choose_cases(self.fs, self._list(), case)
-            raise RunNotFoundError.for_url(
-                self.fs.url(case), f"Case {case!r} has no run yet; run the study first"
-            ) from exc
+            listing = self._list()
+            choose_cases(self.fs, listing, case)
+            state = listing.state(case)
+            text = f"Case {case!r} has no run yet; run the study first"
+            if state != "pending":
+                text = (
+                    f"The run of case {case!r} is missing, although the case is {state}: its files expired or were "
+                    "removed; run the case by its name, which simulates it again"
+                )
+            raise RunNotFoundError.for_url(self.fs.url(case), text) from exc
 
     def results(self, cases: Cases | None = None, *, progress: bool = False) -> dict[str, RunResult]:
         """Open the runs of many cases in parallel. Of each run, only the record is read.

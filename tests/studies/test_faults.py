@@ -733,7 +733,7 @@ def test_a_run_that_was_lost_is_made_again_when_it_is_asked_for(study: Study, le
     study.run()
     ledger.delete("case-00/run.json")
     assert study.status().ok == ("case-00",)
-    with pytest.raises(RunNotFoundError, match="case-00"):
+    with pytest.raises(RunNotFoundError, match="The run of case .case-00. is missing, although the case is ok"):
         study.result("case-00")
     assert study.run(["case-00"]).simulated == ("case-00",)
     assert study.result("case-00").success
