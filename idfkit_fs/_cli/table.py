@@ -109,10 +109,10 @@ def fit(names: Sequence[str], rows: Sequence[Row], headings: Mapping[str, str], 
     for name in wanted:
         needs = _SHORTEST_MESSAGE if name == _MESSAGE else min(_widest(name, rows, headings), _longest(width))
         needs += len(_GAP) if chosen else 0
-        if needs <= left:
+        if needs <= left or not chosen:  # what a row is about is never left out
             chosen.append(name)
             left -= needs
-    return [name for name in names if name in chosen] or [*names[:1]]
+    return [name for name in names if name in chosen]
 
 
 def _longest(width: int) -> int:

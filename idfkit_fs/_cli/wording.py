@@ -30,7 +30,7 @@ _WORDS = tuple(
         (r", or pass sidecars=False", ""),
         (r"\bresult\.(variables|reports)\(\) lists", r"in Python, the method \1 of a result lists"),
         # Packages that are not installed.
-        (r"^\w+\(\) needs a package", "This command needs a package"),
+        (r"^\w+\([\w=]*\) needs a package", "This command needs a package"),
         (r"^progress=True needs", "--progress needs"),
         # Options of the commands.
         (r"(?<!in Python with )(?<!its model and )overwrite=True", "--overwrite"),

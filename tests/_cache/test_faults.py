@@ -37,6 +37,7 @@ from support.readers import (
 )
 from support.shelves import MIB, Shelf, Tally, noise, together
 from support.signals import inherited_signals
+from support.waiting import wait_until
 
 from idfkit_fs import FsspecFileSystem, open_result
 from idfkit_fs.cache import clear, info, prune
@@ -206,7 +207,8 @@ def test_tasks_that_are_cancelled_while_they_fetch_leave_no_part(shelf: Shelf, t
         for got in together(mine.async_fs, "eplus.sql", 2):
             tally.read(got, data)
         assert info(mine.cache).files == 1
-        assert list(mine.cache.glob("processes/*/*")) == []
+        # The thread of the task that was cancelled may just be ending its own read.
+        wait_until(lambda mine=mine: not list(mine.cache.glob("processes/*/*")), "a read that was cancelled to end")
 
 
 INTERRUPTED = """

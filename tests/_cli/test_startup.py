@@ -67,7 +67,7 @@ def test_each_shell_gets_its_script(shell: str, line: str) -> None:
         ("idfkit-fs con", {"consolidate"}),
         ("idfkit-fs cache p", {"prune"}),
         ("idfkit-fs run s3://my-bucket/study --fai", {"--failed"}),
-        ("idfkit-fs s", {"show", "status", "summary"}),
+        ("idfkit-fs s", {"show", "status", "studies", "summary"}),
     ],
 )
 def test_commands_and_options_are_completed(words: str, found: set[str]) -> None:

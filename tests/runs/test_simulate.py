@@ -315,7 +315,7 @@ def test_progress_shows_one_bar_for_each_part(
     case = s3_place.joinpath("case-42")
     simulate(model, output_dir=case.url, storage_options=case.options, energyplus=eplus, progress=True, **DESIGN_DAY)
     shown = capsys.readouterr().err
-    assert "Simulating case-42: 100%" in shown and "Publishing case-42: 100%" in shown
+    assert "Simulating case-42: 100%" in shown and "Publishing case-42: 100 %" in shown
 
 
 def test_progress_moves_with_the_day(

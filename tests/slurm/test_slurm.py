@@ -14,8 +14,9 @@ import pytest
 from small_office import one_zone
 from support.ledger import Ledger
 from support.servers import Store
-from support.slurm import Cluster, slurm_cluster, wait_until
+from support.slurm import Cluster, slurm_cluster
 from support.variants import cases
+from support.waiting import wait_until
 
 from idfkit_fs import Study
 

@@ -233,4 +233,4 @@ def test_bars_show_how_far_reading_is(
     collected.to_xarray(TEMPERATURE, progress=True)
     bars = capsys.readouterr().err
     for word in ("Opening", "Reading", "Describing"):
-        assert f"{word} {collected.url.rpartition('/')[2]}: 100%" in bars
+        assert f"{word} {collected.url.rpartition('/')[2]}: 100 %" in bars

@@ -160,7 +160,7 @@ def test_an_executor_writes_the_same_files(
     assert names_in(tmp_path / "here") == names_in(tmp_path / "there") == [FIRST, SECOND, THIRD]
     for name in (FIRST, SECOND, THIRD):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
-    assert f"Writing {collected.url.rpartition('/')[2]}: 100%" in capsys.readouterr().err
+    assert f"Writing {collected.url.rpartition('/')[2]}: 100 %" in capsys.readouterr().err
 
 
 def test_a_dataset_is_replaced_only_when_asked(collected: Study, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from idfkit_fs.errors import (
     StudyNotFoundError,
 )
 from idfkit_fs.runs.simulate import LocalRun
-from idfkit_fs.studies import writer
+from idfkit_fs.studies import study as study_module
 from idfkit_fs.studies.listing import Listing, read_listing
 from idfkit_fs.studies.stored import read_job
 
@@ -315,7 +315,7 @@ def test_bars_show_how_far_it_is(study: Study, epw: Path, capsys: pytest.Capture
     study.remove(study.cases(), progress=True)
     bars = capsys.readouterr().err
     for word in ("Adding to", "Running", "Collecting", "Opening", "Downloading", "Removing from"):
-        assert f"{word} {study.url.rpartition('/')[2]}: 100%" in bars
+        assert f"{word} {study.url.rpartition('/')[2]}: 100 %" in bars
 
 
 def test_a_name_alone_is_one_name(finished: Study, tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_nothing_stays_of_a_case_that_is_removed_while_it_runs(
         return listing
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "read_listing", then_a_worker_runs_it)
+        patch.setattr(study_module, "read_listing", then_a_worker_runs_it)
         study.remove("case-00")
     assert study.cases() == ["case-01"]
     assert [path for path in study.fs.glob("", "**") if "case-00" in path] == []

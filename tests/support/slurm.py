@@ -9,20 +9,18 @@ import shutil
 import socket
 import subprocess
 import sysconfig
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 from support.servers import HOST, ServerError, free_ports
+from support.waiting import wait_until
 
-__all__ = ["Cluster", "slurm_cluster", "wait_until"]
+__all__ = ["Cluster", "slurm_cluster"]
 
 _INSTALL = "SLURM is not installed; on Debian or Ubuntu: apt-get install -y slurm-wlm munge"
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
-_PATIENCE = 120.0
 _CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}({address})
@@ -57,17 +55,6 @@ SlurmdParameters=config_overrides
 NodeName=node1 NodeHostname={host} NodeAddr={address} CPUs=12 RealMemory=32768
 PartitionName=all Nodes=node1 Default=YES MaxTime=INFINITE State=UP
 """
-
-_T = TypeVar("_T")
-
-
-def wait_until(condition: Callable[[], _T], what: str, seconds: float = _PATIENCE) -> _T:
-    """Repeat a question until the answer is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
-    return found
 
 
 class Cluster:

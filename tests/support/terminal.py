@@ -30,6 +30,8 @@ def at_terminal(
         env: Variables of the environment, in addition to this process's.
         program: What this Python runs.
     """
+    # These would go before the size of the terminal.
+    without_size = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
     ours, theirs = pty.openpty()
     try:
         termios.tcsetwinsize(theirs, (lines, columns))
@@ -38,7 +40,7 @@ def at_terminal(
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**os.environ, "TERM": "xterm", **(env or {})},
+            env={**without_size, "TERM": "xterm", **(env or {})},
         )
     finally:
         os.close(theirs)
