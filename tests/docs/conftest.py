@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from support import servers
 from support.servers import Store
 from support.world import World, make_results
@@ -13,8 +15,13 @@ from support.world import World, make_results
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the bucket has when a page begins."""
-    return make_results(tmp_path_factory.mktemp("made"))
+    """What the bucket has when a page begins; the first worker of pytest-xdist makes it for all."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            make_results(tmp_path_factory.mktemp("made")).rename(shared)
+    return shared
 
 
 @pytest.fixture
