@@ -173,9 +173,9 @@ def test_arguments_that_energyplus_does_not_know(made: Made) -> None:
     ],
 )
 def test_a_run_that_is_killed_is_cut(
-    eplus: EnergyPlusConfig, epw: Path, tmp_path: Path, text: str, number: signal.Signals
+    installed_energyplus: EnergyPlusConfig, epw: Path, tmp_path: Path, text: str, number: signal.Signals
 ) -> None:
-    run = end(long_run(), tmp_path / "run", eplus, "-w", str(epw), kill=(text, number))
+    run = end(long_run(), tmp_path / "run", installed_energyplus, "-w", str(epw), kill=(text, number))
     assert run.exit_code == -number
     assert ending(run).cut and f"was killed by {number.name} (exit code -{number:d})" in str(ending(run).message)
     assert (ending(run).warnings, ending(run).severe_errors) == (None, None)
@@ -186,10 +186,10 @@ def test_a_run_that_is_killed_is_cut(
         assert later.cut and "did not finish eplus.e" in str(later.message)
 
 
-def test_a_run_that_crashes_is_not_cut(eplus: EnergyPlusConfig, epw: Path, tmp_path: Path) -> None:
+def test_a_run_that_crashes_is_not_cut(installed_energyplus: EnergyPlusConfig, epw: Path, tmp_path: Path) -> None:
     """Running it again would crash again."""
     kill = ("Continuing Simulation at 06", signal.SIGSEGV)
-    run = end(long_run(), tmp_path / "run", eplus, "-w", str(epw), kill=kill)
+    run = end(long_run(), tmp_path / "run", installed_energyplus, "-w", str(epw), kill=kill)
     assert ending(run) == Ending(False, False, "EnergyPlus was killed by SIGSEGV (exit code -11)", None, None)
     through_a_shell = read_local_ending(run.directory, "eplus", 128 + 11)
     assert through_a_shell.message == "EnergyPlus was killed by SIGSEGV (exit code 139)" and not through_a_shell.cut
