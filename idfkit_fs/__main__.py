@@ -28,7 +28,7 @@ def _close_stdout() -> None:
     """Leave nothing to write for the end of the process, where it would give a traceback and another exit code."""
     try:
         sys.stdout.flush()
-    except (AttributeError, ValueError):  # there is none, or it is closed
+    except (AttributeError, ValueError):  # stdout does not exist, or is closed
         return
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -241,7 +241,7 @@ def ls(url: str, cases: tuple[str, ...], where: dict[str, Any], options: dict[st
     chosen = chosen_by(cases, where)
     if len(cases) == 1 and not where and not is_pattern(cases[0]):
         _list_files(study.result(cases[0]), as_json)
-    elif chosen is None and (run := run_at(url, options)) is not None:
+    elif chosen is None and (run := run_at(study)) is not None:
         _list_files(run, as_json)
     else:
         listing = read_listing(study.fs)
@@ -274,15 +274,14 @@ def show(url: str, cases: tuple[str, ...], where: dict[str, Any], options: dict[
       idfkit-fs show s3://my-bucket/study-001 case-42
       idfkit-fs show s3://my-bucket/study-001 --where city=chicago --json
     """
-    import idfkit_fs
+    from idfkit_fs.runs.result import open_run
 
-    chosen = chosen_by(cases, where)
+    chosen, study = chosen_by(cases, where), open_study(url, options)
     if chosen is None:
-        study = open_study(url, options)  # says what is wrong with the options
-        facts = _facts(idfkit_fs.open_result(study.url, storage_options=study.fs.storage_options))
+        facts = _facts(open_run(study.fs))
         echo_json(facts) if as_json else _echo_facts(facts)
         return
-    shown = {case: _facts(run) for case, run in open_study(url, options).results(chosen).items()}
+    shown = {case: _facts(run) for case, run in study.results(chosen).items()}
     if as_json:
         echo_json(shown)
         return
@@ -372,8 +371,8 @@ def get(
     from idfkit_fs._cli.stopping import stoppable
 
     with stoppable("the files that were downloaded are whole; run the command again to get the others"):
-        chosen = chosen_by(cases, where)
-        run = None if chosen or every else run_at(url, options)
+        chosen, study = chosen_by(cases, where), open_study(url, options)
+        run = None if chosen or every else run_at(study)
         if run is not None:
             target = directory / last_name(url)
             if target.is_symlink():
@@ -381,7 +380,6 @@ def get(
                 raise ExistsError.for_url(str(target), text)
             _echo_paths([run.download(target, include=include, overwrite=overwrite, progress=progress)], as_json)
             return
-        study = open_study(url, options)
         if chosen is None and not every:
             study.status()  # raises if there is no study either
         if bool(chosen) == every:
@@ -421,13 +419,13 @@ def rm(
       idfkit-fs rm s3://my-bucket/study-001 case-42
       idfkit-fs rm s3://my-bucket/study-001 --where 'wwr<0.3'
     """
-    chosen = chosen_by(cases, where)
-    if chosen is None:
-        raise click.UsageError("Name the cases, or give --where")
     from idfkit_fs.studies.choose import choose_cases
     from idfkit_fs.studies.listing import read_listing
     from idfkit_fs.studies.writer import StudyWriter
 
+    chosen = chosen_by(cases, where)
+    if chosen is None:
+        raise click.UsageError("Name the cases, or give --where")
     study = open_study(url, options)
     listing = read_listing(study.fs)
     found = sorted(choose_cases(study.fs, listing, chosen))

@@ -36,6 +36,7 @@ __all__ = [
     "echo_json",
     "echo_lines",
     "echo_report",
+    "is_number",
     "json_option",
     "json_text",
     "open_study",
@@ -144,7 +145,7 @@ def _comparison(compare: Callable[[Any, Any], Any], text: str) -> Callable[[Any]
     def holds(value: Any) -> bool:
         if isinstance(value, str):
             return bool(compare(value, text))
-        if _is_number(value) and _is_number(given):
+        if is_number(value) and is_number(given):
             return bool(compare(value, given))
         # Other values have no order, and equal their own kind only.
         equal = type(value) is type(given) and value == given
@@ -153,7 +154,8 @@ def _comparison(compare: Callable[[Any, Any], Any], text: str) -> Callable[[Any]
     return holds
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, which True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -264,14 +266,13 @@ def open_study(url: str, options: dict[str, Any]) -> Study:
         ) from None  # the cause could show a value
 
 
-def run_at(url: str, options: dict[str, Any]) -> RunResult | None:
-    """The run at a URL, known by its record; None if there is none."""
+def run_at(study: Study) -> RunResult | None:
+    """The run at the URL that was given for a study's, known by its record; None if there is none."""
     from idfkit_fs.runs.register import read_record
     from idfkit_fs.runs.result import result_of
 
-    fs = open_study(url, options).fs
-    record = read_record(fs)
-    return None if record is None else result_of(fs, record)
+    record = read_record(study.fs)
+    return None if record is None else result_of(study.fs, record)
 
 
 def echo_report(report: RunReport, errors: dict[str, BaseException], as_json: bool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from idfkit_fs._cli.shared import is_number
 from idfkit_fs._util.messages import did_you_mean, printable
 
 __all__ = ["as_text", "choose_columns", "fit", "sort_rows", "width_of"]
@@ -140,7 +141,7 @@ def as_text(
     """
     above = {name: name for name in names} if headings is None else headings
     lines = [[printable(above[name]) for name in names], *([_shown(row.get(name)) for name in names] for row in rows)]
-    numeric = [all(_is_number(row.get(name, 0)) for row in rows) for name in names]
+    numeric = [all(is_number(row.get(name, 0)) for row in rows) for name in names]
     widths = [max(map(width_of, column)) for column in zip(*lines, strict=True)]
     if width is not None:
         widths = _narrowed(names, widths, width)
@@ -196,10 +197,6 @@ def _cut(text: str, width: int) -> str:
 def _padded(text: str, width: int, right: bool) -> str:
     space = " " * (width - width_of(text))
     return f"{space}{text}" if right else f"{text}{space}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _shown(value: Any) -> str:

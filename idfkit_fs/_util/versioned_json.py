@@ -13,7 +13,7 @@ from idfkit_fs._util.bounds import JSON_BYTES, JSON_DEPTH, JSON_DIGITS, JSON_VAL
 from idfkit_fs._util.messages import printable
 from idfkit_fs.errors import RecordError
 
-__all__ = ["READ_AT_MOST", "VersionedJson", "parse_json"]
+__all__ = ["READ_AT_MOST", "VersionedJson", "parse_json", "problem_of_values"]
 
 READ_AT_MOST = JSON_BYTES + 1
 """How many bytes to fetch of such an object: one more than it may have, so that a larger one shows."""
@@ -143,9 +143,14 @@ def parse_json(data: bytes) -> Any:
 def _problem_of_size(data: bytes) -> str | None:
     if len(data) > JSON_BYTES:
         return f"it is larger than {JSON_BYTES:,} bytes"
+    return problem_of_values(data, JSON_VALUES)
+
+
+def problem_of_values(data: bytes, most: int) -> str | None:
+    """Why JSON may not be parsed, because it has too many values; None if it has not."""
     # Each value follows one of these; those within texts count too, which are few.
-    if sum(map(data.count, (b",", b"[", b"{"))) > JSON_VALUES:
-        return f"it has more than {JSON_VALUES:,} values"
+    if sum(map(data.count, (b",", b"[", b"{"))) > most:
+        return f"it has more than {most:,} values"
     return None
 
 

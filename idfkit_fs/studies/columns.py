@@ -12,22 +12,23 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from idfkit_fs.studies.job import Job, Measured, Outcome, Summary
 
-__all__ = ["COUNTS", "FIGURES", "Columns", "Row", "energy_column"]
+__all__ = [
+    "BUILDING_FIGURES",
+    "COUNTS",
+    "FIGURES",
+    "HOURS_FIGURES",
+    "ON_SITE_FIGURES",
+    "Columns",
+    "Row",
+    "energy_column",
+]
 
 COUNTS = ("warnings", "severe_errors")
 """The fields of a summary that are counted."""
-FIGURES = (
-    "hours_simulated",
-    "floor_area_m2",
-    "site_energy_kwh",
-    "source_energy_kwh",
-    "eui_kwh_m2",
-    "net_site_energy_kwh",
-    "on_site_electricity_kwh",
-    "surplus_electricity_kwh",
-    "unmet_heating_hours",
-    "unmet_cooling_hours",
-)
+BUILDING_FIGURES = ("hours_simulated", "floor_area_m2", "site_energy_kwh", "source_energy_kwh", "eui_kwh_m2")
+ON_SITE_FIGURES = ("net_site_energy_kwh", "on_site_electricity_kwh", "surplus_electricity_kwh")
+HOURS_FIGURES = ("unmet_heating_hours", "unmet_cooling_hours")
+FIGURES = (*BUILDING_FIGURES, *ON_SITE_FIGURES, *HOURS_FIGURES)
 """Its other fields of one number each."""
 _SECONDS = "runtime_seconds"
 

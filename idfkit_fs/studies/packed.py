@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._util.bounds import CONSOLIDATED_BYTES, CONSOLIDATED_TEXT, CONSOLIDATED_VALUES
 from idfkit_fs._util.messages import redact
-from idfkit_fs._util.versioned_json import parse_json
+from idfkit_fs._util.versioned_json import parse_json, problem_of_values
 from idfkit_fs.errors import RecordError
 
 __all__ = ["pack", "read_packed"]
@@ -73,6 +73,4 @@ def _unpacked(data: bytes) -> bytes:
 def _problem_of(text: bytes) -> str | None:
     if len(text) > CONSOLIDATED_TEXT:
         return f"it has more than {CONSOLIDATED_TEXT:,} bytes of text"
-    if sum(map(text.count, (b",", b"[", b"{"))) > CONSOLIDATED_VALUES:
-        return f"it has more than {CONSOLIDATED_VALUES:,} values"
-    return None
+    return problem_of_values(text, CONSOLIDATED_VALUES)

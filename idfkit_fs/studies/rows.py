@@ -11,15 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from idfkit_fs._util.messages import printable
-from idfkit_fs.studies.columns import COUNTS, Columns, energy_column
+from idfkit_fs.studies.columns import (
+    BUILDING_FIGURES,
+    COUNTS,
+    HOURS_FIGURES,
+    ON_SITE_FIGURES,
+    Columns,
+    energy_column,
+)
 from idfkit_fs.studies.job import Measured
 from idfkit_fs.studies.units import converted
 
 __all__ = ["Table", "as_csv", "as_table"]
 
-_BEFORE = ("hours_simulated", "floor_area_m2", "site_energy_kwh", "source_energy_kwh", "eui_kwh_m2")
-_ON_SITE = ("net_site_energy_kwh", "on_site_electricity_kwh", "surplus_electricity_kwh")
-_AFTER = ("unmet_heating_hours", "unmet_cooling_hours")
 # With what a formula begins in a spreadsheet (OWASP, CSV Injection), in the wide forms of East Asian texts too.
 _FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -60,10 +64,10 @@ def as_table(cases: Sequence[str], states: Sequence[str], found: Columns) -> Tab
     energies = {energy_column(name): values for name, values in found.end_uses.items()}
     end_uses, peaks = _zeros_filled(energies), _zeros_filled(found.peaks)
     # Most models have no on-site sources; columns of zeros would say nothing.
-    on_site = _ON_SITE if any(found.figures.get("on_site_electricity_kwh", ())) else ()
+    on_site = ON_SITE_FIGURES if any(found.figures.get("on_site_electricity_kwh", ())) else ()
     parameters = dict.fromkeys(itertools.chain.from_iterable(found.parameters))
     metrics = dict.fromkeys(itertools.chain.from_iterable(found.metrics))
-    figures = [*_BEFORE, *on_site, *end_uses, *peaks, *_AFTER]
+    figures = [*BUILDING_FIGURES, *on_site, *end_uses, *peaks, *HOURS_FIGURES]
     taken = dict.fromkeys(["case", "state", *figures, *COUNTS, "runtime_seconds", "message"], "figure")
     for kind, names in (("metric", metrics), ("parameter", parameters)):
         for name in names:

@@ -24,7 +24,7 @@ from support.proxy import FaultProxy
 from support.rights import gate_before
 from support.servers import Store
 
-from idfkit_fs import FsspecFileSystem, RunResult, Study
+from idfkit_fs import FsspecFileSystem, Study
 from idfkit_fs._cli.commands import commands
 from idfkit_fs.errors import CaseNotFoundError, RecordError
 from idfkit_fs.studies import consolidate as module
@@ -386,20 +386,6 @@ def test_after_a_run_of_all_cases_and_no_share_of_it(tmp_path: Path, monkeypatch
     assert read(study, monkeypatch)[1] == []
 
 
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The cases whose runs were opened."""
-    found: list[str] = []
-    result = Study.result
-
-    def counted(study: Study, case: str) -> RunResult:
-        found.append(case)
-        return result(study, case)
-
-    monkeypatch.setattr(Study, "result", counted)
-    return found
-
-
 def test_metrics_that_were_added_later_are_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]
 ) -> None:
@@ -430,14 +416,20 @@ def test_metrics_that_were_added_later_are_read_once(
     assert "case-1" in opened
 
 
+def of_two(url: str) -> Study:
+    """A study of two cases that ended, with tables."""
+    study = Study(url)
+    study.add_cases([])
+    for number in range(2):
+        end(study, add(study, f"case-{number}"), cells=cells_of(number))
+    return study
+
+
 def test_a_metric_of_another_run_than_the_listed_one_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]
 ) -> None:
     monkeypatch.setattr("idfkit_fs.studies.consolidated._AT_LEAST", 0)
-    study = Study(str(tmp_path))
-    study.add_cases([])
-    for number in range(2):
-        end(study, add(study, f"case-{number}"), cells=cells_of(number))
+    study = of_two(str(tmp_path))
     job = add(study, "case-1")
     study.fs.remove(end(study, job, cells=cells_of(50), run="second"))  # its worker has not written the outcome yet
     asking = Study(str(tmp_path), metrics={"cooling": ("Annual", "End Uses", "Cooling", "Natural Gas")})
@@ -451,10 +443,7 @@ def test_tables_that_cannot_be_read_are_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]
 ) -> None:
     monkeypatch.setattr("idfkit_fs.studies.consolidated._AT_LEAST", 0)
-    study = Study(str(tmp_path))
-    study.add_cases([])
-    for number in range(2):
-        end(study, add(study, f"case-{number}"), cells=cells_of(number))
+    study = of_two(str(tmp_path))
     kept = study.fs.fetch("case-1/tabular.parquet")
     study.fs.remove("case-1/tabular.parquet")
     asking = Study(str(tmp_path), metrics={"cooling": ("Annual", "End Uses", "Cooling", "Natural Gas")})

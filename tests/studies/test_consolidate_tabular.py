@@ -44,20 +44,6 @@ def fabricated(place: Place | str, count: int = 6) -> Study:
     return study
 
 
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The cases whose runs were opened."""
-    found: list[str] = []
-    result = Study.result
-
-    def counted(study: Study, case: str) -> RunResult:
-        found.append(case)
-        return result(study, case)
-
-    monkeypatch.setattr(Study, "result", counted)
-    return found
-
-
 def tabular(study: Study, *names: str, **options: Any) -> tuple[pd.DataFrame, dict[str, str]]:
     with pytest.warns(UserWarning, match="have no data"):
         frame = study.tabular(*names, **options)

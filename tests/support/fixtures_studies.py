@@ -14,7 +14,7 @@ from support.places import Place
 from support.servers import Store
 from support.variants import broken, variant
 
-from idfkit_fs import Case, Study
+from idfkit_fs import Case, RunResult, Study
 
 OUTDOORS = "Site Outdoor Air Drybulb Temperature"
 
@@ -68,3 +68,17 @@ def collected(moto: Store, epw: Path, tmp_path_factory: pytest.TempPathFactory) 
         study.run()
         study.add("later", _model(0.1), epw)
         yield study
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The cases whose runs were opened."""
+    found: list[str] = []
+    result = Study.result
+
+    def counted(study: Study, case: str) -> RunResult:
+        found.append(case)
+        return result(study, case)
+
+    monkeypatch.setattr(Study, "result", counted)
+    return found
