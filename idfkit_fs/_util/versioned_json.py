@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from importlib.metadata import version as package_version
 from typing import Any, ClassVar, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from idfkit_fs._util.bounds import JSON_BYTES, JSON_DEPTH, JSON_DIGITS, JSON_VALUES
 from idfkit_fs._util.messages import printable
+from idfkit_fs._util.versions import installed_version
 from idfkit_fs.errors import RecordError
 
 __all__ = ["READ_AT_MOST", "VersionedJson", "parse_json", "problem_of_values"]
@@ -37,7 +37,7 @@ class VersionedJson(BaseModel):
 
     format: str
     version: int = 1
-    idfkit_fs_version: str = Field(default_factory=lambda: package_version("idfkit-fs"))
+    idfkit_fs_version: str = Field(default_factory=lambda: installed_version("idfkit-fs"))
 
     def to_json(self) -> bytes:
         """The bytes to store.

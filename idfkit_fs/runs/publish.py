@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +24,7 @@ from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
 from idfkit_fs._util.progress import require_tqdm
 from idfkit_fs._util.urls import Location, UPathLike, repair
+from idfkit_fs._util.versions import installed_version
 from idfkit_fs.errors import (
     CaseExistsError,
     DamagedRunError,
@@ -169,7 +169,7 @@ def read_run(
         # A result that idfkit made of a directory knows neither exit code nor time: it says 0 seconds.
         if run.runtime_seconds:
             facts = {name: getattr(run, name) for name in ("exit_code", "runtime_seconds", "stdout", "stderr")}
-            facts["idfkit_version"] = version("idfkit")
+            facts["idfkit_version"] = installed_version("idfkit")
     else:
         fs = _at(run, target)
         record = read_record(fs)
@@ -452,10 +452,12 @@ class Publication:
     ) -> RunRecord | None:
         """Transfer the files, and turn the claim into the record; None if another publisher has finished before."""
         try:
-            if self.guard:
-                self.guard.check()
             target = self.fs.joinpath(claim.directory) if claim.directory else self.fs
-            files = transfer(contents.files, target, stop, self.progress, contents.sidecars)
+            with ThreadPoolExecutor(1) as pool:  # files of a run that is not wanted are removed with the claim
+                wanted = pool.submit(stopped_by(stop, self.guard.check)) if self.guard else None
+                files = transfer(contents.files, target, stop, self.progress, contents.sidecars)
+            if wanted is not None:
+                wanted.result()
             contents.check()
             raise_if_stopped(stop)
             record = contents.record_of(

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
@@ -35,6 +34,7 @@ from idfkit_fs._util.files import temporary_errors
 from idfkit_fs._util.interrupts import current_stop, in_thread, run_coroutine, settled
 from idfkit_fs._util.messages import did_you_mean
 from idfkit_fs._util.urls import Location, last_name, to_text
+from idfkit_fs._util.versions import installed_version
 from idfkit_fs.errors import CaseExistsError, PublishError
 from idfkit_fs.runs.draft import write_draft
 from idfkit_fs.runs.external import External, gather, lay, recorded, stat_beside
@@ -522,7 +522,7 @@ class LocalRun:
             stderr=result.stderr,
             output_prefix=result.output_prefix,
             energyplus_version=version_string(self.options["energyplus"].version),
-            idfkit_version=version("idfkit"),
+            idfkit_version=installed_version("idfkit"),
             flags={name: value for name, value in self.options.items() if name in SHAPING},
             finished=finished,
             **self.facts,

@@ -21,6 +21,7 @@ s3fs makes a `PermissionError` of every 403, and `OSError(22)` of moto's 400. ad
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import logging
@@ -38,6 +39,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from unittest.mock import patch
 from urllib.parse import quote, urlencode
 
 HOST = "127.0.0.1"
@@ -290,17 +292,21 @@ def moto_server(*, check_auth: bool = False) -> Iterator[Store]:
 
 @contextmanager
 def _moto_thread() -> Iterator[Store]:
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for every request
-    server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
-    server.start()
-    try:
-        _, port = server.get_host_and_port()
-        endpoint = f"http://{HOST}:{port}"
-        yield _s3_store("moto", endpoint, "testing", "testing")
-    finally:
-        server.stop()
+    # Moto looks through its directories for the service of a host, with each request again: a fifth of its time.
+    once = functools.cache(DomainDispatcherApplication.get_backend_for_host)
+    with patch.object(DomainDispatcherApplication, "get_backend_for_host", once):
+        server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
+        server.start()
+        try:
+            _, port = server.get_host_and_port()
+            endpoint = f"http://{HOST}:{port}"
+            yield _s3_store("moto", endpoint, "testing", "testing")
+        finally:
+            server.stop()
 
 
 @contextmanager
