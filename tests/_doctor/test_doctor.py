@@ -645,13 +645,14 @@ def test_command_that_is_terminated_leaves_nothing(moto: Store) -> None:
     target = urlsplit(moto.endpoint)
     before = moto.raw.keys()
     with FaultProxy(str(target.hostname), int(target.port or 0)) as proxy:
-        proxy.stall(300, None, on="partNumber")  # so that it is still at work
+        proxy.stall(3, 1, on="partNumber")  # so that it is still at work
         options = {name: value for name, value in moto.storage_options.items() if isinstance(value, str)}
         arguments = [f"-o{name}={value}" for name, value in {**options, "endpoint_url": proxy.endpoint}.items()]
         process = subprocess.Popen(
-            [sys.executable, "-m", "idfkit_fs", "doctor", fresh(moto), *arguments, "-oconfig_kwargs.read_timeout=300"],
+            [sys.executable, "-m", "idfkit_fs", "doctor", fresh(moto), *arguments, "-oconfig_kwargs.read_timeout=60"],
             stdout=subprocess.DEVNULL,
         )
+        proxy.delay = 0.05
         while not any("partNumber" in line for line in list(proxy.request_lines)):
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.02)
