@@ -40,12 +40,17 @@ _isolate_environment()
 pytest_plugins = [f"support.fixtures_{room}" for room in ("cache", "existing", "outputs", "runs", "storms", "studies")]
 pytest.register_assert_rewrite("support")
 
+from hypothesis import HealthCheck, settings
 from idfkit.simulation import EnergyPlusConfig
 from support import servers
 from support.remembered import remembering
 from support.servers import Store
 
 from idfkit_fs import find_energyplus
+
+# However slow the machine is.
+settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quick")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import pytest
 __all__ = ["FileSystemContract"]
 
 T = TypeVar("T")
+_PATIENCE = 300.0  # seconds, after which another process hangs, however slow the machine is
 
 NAMES = (
     "with space.csv",
@@ -648,7 +649,7 @@ class FileSystemContract:
 
         process = multiprocessing.get_context("fork").Process(target=child)
         process.start()
-        process.join(60)
+        process.join(_PATIENCE)
         if process.is_alive():
             process.kill()
             pytest.fail("the forked child hangs")
@@ -670,7 +671,11 @@ class FileSystemContract:
         )
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         done = subprocess.run(
-            [sys.executable, "-c", program], input=pickle.dumps(fs), capture_output=True, env=environment, timeout=60
+            [sys.executable, "-c", program],
+            input=pickle.dumps(fs),
+            capture_output=True,
+            env=environment,
+            timeout=_PATIENCE,
         )
         assert done.returncode == 0, done.stderr.decode()
         assert files.read_bytes("child.csv") == b"parent child"

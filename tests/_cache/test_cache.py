@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from fsspec.implementations.cached import SimpleCacheFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 from support.servers import Store
+from support.waiting import wait_until
 from upath import UPath
 
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, cache
@@ -338,6 +340,7 @@ def test_what_is_dropped_is_what_was_used_longest_ago(place: str, storage: Path)
     for name in "abcd":
         fs.write_bytes(name, bytes(1000))
         fs.read_bytes(name)
+        time.sleep(0.02)  # no two uses at one tick of the disk's clock
     fs.read_bytes("a")
     each = cache.info(storage).bytes // 4
     assert cache.prune(2 * each, storage) == 2 * each
@@ -464,11 +467,15 @@ async def test_readers_that_gave_up_use_nothing(place: str, storage: Path) -> No
             await asyncio.sleep(0 if turns % 2 else 0.0001)
         readers[-1].cancel()
         await asyncio.gather(readers[-1], return_exceptions=True)
-        assert len(await asyncio.wait_for(fs.read_bytes("a.csv"), 60)) == 10**6
+        assert len(await asyncio.wait_for(fs.read_bytes("a.csv"), 300)) == 10**6
     readers.clear()
-    gc.collect()
-    assert cache.info(storage).in_use == 0
-    assert list(storage.glob("processes/*/*")) == []
+
+    def nothing_is_used() -> bool:
+        gc.collect()
+        return cache.info(storage).in_use == 0 and not list(storage.glob("processes/*/*"))
+
+    # The thread of a task that was cancelled may just be ending its own read.
+    wait_until(nothing_is_used, "reads that were cancelled to end")
 
 
 def test_nothing_is_made_by_looking(storage: Path) -> None:

@@ -67,8 +67,7 @@ def test_a_reader_that_is_killed_during_a_download_leaves_nothing_behind(
     for number, moment in enumerate(random.Random(seed).sample(range(len(data)), kills)):
         mine = shelf.but(cache=tmp_path / str(number))
         child = CONTEXT.Process(target=read, args=(mine.url, mine.options, "eplus.sql", WAYS[number % len(WAYS)]))
-        shelf.proxy.when(moment, child.kill)
-        child.start()
+        shelf.proxy.kill(child, moment)
         child.join()
         tally.fault()
         assert child.exitcode == -signal.SIGKILL, moment
@@ -82,11 +81,12 @@ def test_whoever_waits_for_a_reader_that_is_killed_takes_over(shelf: Shelf, tall
     shelf.read("eplus.sql")  # so that what follows is quick to begin
     clear(shelf.cache)
     child = CONTEXT.Process(target=read, args=(shelf.url, shelf.options, "eplus.sql"))
-    under_way = threading.Event()
+    started, under_way = threading.Event(), threading.Event()
     shelf.proxy.rate = 20e6
-    shelf.proxy.when(MIB, lambda: (under_way.set(), shelf.proxy.when(4 * MIB, child.kill)))
+    shelf.proxy.when(MIB, lambda: (started.wait(), under_way.set(), shelf.proxy.when(4 * MIB, child.kill)))
     child.start()
-    assert under_way.wait(120)
+    started.set()
+    assert under_way.wait(600)
     tally.fault()
     tally.read(shelf.read("eplus.sql"), data)
     child.join()
@@ -185,7 +185,8 @@ def test_tasks_that_are_cancelled_keep_nobody_waiting(shelf: Shelf, tally: Tally
     tally.fault(400)
     for got in together(shelf.async_fs, "eplus.sql", 2):
         tally.read(got, data)
-    assert info(shelf.cache).in_use == 0
+    # The threads of tasks that were cancelled may just be ending their own reads.
+    wait_until(lambda: info(shelf.cache).in_use == 0, "reads that were cancelled to end")
     assert clear(shelf.cache) > len(data)
 
 
@@ -221,7 +222,7 @@ try:
 except KeyboardInterrupt as exc:
     kept = exc  # as a notebook keeps the last exception, and with it every frame
     print("interrupted", flush=True)
-    threading.Timer(60, lambda: os._exit(3)).start()
+    threading.Timer(300, lambda: os._exit(3)).start()
     print(len(fs.read_bytes("eplus.sql")), flush=True)
     os._exit(0)
 """
@@ -230,10 +231,12 @@ except KeyboardInterrupt as exc:
 def test_a_reader_that_is_interrupted_can_read_again(shelf: Shelf, tally: Tally) -> None:
     shelf.put("eplus.sql", noise(6 * MIB))
     program = [sys.executable, "-c", INTERRUPTED, shelf.url, json.dumps(shelf.options)]
+    started = threading.Event()
+    shelf.proxy.when(3 * MIB, lambda: (started.wait(), child.send_signal(signal.SIGINT)))
     with inherited_signals():
         child = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+    started.set()
     with child:
-        shelf.proxy.when(3 * MIB, lambda: child.send_signal(signal.SIGINT))
         printed, _ = child.communicate()
     tally.fault()
     assert printed.split() == ["interrupted", str(6 * MIB)]
@@ -527,12 +530,18 @@ def test_what_is_left_of_a_damaged_entry_can_be_cleared_away(shelf: Shelf, tally
         assert list(shelf.cache.glob("entries/*/*")) == []
 
 
+def remove(directory: Path) -> None:
+    """Remove a directory into which somebody may just be writing: another attempt finds what was new to this one."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.mark.parametrize("how", WAYS)
 def test_the_cache_directory_is_removed_during_a_download(shelf: Shelf, how: str, tally: Tally) -> None:
     for size in (3 * MIB, 20 * MIB):
         data = noise(size)
         shelf.put("eplus.sql", data)
-        shelf.proxy.when(MIB, lambda: shutil.rmtree(shelf.cache))
+        shelf.proxy.when(MIB, lambda: remove(shelf.cache))
         tally.fault()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it may say that it reads without the cache
@@ -829,5 +838,8 @@ def test_many_processes_share_a_cache_that_is_too_small(shelf: Shelf, tally: Tal
     for number, digest in (pair for pairs in found for pair in pairs):
         tally.digests([digest], hashlib.sha256(noise(sizes[number], number)).hexdigest())
     left = info(shelf.cache)
-    # Each process looks through the cache after it has added a 32nd of the bound.
-    assert left.in_use == 0 and left.bytes <= sum(sizes) / 4 * (1 + 4 / 32)
+    # Each process looks through the cache after it has added a 32nd of the bound; what the three others use stays.
+    assert left.in_use == 0 and left.bytes <= sum(sizes) / 4 * (1 + 4 / 32) + sum(sizes[-3:])
+    shelf.put("last.csv", b"")
+    bounded.read("last.csv")  # of a process that has not looked yet
+    assert info(shelf.cache).bytes <= sum(sizes) // 4

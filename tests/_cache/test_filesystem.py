@@ -35,6 +35,8 @@ from idfkit_fs.errors import IdfkitFsError, NotFoundError, StorageOptionsError, 
 
 TABLE = pd.DataFrame({"hour": range(1, 8761), "degC": np.random.default_rng(0).normal(20, 3, 8760).round(2)})
 TOTAL = pytest.approx(TABLE["degC"].sum())
+# For a dask that shares the machine with other tests.
+PATIENT = {f"distributed.comm.timeouts.{name}": "300s" for name in ("connect", "tcp")}
 
 
 def parquet(table: pd.DataFrame) -> bytes:
@@ -154,7 +156,7 @@ def test_a_dask_worker_of_another_process_shares_the_copies(stocked: Shelf) -> N
     assert dask_parquet(fs) == TOTAL
     options = {"host": "127.0.0.1", "dashboard_address": None}
     with (
-        dask.config.set(temporary_directory=str(stocked.temporary)),
+        dask.config.set({"temporary_directory": str(stocked.temporary), **PATIENT}),
         LocalCluster(n_workers=1, threads_per_worker=1, processes=True, **options) as cluster,
         Client(cluster),
     ):
@@ -258,8 +260,7 @@ def test_a_process_that_is_killed_while_pandas_reads(shelf: Shelf, moment: int, 
     shelf.put("case.csv", data)
     fs = shelf.fs
     child = CONTEXT.Process(target=read_frame, args=(fs.url("case.csv"), fs.storage_options))
-    shelf.proxy.when(moment, child.kill)
-    child.start()
+    shelf.proxy.kill(child, moment)
     child.join()
     tally.fault()
     assert child.exitcode == -signal.SIGKILL

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from idfkit_fs import LocalFileSystem
@@ -15,9 +15,6 @@ from idfkit_fs._fs.globbing import parse_glob
 from idfkit_fs._fs.paths import Root
 from idfkit_fs._util.urls import repair
 from idfkit_fs.errors import LocationError
-
-settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("quick")
 
 NAME = st.text(st.characters(blacklist_characters="/\\\0", blacklist_categories=["Cs"]), min_size=1, max_size=8).filter(
     lambda name: name not in (".", "..")

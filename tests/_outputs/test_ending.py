@@ -163,6 +163,17 @@ def test_arguments_that_energyplus_does_not_know(made: Made) -> None:
 # What is cut.
 
 
+def killed(directory: Path, eplus: EnergyPlusConfig, epw: Path, text: str, number: signal.Signals) -> Ended:
+    """A run that is killed when it has printed a text; one that had ended before, on a busy machine, does not count."""
+    for attempt in range(20):
+        run = end(long_run(), directory / f"run-{attempt}", eplus, "-w", str(epw), kill=(text, number))
+        if run.exit_code == -number:
+            return run
+        assert run.exit_code == 0
+        shutil.rmtree(run.directory)
+    raise AssertionError("EnergyPlus ended before each signal")
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
@@ -175,21 +186,19 @@ def test_arguments_that_energyplus_does_not_know(made: Made) -> None:
 def test_a_run_that_is_killed_is_cut(
     installed_energyplus: EnergyPlusConfig, epw: Path, tmp_path: Path, text: str, number: signal.Signals
 ) -> None:
-    run = end(long_run(), tmp_path / "run", installed_energyplus, "-w", str(epw), kill=(text, number))
-    assert run.exit_code == -number
+    run = killed(tmp_path, installed_energyplus, epw, text, number)
     assert ending(run).cut and f"was killed by {number.name} (exit code -{number:d})" in str(ending(run).message)
     assert (ending(run).warnings, ending(run).severe_errors) == (None, None)
     later = found_later(run)
     if later.success:  # the signal came after EnergyPlus's last word: the outputs are whole, and nobody can tell later
-        assert text == "Writing final SQL"
+        assert "Completed Successfully" in (run.directory / "eplus.end").read_text()
     else:
         assert later.cut and "did not finish eplus.e" in str(later.message)
 
 
 def test_a_run_that_crashes_is_not_cut(installed_energyplus: EnergyPlusConfig, epw: Path, tmp_path: Path) -> None:
     """Running it again would crash again."""
-    kill = ("Continuing Simulation at 06", signal.SIGSEGV)
-    run = end(long_run(), tmp_path / "run", installed_energyplus, "-w", str(epw), kill=kill)
+    run = killed(tmp_path, installed_energyplus, epw, "Continuing Simulation at 06", signal.SIGSEGV)
     assert ending(run) == Ending(False, False, "EnergyPlus was killed by SIGSEGV (exit code -11)", None, None)
     through_a_shell = read_local_ending(run.directory, "eplus", 128 + 11)
     assert through_a_shell.message == "EnergyPlus was killed by SIGSEGV (exit code 139)" and not through_a_shell.cut

@@ -19,7 +19,7 @@ import pytest
 from support.models import TEMPERATURE, Ran
 from support.places import Place
 from support.proxy import FaultProxy
-from support.servers import HOST, Store, free_ports
+from support.servers import HOST, Store
 
 from idfkit_fs import FsspecFileSystem, RunResult, open_result, publish
 from idfkit_fs._outputs.parquet import Fetch
@@ -270,12 +270,11 @@ def test_one_series_from_every_store(place: Place, large_run: Path) -> None:
 @contextmanager
 def web_server(directory: Path) -> Iterator[str]:
     """Python's own, which knows no ranges: it answers each request with the whole file."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "http.server", str(port), "--bind", HOST]
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", HOST]
     with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         try:
-            process.stdout.readline()  # it serves
+            port = process.stdout.readline().split()[5].decode()  # it serves, and says so
             yield f"http://{HOST}:{port}"
         finally:
             process.terminate()

@@ -26,6 +26,7 @@ from fsspec.spec import AbstractFileSystem
 from small_office import failing_model, one_zone, weather
 from support import servers
 from support.servers import BUCKET, HOST, Store, boto_client
+from support.waiting import wait_until
 
 from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, find_energyplus, open_result, publish
 from idfkit_fs._stores.instances import identity_of, renewed
@@ -387,6 +388,12 @@ def test_a_token_in_a_file_is_renewed(gcs: Store, tmp_path: Path) -> None:
     assert again is not fs
 
 
+def living(seen: list[tuple[weakref.ref[Any], weakref.ref[Any]]]) -> tuple[list[bool], list[bool]]:
+    """Which filesystems, and which of their clients, somebody still holds."""
+    gc.collect()
+    return [fs() is not None for fs, _ in seen], [client() is not None for _, client in seen]
+
+
 def test_replaced_logins_are_let_go(monkeypatch: pytest.MonkeyPatch, aws: Path, moto: Store) -> None:
     use(monkeypatch, moto)
     moto.raw.put("let-go.txt", b"1")
@@ -396,9 +403,8 @@ def test_replaced_logins_are_let_go(monkeypatch: pytest.MonkeyPatch, aws: Path, 
         fs = filesystem(f"s3://{BUCKET}")
         assert fs.cat_file(f"{BUCKET}/let-go.txt") == b"1"
         seen.append((weakref.ref(fs), weakref.ref(fs.s3)))
-    gc.collect()
-    assert [client() is not None for _, client in seen] == [False] * 19 + [True]
-    assert [living() is not None for living, _ in seen] == [False] * 19 + [True]
+    # fsspec's own thread may just be ending what it did with one.
+    wait_until(lambda: living(seen) == ([False] * 19 + [True],) * 2, "those that were replaced to go")
     assert fs not in type(fs)._cache.values()
 
 
@@ -416,8 +422,12 @@ def test_filesystems_that_nobody_uses_are_let_go(options: dict[str, Any]) -> Non
     assert filesystem(**options) is first()
     for number in range(20):
         filesystem(f"s3://{BUCKET}", key=f"key-{number}", secret="secret")
-    gc.collect()
-    assert first() is None
+
+    def is_gone() -> bool:
+        gc.collect()
+        return first() is None
+
+    wait_until(is_gone, "the one that nobody uses to go")
 
 
 def test_one_that_is_used_is_shared_however_many_come_after() -> None:
@@ -478,7 +488,7 @@ def test_a_forked_process_makes_its_own(aws: Path, moto: Store, seaweed: Store) 
     moto.raw.put("forked.txt", b"1")
     login = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
     command = [sys.executable, "-c", _FORKED, moto.url, moto.endpoint, seaweed.endpoint]
-    done = subprocess.run(command, env={**os.environ, **login}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env={**os.environ, **login}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

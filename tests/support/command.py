@@ -13,7 +13,7 @@ from support.readers import CONTEXT
 
 __all__ = ["run_command"]
 
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 
 
 def run_command(

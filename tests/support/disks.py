@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import hashlib
@@ -11,7 +12,6 @@ import resource
 import subprocess
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +20,7 @@ from typing import Any
 
 from idfkit import load_idf
 from support.readers import WAYS, read
+from support.waiting import wait_until
 
 from idfkit_fs import FsspecFileSystem, Study, open_result, simulate
 from idfkit_fs.cache import clear, info
@@ -261,9 +262,9 @@ def studied(url: str, disk: str) -> Any:
 
 def studied_with_room_again(url: str, disk: str) -> Any:
     """Run a study on a disk that is full for a moment while EnergyPlus writes, and again."""
-    mount(disk, "size=200m")
+    mount(disk, "size=6m")
     study = Study(url)
-    meanwhile = threading.Thread(target=_full_for_a_moment, args=(Path(disk),))
+    meanwhile = threading.Thread(target=_make_room_when_it_was_full, args=(Path(disk),))
     meanwhile.start()
     reasons = _incomplete(study)
     meanwhile.join()
@@ -278,13 +279,15 @@ def _incomplete(study: Study) -> list[str]:
     return []
 
 
-def _full_for_a_moment(disk: Path) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not any(path.stat().st_size > 10**5 for path in disk.glob("*/*.eso")):
-        time.sleep(0.01)
-    fill(str(disk))
-    time.sleep(0.2)
-    (disk / "filler").unlink()
+def _make_room_when_it_was_full(disk: Path) -> None:
+    def was_full() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            # Its first page was written when there was room.
+            return any(b"disk is full" in path.read_bytes() for path in disk.glob("*/*qlite.err"))
+        return False
+
+    wait_until(was_full, "EnergyPlus to say that it could not write to its database")
+    subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
 
 
 def simulated(model: str, weather: str, url: str, disk: str) -> Any:

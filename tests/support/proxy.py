@@ -103,6 +103,7 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._server: asyncio.Server | None = None
+        self._closed: socket.socket | None = None  # has the port while nobody listens
 
     @property
     def endpoint(self) -> str:
@@ -124,7 +125,7 @@ class FaultProxy:
         """Stop listening, drop what is open and end the thread."""
         self._call(self._stop)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join()
         self._loop.close()
 
     def reset_counters(self) -> None:
@@ -229,8 +230,17 @@ class FaultProxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._accept, sock=self._closed or self._bound())
+            self._closed = None
             self.port = self._server.sockets[0].getsockname()[1]
+
+    def _bound(self) -> socket.socket:
+        """A socket that has the port, or any free one the first time, and refuses connections as long as it does not listen."""
+        sock = socket.socket()
+        if os.name != "nt":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", self.port))
+        return sock
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._count(connections=1)
@@ -253,10 +263,13 @@ class FaultProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+            self._closed = self._bound()  # or another program might be given the port
         await self._drop()
 
     async def _stop(self) -> None:
         await self._close_listener()
+        if self._closed is not None:
+            self._closed.close()
         tasks = asyncio.all_tasks() - {task for task in (asyncio.current_task(),) if task}
         for task in tasks:
             task.cancel()

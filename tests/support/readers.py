@@ -54,7 +54,7 @@ if os.name != "nt":
             "concurrent.futures",
         ]
     )
-_PATIENCE = 180.0
+_PATIENCE = 600.0
 _barrier: Any = None
 
 

@@ -76,7 +76,7 @@ def replying(certificate: Path | None = None) -> Iterator[Replies]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join()
 
 
 def write_certificate(path: Path, *, host: str = HOST, days: int = 1) -> Path:

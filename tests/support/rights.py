@@ -197,7 +197,7 @@ class Gate:
         finally:
             self._server.shutdown()
             self._server.server_close()
-            thread.join(10)
+            thread.join()
 
     def _exists(self, key: str) -> bool:
         return key in self._raw.keys(key)

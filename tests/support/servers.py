@@ -44,7 +44,9 @@ from urllib.parse import quote, urlencode
 
 HOST = "127.0.0.1"
 BUCKET = "test-bucket"
-START_SECONDS = 120.0
+START_SECONDS = 300.0
+# After which clients give up waiting: no test waits for that, and a busy machine may let a server wait for long.
+SILENCE_SECONDS = 60
 REPOSITORY = Path(__file__).parents[2]
 
 # The development account that Microsoft publishes for its emulators; no secret.
@@ -311,20 +313,23 @@ def _moto_thread() -> Iterator[Store]:
 
 @contextmanager
 def _moto_process() -> Iterator[Store]:
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
-    endpoint = f"http://{HOST}:{port}"
-    with _running("moto", command) as server:
+    with held_ports(1) as (port,), _running("moto", _moto_command(port)) as server:
+        endpoint = f"http://{HOST}:{port}"
         key, secret = server.ready(lambda: _iam_user(endpoint))
         store = server.ready(lambda: _s3_store("moto-auth", endpoint, key, secret))
         _post(f"{endpoint}/moto-api/reset-auth", b"0")  # check from now on: the setting is a count of free requests
         yield store
 
 
+def _moto_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
+
+
 def _iam_user(endpoint: str) -> tuple[str, str]:
     """Make an IAM user who may do everything, and return its key and secret: moto checks against real users only."""
     iam = boto_client("iam", endpoint, "testing", "testing")
-    iam.create_user(UserName="tester")
+    with suppress(iam.exceptions.EntityAlreadyExistsException):  # made by an attempt that got no further
+        iam.create_user(UserName="tester")
     policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
     iam.put_user_policy(UserName="tester", PolicyName="all", PolicyDocument=policy)
     access = iam.create_access_key(UserName="tester")["AccessKey"]
@@ -353,9 +358,9 @@ def seaweedfs(identities: Mapping[str, Sequence[str]] | None = None) -> Iterator
         *("volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "admin.port", "admin.port.grpc"),
         "metricsPort",
     ]
-    ports = dict(zip(listeners, free_ports(len(listeners)), strict=True))
     key, secret = "seaweedkey", "seaweedsecret"
-    with _temporary_directory() as directory:
+    with held_ports(len(listeners)) as numbers, _temporary_directory() as directory:
+        ports = dict(zip(listeners, numbers, strict=True))
         command = [
             _program("weed"),
             "mini",
@@ -391,9 +396,8 @@ def _identity(key: str, secret: str, actions: Sequence[str]) -> dict[str, Any]:
 @contextmanager
 def rclone() -> Iterator[Store]:
     """Run `rclone serve s3` on a directory: the S3 dialect furthest from Amazon's."""
-    (port,) = free_ports(1)
     key, secret = "rclone-access-key-0001", "rclone-secret-key-0001"  # rclone refuses short ones
-    with _temporary_directory() as directory:
+    with held_ports(1) as (port,), _temporary_directory() as directory:
         command = [_program("rclone"), "serve", "s3", "--config", os.devnull, "--addr", f"{HOST}:{port}"]
         command += ["--auth-key", f"{key},{secret}", directory]
         with _running("rclone", command) as server:
@@ -407,18 +411,18 @@ def fake_gcs(*, on_disk: bool = False) -> Iterator[Store]:
     Args:
         on_disk: Keep objects on disk, so that the server can be restarted; else in memory.
     """
-    (port,) = free_ports(1)
-    endpoint = f"http://{HOST}:{port}"
-    command = [_fake_gcs_program(), "-scheme", "http", "-host", HOST, "-port", str(port)]
-    command += ["-backend", *(["filesystem", "-filesystem-root", "objects"] if on_disk else ["memory"])]
-    command += ["-external-url", endpoint, "-public-host", f"{HOST}:{port}"]
-    options = {"token": "anon", "project": "test", "endpoint_url": endpoint}
+    with held_ports(1) as (port,):
+        endpoint = f"http://{HOST}:{port}"
+        command = [_fake_gcs_program(), "-scheme", "http", "-host", HOST, "-port", str(port)]
+        command += ["-backend", *(["filesystem", "-filesystem-root", "objects"] if on_disk else ["memory"])]
+        command += ["-external-url", endpoint, "-public-host", f"{HOST}:{port}"]
+        options = {"token": "anon", "project": "test", "endpoint_url": endpoint}
 
-    def store() -> Store:
-        return Store("gcs", f"gs://{BUCKET}", options, endpoint, _probed(GcsRaw(endpoint)))
+        def store() -> Store:
+            return Store("gcs", f"gs://{BUCKET}", options, endpoint, _probed(GcsRaw(endpoint)))
 
-    with _running("fake-gcs-server", command) as server:
-        yield server.restartable(store) if on_disk else server.ready(store)
+        with _running("fake-gcs-server", command) as server:
+            yield server.restartable(store) if on_disk else server.ready(store)
 
 
 @contextmanager
@@ -428,23 +432,23 @@ def azurite(*, on_disk: bool = False) -> Iterator[Store]:
     Args:
         on_disk: Keep blobs on disk, so that the server can be restarted; else in memory.
     """
-    (port,) = free_ports(1)
-    endpoint = f"http://{HOST}:{port}"
-    # No --location, which it refuses beside --inMemoryPersistence: it works in its current, temporary, directory.
-    command = [_azurite_program(), "--blobHost", HOST, "--blobPort", str(port)]
-    command += ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
-    command += [] if on_disk else ["--inMemoryPersistence"]
-    text = (
-        f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={AZURE_KEY};"
-        f"BlobEndpoint={endpoint}/{AZURE_ACCOUNT};"
-    )
-    options = {"connection_string": text, "connection_timeout": 5, "read_timeout": 10}
+    with held_ports(1) as (port,):
+        endpoint = f"http://{HOST}:{port}"
+        # No --location, which it refuses beside --inMemoryPersistence: it works in its current, temporary, directory.
+        command = [_azurite_program(), "--blobHost", HOST, "--blobPort", str(port)]
+        command += ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+        command += [] if on_disk else ["--inMemoryPersistence"]
+        text = (
+            f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={AZURE_KEY};"
+            f"BlobEndpoint={endpoint}/{AZURE_ACCOUNT};"
+        )
+        options = {"connection_string": text, **dict.fromkeys(("connection_timeout", "read_timeout"), SILENCE_SECONDS)}
 
-    def store() -> Store:
-        return Store("azurite", f"abfs://{BUCKET}", options, endpoint, _probed(AzureRaw(text)))
+        def store() -> Store:
+            return Store("azurite", f"abfs://{BUCKET}", options, endpoint, _probed(AzureRaw(text)))
 
-    with _running("azurite", command) as server:
-        yield server.restartable(store, kill=False) if on_disk else server.ready(store)
+        with _running("azurite", command) as server:
+            yield server.restartable(store, kill=False) if on_disk else server.ready(store)
 
 
 class DirectoryRaw:
@@ -524,6 +528,7 @@ def sftp_server() -> Iterator[Store]:
             acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result(START_SECONDS)
             options = {"port": acceptor.get_port(), "username": FILE_USER, "password": FILE_PASSWORD}
             options |= {"allow_agent": False, "look_for_keys": False}
+            options |= {"banner_timeout": SILENCE_SECONDS, "auth_timeout": SILENCE_SECONDS}
             yield _file_store("sftp", acceptor.get_port(), options, directory)
             asyncio.run_coroutine_threadsafe(stop(acceptor), loop).result(START_SECONDS)
         finally:
@@ -588,7 +593,7 @@ class _Server:
         """Terminate the process, kill it if it takes its time, and reap it."""
         self._process.terminate()
         try:
-            self._process.wait(5)
+            self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._kill()
 
@@ -661,12 +666,31 @@ def _temporary_directory() -> Iterator[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody uses now, all different as they are held open together."""
+    """Return ports of 127.0.0.1 that nobody uses now; what is to listen on one needs `held_ports`."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind((HOST, 0))
-        return [sock.getsockname()[1] for sock in sockets]
+        return [bound(stack).getsockname()[1] for _ in range(count)]
+
+
+@contextmanager
+def held_ports(count: int) -> Iterator[list[int]]:
+    """Ports of 127.0.0.1 that no other program is given while the context is open, though one may listen on them.
+
+    Linux gives a port that somebody has bound to nobody who asks for any port; but whoever names it may listen on it,
+    as servers do that are restarted (SO_REUSEADDR), if the other one does not listen. Other systems are not so kind.
+    """
+    with ExitStack() as stack:
+        numbers = [bound(stack).getsockname()[1] for _ in range(count)]
+        if sys.platform != "linux":
+            stack.close()
+        yield numbers
+
+
+def bound(stack: ExitStack, port: int = 0) -> socket.socket:
+    """A socket that has a port of 127.0.0.1, any free one by default, on which it does not listen."""
+    sock = stack.enter_context(socket.socket())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((HOST, port))
+    return sock
 
 
 def _s3_store(name: str, endpoint: str, key: str, secret: str) -> Store:
@@ -677,8 +701,8 @@ def _s3_store(name: str, endpoint: str, key: str, secret: str) -> Store:
         "endpoint_url": endpoint,
         "client_kwargs": {"region_name": "us-east-1"},
         "config_kwargs": {
-            "connect_timeout": 5,
-            "read_timeout": 10,
+            "connect_timeout": SILENCE_SECONDS,
+            "read_timeout": SILENCE_SECONDS,
             # Newer botocore adds checksums that stores other than Amazon's store as data or refuse.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",

@@ -69,6 +69,13 @@ class WatchedProxy(FaultProxy):
         """Do something as soon as the server has sent so many bytes more, the last of which have not arrived."""
         self._due = (self.bytes_down + down, act)
 
+    def kill(self, child: Any, down: int) -> None:
+        """Start a process, and kill it as soon as the server has sent so many bytes more, however soon that is."""
+        started = threading.Event()
+        self.when(down, lambda: (started.wait(), child.kill()))
+        child.start()
+        started.set()
+
     def forget(self) -> None:
         """Do nothing more: what is due no longer is, and what is being done has been done when this returns."""
         with self._acting:
@@ -157,7 +164,7 @@ def together(fs: AsyncFsspecFileSystem, path: str, count: int) -> list[bytes]:
     """What many tasks of one event loop read at once."""
 
     async def read_all() -> list[bytes]:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             return await asyncio.gather(*(fs.read_bytes(path) for _ in range(count)))
 
     return asyncio.run(read_all())

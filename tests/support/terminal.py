@@ -55,4 +55,4 @@ def at_terminal(
             break
         sent += data
     os.close(ours)
-    return process.wait(timeout=60), sent.decode().replace("\r\n", "\n")
+    return process.wait(timeout=300), sent.decode().replace("\r\n", "\n")

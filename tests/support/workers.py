@@ -6,7 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from idfkit_fs.errors import CaseExistsError, RunExistsError
 
 __all__ = ["CONTEXT", "Worker", "add", "publish_one", "run_it", "started_worker"]
 
-_PATIENCE = 60.0
+_PATIENCE = 600.0
 
 
 class Worker:
@@ -33,8 +33,9 @@ class Worker:
         return self._process.exitcode is not None
 
     def kill(self) -> None:
-        """Kill it, and EnergyPlus with it."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        """Kill it, and EnergyPlus with it; it may have ended just now."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @contextmanager
