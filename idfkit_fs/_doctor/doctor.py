@@ -6,7 +6,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from idfkit_fs._cache.options import open_cache
@@ -18,6 +17,7 @@ from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._stores.options import filesystem_class
 from idfkit_fs._stores.translate import service_code
 from idfkit_fs._stores.whoami import describe_endpoint, describe_login, describe_package
+from idfkit_fs._util.interrupts import run_stoppable
 from idfkit_fs._util.messages import redact, secrets_of
 from idfkit_fs._util.urls import Location, chain_protocols, repair
 from idfkit_fs.errors import (
@@ -118,7 +118,6 @@ class _Examination:
         self._secrets = (secrets_of(options) | secrets_of(around)) - _GCSFS_WAYS
         self._found: dict[str, Check] = {}
         self._silent_since = ""
-        self._stopped = False
 
     def checks(self) -> tuple[Check, ...]:
         return tuple(self._found.get(name) or self._skipped(name) for name in _NEEDS)
@@ -157,17 +156,8 @@ class _Examination:
         return opened[0]
 
     def examine(self, probe: Probe) -> None:
-        """Check a store from the first request to the removal of a file.
-
-        In another thread, so that an interrupt waits for the request that is under way: a write that went on behind it
-        would leave a file, or parts of one that cost money.
-        """
-        with ThreadPoolExecutor(1, thread_name_prefix="idfkit-fs-doctor") as pool:
-            try:
-                pool.submit(self._examine, probe).result()
-            except BaseException:
-                self._stopped = True
-                raise
+        """Check a store from the first request to the removal of a file; an interrupt ends the request under way."""
+        run_stoppable(lambda: self._examine(probe))
 
     def _examine(self, probe: Probe) -> None:
         self._check("reachable", probe.reach)
@@ -211,7 +201,7 @@ class _Examination:
         probe: Probe | None = None,
         stage: Callable[[Exception], str] | None = None,
     ) -> None:
-        if self._stopped or self._silent_since or name in self._found or not all(map(self._passed, _NEEDS[name])):
+        if self._silent_since or name in self._found or not all(map(self._passed, _NEEDS[name])):
             return
         started = time.perf_counter()
         try:

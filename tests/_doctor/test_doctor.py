@@ -26,6 +26,7 @@ from click.testing import CliRunner, Result
 from fsspec.registry import _registry
 from support.proxy import FaultProxy
 from support.servers import AZURE_KEY, FILE_PASSWORD, FILE_USER, Store, boto_client
+from support.waiting import wait_until
 
 import idfkit_fs
 from idfkit_fs import DoctorReport, FsspecFileSystem, doctor
@@ -641,21 +642,18 @@ def test_command(tmp_path: Path) -> None:
     assert wrong.exit_code == 2 and "no bucket" in wrong.stderr and not wrong.stdout
 
 
-def test_command_that_is_terminated_leaves_nothing(moto: Store) -> None:
+def test_command_that_is_terminated_waits_for_no_reply_and_leaves_nothing(moto: Store) -> None:
     target = urlsplit(moto.endpoint)
     before = moto.raw.keys()
     with FaultProxy(str(target.hostname), int(target.port or 0)) as proxy:
-        proxy.stall(3, 1, on="partNumber")  # so that it is still at work
+        proxy.stall(900, 1, on="partNumber")
         options = {name: value for name, value in moto.storage_options.items() if isinstance(value, str)}
         arguments = [f"-o{name}={value}" for name, value in {**options, "endpoint_url": proxy.endpoint}.items()]
         process = subprocess.Popen(
-            [sys.executable, "-m", "idfkit_fs", "doctor", fresh(moto), *arguments, "-oconfig_kwargs.read_timeout=60"],
+            [sys.executable, "-m", "idfkit_fs", "doctor", fresh(moto), *arguments, "-oconfig_kwargs.read_timeout=900"],
             stdout=subprocess.DEVNULL,
         )
-        proxy.delay = 0.05
-        while not any("partNumber" in line for line in list(proxy.request_lines)):
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.02)
+        wait_until(lambda: any("partNumber" in line for line in list(proxy.request_lines)), "the first part")
         process.terminate()
         assert process.wait(300) == 143
     assert moto.raw.keys() == before and unfinished_uploads(moto) == []
