@@ -23,8 +23,9 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 # Each worker starts the servers that its tests need. Four on two processors too, because tests wait.
 SIDE_BY_SIDE = ["--numprocesses=4", "--dist=worksteal"]
 AZURITE = "azurite@3.35.0"
-# The tests that need nothing but packages of Python, and no large ones, nor much time.
-ORDINARY = "not azurite and not engines and not slurm and not faults"
+# The tests that need nothing but packages of Python, and no large ones, nor much time; without and with more servers.
+ORDINARY = "not servers and not engines and not slurm and not faults"
+WITH_SERVERS = "not azurite and not engines and not slurm and not faults"
 ENGINES = ["kubernetes>=37", "loky", "mpi4py", "mpich", "parsl", "ray", "submitit"]
 SLURM = ["munged", "sbatch", "slurmctld", "slurmd"]
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -123,14 +124,16 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def servers(session: nox.Session) -> None:
-    """Test against the server that needs node: Azurite, for Azure Blob Storage."""
+    """Test against servers of other kinds than Amazon's: Google's, Azure's (Azurite needs node), rclone, SFTP, FTP."""
     install_wheel(session, "all", *groups("test"))
     modules = Path(session.create_tmp()).resolve()
     executable = modules / "node_modules" / ".bin" / "azurite-blob"
     if not executable.exists():
         quiet = ["--no-save", "--no-audit", "--no-fund", f"--prefix={modules}"]
         session.run("npm", "install", *quiet, AZURITE, external=True)
-    session.run("pytest", "-m", "azurite", *SIDE_BY_SIDE, *session.posargs, env={"AZURITE_BIN": str(executable)})
+    session.run(
+        "pytest", "-m", "servers and not faults", *SIDE_BY_SIDE, *session.posargs, env={"AZURITE_BIN": str(executable)}
+    )
 
 
 @nox.session
@@ -183,7 +186,7 @@ def lowest(session: nox.Session) -> None:
         "--ignore=tests/_cache/test_filesystem.py",
         "--deselect=tests/_cache/test_disk.py::test_pandas_reads_past_a_disk_that_is_full",
     )
-    session.run("pytest", "-m", ORDINARY, *chained, *SIDE_BY_SIDE, *(session.posargs or LOWEST))
+    session.run("pytest", "-m", WITH_SERVERS, *chained, *SIDE_BY_SIDE, *(session.posargs or LOWEST))
 
 
 @nox.session

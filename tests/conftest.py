@@ -53,6 +53,24 @@ settings.register_profile("quick", max_examples=60, deadline=None, suppress_heal
 settings.load_profile("quick")
 
 
+# Servers of other kinds than Amazon's, by the names of their fixtures: what needs them has a session of its own.
+_AZURITE = {"azurite_blob", "durable_azurite"}
+_SERVERS = {*_AZURITE, "durable_gcs", "ftp", "gcs", "other_gcs", "rclone_s3", "sftp"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the servers that they need: an argument, a parameter, or an attribute of the class names them."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        names = {name for name in parameters if isinstance(name, str)}
+        names |= {*getattr(item, "fixturenames", ()), getattr(getattr(item, "cls", None), "server", "")}
+        if names & _SERVERS:
+            item.add_marker("servers")
+        if names & _AZURITE:
+            item.add_marker("azurite")
+
+
 @contextmanager
 def _started(server: AbstractContextManager[Store]) -> Iterator[Store]:
     """Run a server; one that will not start fails the test in CI, and skips it on a desk."""
@@ -103,7 +121,7 @@ def gcs() -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def azurite_blob() -> Iterator[Store]:
-    """Azurite; mark the tests that use it with `pytest.mark.azurite`."""
+    """Azurite."""
     with _started(servers.azurite()) as store:
         yield store
 

@@ -36,8 +36,7 @@ from idfkit_fs._doctor.probe import Probe
 from idfkit_fs._util import retry
 from idfkit_fs.errors import LocationError, StoreError
 
-AZURITE = pytest.param("azurite_blob", marks=pytest.mark.azurite)
-SERVERS = ["moto", "seaweed", "rclone_s3", "gcs", "sftp", "ftp", AZURITE]
+SERVERS = ["moto", "seaweed", "rclone_s3", "gcs", "sftp", "ftp", "azurite_blob"]
 # What each store cannot do, or cannot tell.
 SPECIAL = {
     "rclone_s3": {"create": "warning"},
@@ -224,7 +223,6 @@ def test_a_password_in_the_url_is_never_shown(ftp: Store) -> None:
     assert FILE_PASSWORD not in shown(report) and f"user {FILE_USER}" in report["login"].detail
 
 
-@pytest.mark.azurite
 def test_a_sas_is_told_by_what_it_allows(azurite_blob: Store) -> None:
     from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
@@ -260,7 +258,6 @@ def test_wrong_login(request: pytest.FixtureRequest, server: str, change: dict[s
     assert "wrong-secret" not in shown(report)
 
 
-@pytest.mark.azurite
 def test_wrong_azure_key(azurite_blob: Store) -> None:
     wrong = "AAAA" + AZURE_KEY[4:]
     text = azurite_blob.storage_options["connection_string"].replace(AZURE_KEY, wrong)
@@ -276,7 +273,7 @@ def test_wrong_password_of_an_sftp_server(sftp: Store) -> None:
     assert "wrong-password" not in shown(report) and FILE_PASSWORD not in shown(report)
 
 
-@pytest.mark.parametrize("server", ["moto", "seaweed", "rclone_s3", "gcs", AZURITE])
+@pytest.mark.parametrize("server", ["moto", "seaweed", "rclone_s3", "gcs", "azurite_blob"])
 def test_missing_bucket(request: pytest.FixtureRequest, server: str) -> None:
     store: Store = request.getfixturevalue(server)
     scheme = store.url.partition("://")[0]
@@ -286,7 +283,7 @@ def test_missing_bucket(request: pytest.FixtureRequest, server: str) -> None:
     assert report["write"].detail == "because of 'bucket'"
 
 
-@pytest.mark.parametrize("server", ["moto", "gcs", AZURITE])
+@pytest.mark.parametrize("server", ["moto", "gcs", "azurite_blob"])
 def test_closed_port(request: pytest.FixtureRequest, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store: Store = request.getfixturevalue(server)
     with socket.socket() as bound:  # but not listening

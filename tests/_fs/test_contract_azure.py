@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 from support.contracts import Async, OnServer, Sync
 from support.servers import AZURE_KEY
-
-pytestmark = pytest.mark.azurite
 
 
 class Azure(OnServer):

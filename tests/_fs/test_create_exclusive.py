@@ -38,7 +38,7 @@ def test_the_same_again_is_taken_for_an_answer_that_got_lost(fs: FsspecFileSyste
 # Neither rclone, which ignores conditions, nor moto, which lets others in between comparing and writing.
 @pytest.mark.parametrize(
     "place",
-    ["local", "memory", "seaweed", "gcs", pytest.param("azurite_blob", marks=pytest.mark.azurite)],
+    ["local", "memory", "seaweed", "gcs", "azurite_blob"],
     indirect=True,
 )
 def test_of_many_at_once_one_succeeds(fs: FsspecFileSystem) -> None:

@@ -25,12 +25,11 @@ from idfkit_fs import FsspecFileSystem
 from idfkit_fs.errors import BucketNotFoundError, PermissionDeniedError, StoreError
 
 NAME = "case 1/run.json"
-AZURITE = pytest.param("azurite_blob", marks=pytest.mark.azurite)
 # Where the store itself compares, or a lock excludes all others; moto compares too, but lets others in before it writes.
-ATOMIC = ["local", "memory", "seaweed", "gcs", AZURITE]
+ATOMIC = ["local", "memory", "seaweed", "gcs", "azurite_blob"]
 # fake-gcs-server, unlike Google, ignores the condition of a removal.
 ATOMIC_TOO = [where for where in ATOMIC if where != "gcs"]
-OBJECT_STORES = ["moto", "seaweed", "rclone_s3", "gcs", AZURITE]
+OBJECT_STORES = ["moto", "seaweed", "rclone_s3", "gcs", "azurite_blob"]
 
 
 def adapter(where: str, request: pytest.FixtureRequest, tmp_path: Path) -> FsspecFileSystem:
@@ -279,7 +278,7 @@ def test_through_other_filesystems(moto: Store) -> None:
 # What the wire brings.
 
 
-@pytest.fixture(params=["moto", "seaweed", "gcs", AZURITE])
+@pytest.fixture(params=["moto", "seaweed", "gcs", "azurite_blob"])
 def lossy(request: pytest.FixtureRequest) -> Iterator[tuple[FsspecFileSystem, FaultProxy]]:
     store: Store = request.getfixturevalue(request.param)
     target = urlsplit(store.endpoint)

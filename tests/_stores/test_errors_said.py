@@ -338,7 +338,6 @@ def test_a_clock_that_is_an_hour_slow(
     assert str(exc.strerror).startswith("The clock of this machine is wrong")
 
 
-@pytest.mark.azurite
 def test_azure_archive_tier(azurite_blob: Store) -> None:
     azurite_blob.raw.put("frozen/a.csv", b"x")
     blob = azurite_blob.raw._container.get_blob_client("frozen/a.csv")  # type: ignore[attr-defined]
@@ -350,7 +349,6 @@ def test_azure_archive_tier(azurite_blob: Store) -> None:
     assert fs.exists("missing.csv") is False
 
 
-@pytest.mark.azurite
 @pytest.mark.parametrize(
     ("wrong_key", "wrong"),
     [(True, "The credentials are wrong: the secret does not fit"), (False, "No bucket or container named 'nowhere'")],

@@ -14,7 +14,6 @@ from idfkit_fs import AsyncFsspecFileSystem, FsspecFileSystem, IdfkitFsError
 from idfkit_fs._util import retry
 from idfkit_fs.testing.contract import CALLS, call
 
-AZURITE = pytest.param("azurite_blob", marks=pytest.mark.azurite)
 ADAPTERS = pytest.mark.parametrize("adapter", [FsspecFileSystem, AsyncFsspecFileSystem], ids=["sync", "async"])
 # makedirs has nothing to ask an object store.
 ASKING = {
@@ -54,7 +53,7 @@ def refused(fs: Any, method: str, kind: type[BaseException], *secrets: str) -> s
 # --- no such bucket --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("server", ["moto", "seaweed", "rclone_s3", "gcs", AZURITE])
+@pytest.mark.parametrize("server", ["moto", "seaweed", "rclone_s3", "gcs", "azurite_blob"])
 @ADAPTERS
 @pytest.mark.parametrize("method", ASKING)
 def test_missing_bucket_is_named(request: pytest.FixtureRequest, server: str, adapter: Any, method: str) -> None:
@@ -108,7 +107,6 @@ def test_garbage_session_token(request: pytest.FixtureRequest, server: str, adap
     assert "The credentials are wrong" in said
 
 
-@pytest.mark.azurite
 @ADAPTERS
 @pytest.mark.parametrize("method", ASKING)
 def test_wrong_azure_key(azurite_blob: Store, adapter: Any, method: str, impatient: None) -> None:
@@ -122,7 +120,7 @@ def test_wrong_azure_key(azurite_blob: Store, adapter: Any, method: str, impatie
 # --- no answer -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("server", ["moto", "gcs", AZURITE])
+@pytest.mark.parametrize("server", ["moto", "gcs", "azurite_blob"])
 @ADAPTERS
 @pytest.mark.parametrize("method", ASKING)
 def test_dead_endpoint(request: pytest.FixtureRequest, server: str, adapter: Any, method: str, impatient: None) -> None:
@@ -136,7 +134,7 @@ def test_dead_endpoint(request: pytest.FixtureRequest, server: str, adapter: Any
     assert "did not answer" in said
 
 
-@pytest.mark.parametrize("server", ["moto", "gcs", AZURITE])
+@pytest.mark.parametrize("server", ["moto", "gcs", "azurite_blob"])
 @ADAPTERS
 def test_wrong_path_asks_nobody(request: pytest.FixtureRequest, server: str, adapter: Any) -> None:
     """A dead endpoint would be noticed."""

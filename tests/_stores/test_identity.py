@@ -173,7 +173,6 @@ def test_the_emulator_of_the_environment(monkeypatch: pytest.MonkeyPatch, gcs: S
     assert found[0].identity != found[1].identity
 
 
-@pytest.mark.azurite
 def test_the_connection_string_of_the_environment(monkeypatch: pytest.MonkeyPatch, azurite_blob: Store) -> None:
     name = f"{uuid.uuid4().hex}.txt"
     with servers.azurite() as other:

@@ -29,7 +29,7 @@ from idfkit_fs._util import retry as policy
 from idfkit_fs._util.retry import retry, retry_request
 from idfkit_fs.errors import InterruptedTransferError, NotFoundError, UnreachableError
 
-STORES = pytest.mark.parametrize("server", ["moto", "gcs", pytest.param("azurite_blob", marks=pytest.mark.azurite)])
+STORES = pytest.mark.parametrize("server", ["moto", "gcs", "azurite_blob"])
 KINDS = pytest.mark.parametrize("kind", ["s3", "gs", "abfs", "http"])
 SHORT = 0.3  # seconds
 CALLS = {

@@ -82,7 +82,7 @@ def s3_place(moto: Store) -> Place:
         "seaweed",
         "rclone_s3",
         "gcs",
-        pytest.param("azurite_blob", marks=pytest.mark.azurite),
+        "azurite_blob",
     ]
 )
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
