@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 
 def _isolate_environment() -> None:
@@ -36,9 +35,6 @@ def _isolate_environment() -> None:
 
 _OTHER = {"BOTO_CONFIG", "CLOUDSDK_CONFIG", "GCLOUD_PROJECT", "STORAGE_EMULATOR_HOST", "INITIAL_NO_AUTH_ACTION_COUNT"}
 _isolate_environment()
-# How long an example takes says something of the machine only.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 # Only after the environment is set: these imports may read it.
 pytest_plugins = [f"support.fixtures_{room}" for room in ("cache", "existing", "outputs", "runs", "storms", "studies")]
