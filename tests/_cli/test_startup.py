@@ -34,7 +34,7 @@ finally:
 )
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-c", SHOW_MODULES, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == (2 if arguments == ("runn",) else 0)
     modules = {*json.loads(done.stderr.splitlines()[-1])}
     assert "click" in modules and modules & HEAVY == set()
@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
 def completion(shell: str, **variables: str) -> str:
     environment = {**os.environ, **variables, "_IDFKIT_FS_COMPLETE": shell}
     command = [sys.executable, "-m", "idfkit_fs"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0 if "source" in shell else done.returncode, "")
     return done.stdout
 
@@ -93,6 +93,6 @@ def test_bash_completes_by_the_script(tmp_path: Path) -> None:
     """
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=False, env=environment
+        ["bash", "-euc", script], capture_output=True, text=True, timeout=600, check=False, env=environment
     )
     assert (done.stdout, done.stderr) == ("--deep\n", "")

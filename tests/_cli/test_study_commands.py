@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-import pty
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,12 +24,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from small_office import small_office, weather
+from small_office import weather
 from support.command import run_command as idfkit_fs
 from support.places import Place
 from support.proxy import FaultProxy
 from support.signals import inherited_signals
-from support.variants import broken, cases
+from support.terminal import at_terminal
+from support.variants import broken, cases, endless
 
 from idfkit_fs import Study
 from idfkit_fs._cli.shared import parse_options
@@ -360,13 +359,8 @@ def test_storage_options_reach_the_store(s3_place: Place, epw: Path) -> None:
 
 
 def test_a_terminal_shows_a_bar(ran: Path) -> None:
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
-    command = [sys.executable, "-m", "idfkit_fs", "summary", str(ran)]
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, timeout=60, check=True)
-    os.close(theirs)
-    assert b"Collecting study" in os.read(ours, 10_000)
-    os.close(ours)
+    code, shown = at_terminal("summary", ran, columns=100)
+    assert code == 0 and "Collecting study" in shown
     assert idfkit_fs("summary", ran).stderr == ""
     assert "Collecting study" in idfkit_fs("summary", ran, "--progress").stderr
 
@@ -446,7 +440,7 @@ def test_array_jobs_run_each_case_once(scheduler: Callable[..., Any], tmp_path: 
     for index in reversed(range(count)):
         env = {**os.environ, "PATH": f"{path}{os.pathsep}{os.environ['PATH']}", **environment(index)}
         arguments = [str(url) if argument == EXAMPLE_URL else argument for argument in command]
-        done = subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
         assert f"Share {index} of 3" in done.stderr
         said.append(done.stdout)
@@ -467,6 +461,19 @@ def _wait_for(process: subprocess.Popen[str], condition: Callable[[], T]) -> T:
     return found
 
 
+def _soon(stopped: Callable[[Path], float], directory: Path) -> bool:
+    """Whether what a function does, in a new directory each time, ends soon: of a few times, a busy machine allows one.
+
+    Schedulers kill after 30 seconds.
+    """
+    for number in range(3):
+        place = directory / str(number)
+        place.mkdir()
+        if stopped(place) < 20:
+            return True
+    return False
+
+
 def _energyplus(process: subprocess.Popen[str]) -> list[psutil.Process]:
     try:
         found = psutil.Process(process.pid).children(recursive=True)
@@ -478,7 +485,7 @@ def _energyplus(process: subprocess.Popen[str]) -> list[psutil.Process]:
 @pytest.fixture(scope="module")
 def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("long") / "study"
-    Study(directory).add("long", small_office(storeys=3, frequency="Timestep"), weather(), annual=True)
+    Study(directory).add("long", endless(), weather(), annual=True)
     return directory
 
 
@@ -502,33 +509,37 @@ def test_a_signal_leaves_nothing_behind(
     to_all: bool,
     code: int,
 ) -> None:
-    url, temporary = tmp_path / "study", tmp_path / "tmp"
-    shutil.copytree(long_study, url)
-    temporary.mkdir()
-    with inherited_signals(ignored=ignored):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "idfkit_fs", "run", str(url)],
-            env={**os.environ, "TMPDIR": str(temporary)},
-            start_new_session=True,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-    running = _wait_for(process, lambda: _energyplus(process))
-    _wait_for(process, lambda: list(temporary.rglob("eplus.eso")))
+    def stopped(directory: Path) -> float:
+        url, temporary = directory / "study", directory / "tmp"
+        shutil.copytree(long_study, url)
+        temporary.mkdir()
+        with inherited_signals(ignored=ignored):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "idfkit_fs", "run", str(url)],
+                env={**os.environ, "TMPDIR": str(temporary)},
+                start_new_session=True,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        running = _wait_for(process, lambda: _energyplus(process))
+        _wait_for(process, lambda: list(temporary.rglob("eplus.eso")))
 
-    sent = time.monotonic()
-    for number in signals:
-        (os.killpg if to_all else os.kill)(process.pid, number)
-    _, said = process.communicate(timeout=120)
+        sent = time.monotonic()
+        for number in signals:
+            (os.killpg if to_all else os.kill)(process.pid, number)
+        _, said = process.communicate(timeout=600)
+        took = time.monotonic() - sent
 
-    assert process.returncode == code
-    assert said == f"Stopped by {signal.Signals(code - 128).name}; the cases that were running are still pending\n"
-    assert time.monotonic() - sent < 20  # seconds on a machine that is busy; schedulers kill after 30
-    assert psutil.wait_procs(running, timeout=60)[1] == []
-    assert list(temporary.iterdir()) == []
-    assert {path.name for path in url.iterdir()} == {"_study"}
-    assert Study(url).status().pending == ("long",)
+        assert process.returncode == code
+        assert said == f"Stopped by {signal.Signals(code - 128).name}; the cases that were running are still pending\n"
+        assert psutil.wait_procs(running, timeout=600)[1] == []
+        assert list(temporary.iterdir()) == []
+        assert {path.name for path in url.iterdir()} == {"_study"}
+        assert Study(url).status().pending == ("long",)
+        return took
+
+    assert _soon(stopped, tmp_path)
 
 
 def test_an_upload_that_hangs_delays_no_signal(
@@ -536,27 +547,31 @@ def test_an_upload_that_hangs_delays_no_signal(
 ) -> None:
     study = Study(shaky_place.url, storage_options=shaky_place.options)
     study.add_cases(cases(1, epw))
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     options = [part for name, value in shaky_place.options.items() for part in ("-o", f"{name}={json.dumps(value)}")]
     upload = r"PUT \S*/case-00/eplus\."
-    proxy.stall(300, None, on=upload)
-    with inherited_signals():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "idfkit_fs", "run", shaky_place.url, *options],
-            env={**os.environ, "TMPDIR": str(temporary)},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-    _wait_for(process, lambda: any(re.match(upload, line) for line in proxy.request_lines))
+    proxy.stall(600, None, on=upload)
 
-    sent = time.monotonic()
-    process.terminate()
-    process.communicate(timeout=120)
+    def stopped(temporary: Path) -> float:
+        proxy.reset_counters()
+        with inherited_signals():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "idfkit_fs", "run", shaky_place.url, *options],
+                env={**os.environ, "TMPDIR": str(temporary)},
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        _wait_for(process, lambda: any(re.match(upload, line) for line in proxy.request_lines))
 
-    assert process.returncode == 143
-    assert time.monotonic() - sent < 20  # seconds on a machine that is busy; schedulers kill after 30
-    assert list(temporary.iterdir()) == []
+        sent = time.monotonic()
+        process.terminate()
+        process.communicate(timeout=600)
+        took = time.monotonic() - sent
+
+        assert process.returncode == 143
+        assert list(temporary.iterdir()) == []
+        return took
+
+    assert _soon(stopped, tmp_path)
     proxy.heal()
     assert study.status().pending == ("case-00",)

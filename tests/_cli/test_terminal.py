@@ -79,10 +79,10 @@ def test_a_bar_stays_where_it_is_while_messages_are_printed(columns: int) -> Non
 
 def test_a_log_gets_plain_lines(made: Path) -> None:
     command = [sys.executable, "-m", "idfkit_fs", "verify", str(made), "--progress"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.stdout == "6 cases checked: nothing is wrong\n"
     assert done.stderr.splitlines() == [f"Verifying study: {percent} %" for percent in (10, 30, 50, 60, 80, 100)]
-    quiet = subprocess.run(command[:-1], capture_output=True, text=True, timeout=60, check=False)
+    quiet = subprocess.run(command[:-1], capture_output=True, text=True, timeout=600, check=False)
     assert (quiet.stdout, quiet.stderr) == (done.stdout, "")
 
 

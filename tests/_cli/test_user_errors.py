@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ def shell(*arguments: object, env: Mapping[str, str] | None = None) -> subproces
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         env={**os.environ, **(env or {})},
     )
@@ -242,7 +243,7 @@ def test_a_full_disk_is_one_line(made: Path, arguments: tuple[str, ...]) -> None
     command = [sys.executable, "-m", "idfkit_fs", *arguments]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=made.parent
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=600, check=False, cwd=made.parent
         )
     assert done.returncode == 1
     assert_one_line(done.stderr, "No space left on device")
@@ -255,7 +256,7 @@ def test_a_closed_pipe_is_no_error(made: Path, arguments: tuple[str, ...]) -> No
     command = [sys.executable, "-m", "idfkit_fs", *arguments]
     try:
         done = subprocess.run(
-            command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=made.parent
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=600, check=False, cwd=made.parent
         )
     finally:
         os.close(writing)
@@ -272,7 +273,8 @@ def test_ctrl_c_is_one_line(shaky_place: Place, proxy: FaultProxy) -> None:
     make_cases(FsspecFileSystem.from_url(shaky_place.url, **shaky_place.options).write_bytes, ["a"])
     options = [part for name, value in shaky_place.options.items() for part in ("-o", f"{name}={json.dumps(value)}")]
     asked = "study.json"
-    proxy.stall(0, None, on=asked)
+    proxy.stall(600, None, on=asked)  # it cannot end before the signal
+    before = len(proxy.request_lines)
     with inherited_signals():
         process = subprocess.Popen(
             [sys.executable, "-m", "idfkit_fs", "status", shaky_place.url, *options],
@@ -280,10 +282,9 @@ def test_ctrl_c_is_one_line(shaky_place: Place, proxy: FaultProxy) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-    before = len(proxy.request_lines)
     _wait_until(process, lambda: any(asked in line for line in proxy.request_lines[before:]))
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=600)
     assert (process.returncode, stdout, stderr) == (130, "", "\nStopped by Ctrl-C\n")
 
 
@@ -297,9 +298,10 @@ def _wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) -
 
 
 def test_nobody_answers_is_one_line() -> None:
-    (port,) = free_ports(1)
-    options = ("-o", f"endpoint_url=http://127.0.0.1:{port}", "-o", "key=k", "-o", "secret=s")
-    done = shell("status", "s3://bucket/study", *options, env={"AWS_MAX_ATTEMPTS": "1"})
+    with socket.socket() as held:  # so that nobody else listens there meanwhile
+        held.bind(("127.0.0.1", 0))
+        options = ("-o", f"endpoint_url=http://127.0.0.1:{held.getsockname()[1]}", "-o", "key=k", "-o", "secret=s")
+        done = shell("status", "s3://bucket/study", *options, env={"AWS_MAX_ATTEMPTS": "1"})
     assert done.returncode == 1
     assert_one_line(done.stderr, "s3://bucket/study")
 
@@ -311,7 +313,7 @@ def test_no_credentials_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "idfkit_fs", "status", "s3://bucket/study", "-o"]
     done = subprocess.run(
         [*command, f"endpoint_url=http://127.0.0.1:{port}"],
-        env=nobody, capture_output=True, text=True, timeout=60, check=False,
+        env=nobody, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert_one_line(done.stderr, "credentials", "-o anon=true")

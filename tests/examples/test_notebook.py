@@ -61,7 +61,8 @@ class Reader:
         for cell in code_of(notebook).values():
             cell.outputs, cell.execution_count = [], None
         resources = {"metadata": {"path": str(self.work)}}
-        NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+        patience = {"timeout": 600, "startup_timeout": 600}
+        NotebookClient(notebook, **patience, kernel_name="python3", resources=resources).execute()
 
     def assert_clean(self) -> None:
         assert {path.name for path in self.work.iterdir()} - {"__pycache__"} == {"small_office.py"}

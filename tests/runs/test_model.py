@@ -215,10 +215,10 @@ BASE = write_idf(silent())
 def test_what_is_no_model_is_refused_quickly(content: str | bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "given.model"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ModelError, match=f"(?s)^The model '.*given.model' cannot be used: .*{message}"):
         read(path)
-    assert time.monotonic() - start < 60  # minutes, if idfkit reads it
+    assert time.process_time() - start < 60  # minutes, if idfkit reads it
 
 
 def test_the_line_of_a_fault_is_named(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ WHOLE = list(split(CUT.decode()))
 @given(st.integers(0, len(CUT)))
 def test_a_file_that_was_cut_is_refused_or_holds_whole_objects_only(end: int) -> None:
     """A cut between two objects leaves a model with fewer of them, and nothing in the file tells so."""
-    start = time.monotonic()
+    start = time.process_time()
     try:
         model = parse_model(CUT[:end])
     except ModelError:
@@ -287,20 +287,20 @@ def test_a_file_that_was_cut_is_refused_or_holds_whole_objects_only(end: int) ->
         assert len(model.document) == len(kept)
         if end >= CUT.rindex(b";"):
             assert kept == [statement[1:] for statement in WHOLE]
-    assert time.monotonic() - start < 60  # minutes, if idfkit reads it
+    assert time.process_time() - start < 60  # minutes, if idfkit reads it
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(CUT) - 1), st.integers(1, 40))
 def test_a_file_with_a_hole_takes_no_time_and_raises_nothing_else(begin: int, length: int) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     try:
         model = parse_model(CUT[:begin] + CUT[begin + length :])
     except ModelError:
         pass
     else:
         assert len(model.document) > 0
-    assert time.monotonic() - start < 60  # minutes, if idfkit reads it
+    assert time.process_time() - start < 60  # minutes, if idfkit reads it
 
 
 @pytest.mark.parametrize(
@@ -323,10 +323,10 @@ def test_a_file_with_a_hole_takes_no_time_and_raises_nothing_else(begin: int, le
 )
 def test_millions_of_characters_take_seconds(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.idf").write_bytes(content)
-    start = time.monotonic()
+    start = time.process_time()
     with contextlib.suppress(ModelError):
         load_model(tmp_path / "model.idf", FS)
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 60
 
 
 # Included files.

@@ -17,7 +17,7 @@ from support.servers import Store
 import idfkit_fs
 from idfkit_fs import FsspecFileSystem, open_result, publish
 from idfkit_fs._outputs.sidecars import SIDECARS
-from idfkit_fs._util import files
+from idfkit_fs._util import files, retry
 from idfkit_fs.errors import DamagedRunError, PublishError, RunExistsError, RunNotFoundError
 from idfkit_fs.runs import sidecars, transfer
 from idfkit_fs.runs.draft import DRAFT_NAME
@@ -126,7 +126,10 @@ def test_overwriting_a_study_leaves_its_cases(s3_place: Place, local_run: Simula
     assert before <= set(names_at(s3_place))
 
 
-def test_lost_connections_are_made_up_for(shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult) -> None:
+def test_lost_connections_are_made_up_for(
+    shaky_place: Place, proxy: FaultProxy, local_run: SimulationResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "ENOUGH_SECONDS", 600.0)  # however busy the machine is
     proxy.answer_status(503, count=2, on=r"^PUT .*\.err")
     proxy.lose_reply(count=2, on=r"^PUT .*\.sql")
     publish(local_run, shaky_place.url, storage_options=shaky_place.options)
@@ -312,7 +315,7 @@ def held(monkeypatch: pytest.MonkeyPatch, until: threading.Event) -> None:
     real = sidecars.write_sidecars
 
     def write(*args: Any) -> Any:
-        assert until.wait(60)
+        assert until.wait(600)
         return real(*args)
 
     monkeypatch.setattr(sidecars, "write_sidecars", write)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import json
 import logging
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tqdm.std
 from idfkit import IDFDocument
 from idfkit.exceptions import EnergyPlusNotFoundError, SimulationError
 from idfkit.simulation import EnergyPlusConfig, SimulationCache
 from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
+from support.variants import endless
 from upath import UPath
 
 from idfkit_fs import FsspecFileSystem, async_simulate, open_result, publish, simulate
@@ -287,19 +290,19 @@ def test_a_hit_of_idfkits_cache_is_published_too(
 
 
 def test_a_time_out_keeps_what_energyplus_wrote(
-    s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig, no_leftovers: Path
+    s3_place: Place, epw: Path, eplus: EnergyPlusConfig, no_leftovers: Path
 ) -> None:
     import shutil
 
     with pytest.raises(SimulationError, match="timed out") as caught:
         simulate(
-            model,
+            endless(),
             epw,
             output_dir=s3_place.url,
             storage_options=s3_place.options,
             annual=True,
             energyplus=eplus,
-            timeout=0.6,
+            timeout=2.0,
         )
     kept = list(no_leftovers.iterdir())
     notes = " ".join(getattr(caught.value, "__notes__", []))
@@ -319,8 +322,16 @@ def test_progress_shows_one_bar_for_each_part(
 
 
 def test_progress_moves_with_the_day(
-    s3_place: Place, model: IDFDocument, epw: Path, eplus: EnergyPlusConfig, capsys: pytest.CaptureFixture[str]
+    s3_place: Place,
+    model: IDFDocument,
+    epw: Path,
+    eplus: EnergyPlusConfig,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Each line that EnergyPlus prints is shown, also where many are read at once.
+    eager = functools.partialmethod(tqdm.std.tqdm.__init__, mininterval=0, miniters=0)
+    monkeypatch.setattr(tqdm.std.tqdm, "__init__", eager)
     simulate(
         model,
         epw,
@@ -341,7 +352,7 @@ async def test_async_simulate(s3_place: Place, model: IDFDocument, epw: Path, ep
         nonlocal ticks
         while True:
             ticks += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.001)
 
     ticking = asyncio.create_task(tick())
     results = await asyncio.gather(

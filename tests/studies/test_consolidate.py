@@ -534,7 +534,7 @@ except MissingExtraError as exc:
 def test_a_machine_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = fabricated(str(tmp_path))
     done = subprocess.run(
-        [sys.executable, "-c", BLOCKED, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", BLOCKED, str(tmp_path)], capture_output=True, text=True, timeout=600, check=True
     )
     assert done.stdout.splitlines() == [
         "6 6 cases: 2 ok, 2 failed, 2 pending",

@@ -212,7 +212,7 @@ def test_of_two_at_once_one_stays(study: Study, ledger: Ledger, monkeypatch: pyt
     swap = FsspecFileSystem.swap
 
     def together(fs: FsspecFileSystem, *args: Any) -> str | None:
-        barrier.wait(60)
+        barrier.wait(600)
         return swap(fs, *args)
 
     monkeypatch.setattr(FsspecFileSystem, "swap", together)

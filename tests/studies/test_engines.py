@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ import dask
 import psutil
 import pytest
 from dask.distributed import Client, LocalCluster
-from small_office import small_office
-from support.killing import kill_a_worker, long_cases
+from idfkit.simulation import EnergyPlusConfig
+from support.killing import Gate, kill_a_worker, long_cases
 from support.ledger import Ledger, numbers
 from support.places import Place
 from support.servers import Store
 from support.signals import inherited_signals
-from support.variants import broken, cases, variant
+from support.variants import broken, cases, endless, variant
 from support.workers import CONTEXT
 
 from idfkit_fs import Case, Study, run_case
@@ -118,7 +119,7 @@ def test_cases_that_an_executor_cancels_are_reported(study: Study, ledger: Ledge
         busy.submit(released.wait)
         report = other.submit(study.run, executor=busy)
         for _ in range(3):
-            assert queued.acquire(timeout=60)
+            assert queued.acquire(timeout=600)
         busy.shutdown(wait=False, cancel_futures=True)
         released.set()
         with pytest.raises(IncompleteRunError, match="'case-00' and 1 more .*: the executor cancelled the case; run"):
@@ -137,12 +138,25 @@ def local_study(tmp_path: Path, epw: Path, no_leftovers: Path) -> Iterator[Study
         shutil.rmtree(left)
 
 
+@pytest.fixture
+def gate(eplus: EnergyPlusConfig, tmp_path: Path) -> Iterator[Gate]:
+    """An EnergyPlus that cannot end before a worker was killed."""
+    gate = Gate(eplus, tmp_path / "gate")
+    yield gate
+    gate.open()
+
+
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-def test_a_pool_whose_worker_is_killed_is_reported_and_the_study_goes_on(method: str, local_study: Study) -> None:
+def test_a_pool_whose_worker_is_killed_is_reported_and_the_study_goes_on(
+    method: str, local_study: Study, gate: Gate
+) -> None:
     context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(2, context) as pool, ThreadPoolExecutor(1) as other:
+    with ThreadPoolExecutor(1) as other, ProcessPoolExecutor(2, context, initializer=gate.use) as pool:
         report = other.submit(local_study.run, executor=pool)
-        kill_a_worker(psutil.Process().children)
+        try:
+            kill_a_worker(psutil.Process().children)
+        finally:
+            gate.open()
         with pytest.raises(
             IncompleteRunError,
             match=r"terminated abruptly.*(a worker was killed|run the study again to run these cases)",
@@ -155,10 +169,15 @@ def test_a_pool_whose_worker_is_killed_is_reported_and_the_study_goes_on(method:
     assert local_study.status().ok == ("case-0", "case-1") and local_study.verify(deep=True).ok
 
 
-def test_dask_runs_the_case_of_a_killed_worker_again(dask_executor: Executor, local_study: Study) -> None:
+def test_dask_runs_the_case_of_a_killed_worker_again(dask_executor: Executor, local_study: Study, gate: Gate) -> None:
+    client: Any = dask_executor._client  # type: ignore[attr-defined]  # that of Dask's executor
+    client.run(gate.use)
     with ThreadPoolExecutor(1) as other:
         report = other.submit(local_study.run, executor=dask_executor)
-        kill_a_worker(psutil.Process().children)
+        try:
+            kill_a_worker(psutil.Process().children)
+        finally:
+            gate.open()
         assert str(report.result()) == "2 cases: 2 simulated"
     assert local_study.status().ok == ("case-0", "case-1") and local_study.verify(deep=True).ok
 
@@ -236,7 +255,8 @@ def test_an_interrupt_stops_energyplus_and_publishes_nothing(
     study: Study, ledger: Ledger, epw: Path, tmp_path: Path
 ) -> None:
     for number in range(3):
-        slow = small_office(timestep=60, name=f"Slow {number}")
+        slow = endless()
+        next(iter(slow["Building"])).name = f"Slow {number}"
         study.add(f"slow-{number}", slow, epw, annual=True)
     program = [sys.executable, "-c", INTERRUPTED, study.url, json.dumps(study.fs.storage_options)]
     with inherited_signals():
@@ -251,13 +271,16 @@ def test_an_interrupt_stops_energyplus_and_publishes_nothing(
         )
     with child:
         process = psutil.Process(child.pid)
-        simulations: list[psutil.Process] = []
+        simulations: set[psutil.Process] = set()
         while len(simulations) < 2 and child.poll() is None:
-            simulations = [found for found in process.children(recursive=True) if "energyplus" in found.name().lower()]
+            for found in process.children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if "energyplus" in found.name().lower():
+                        simulations.add(found)
         child.send_signal(signal.SIGINT)
         assert child.stdout is not None
         assert child.stdout.readline() == "interrupted\n"
-        _, alive = psutil.wait_procs(simulations, timeout=60)
+        _, alive = psutil.wait_procs(simulations, timeout=600)
         assert alive == []
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith("idfkit-fs-run-")] == []
         child.communicate("")

@@ -6,9 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -204,24 +202,27 @@ def test_an_input_that_was_damaged_in_the_store_is_not_used(
 
 
 def test_a_file_that_changes_while_it_is_added_is_an_error(
-    shaky_place: Place, proxy: FaultProxy, epw: Path, there: Path
+    shaky_place: Place, proxy: FaultProxy, epw: Path, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It changes as the request arrives that sends it, and that is not answered before."""
     large = there / "large.csv"
     large.write_text("0.5\n" * 2_000_000)
     study = Study(shaky_place.url, storage_options=shaky_place.options)
     study.add("first", variant(), epw)
-    proxy.rate = 4_000_000
-    with ThreadPoolExecutor(1) as pool:
-        adding = pool.submit(study.add, "case", reads(large), epw)
-        until = time.monotonic() + 120
-        while not any(line.startswith(("PUT", "POST")) and ".csv" in line for line in proxy.request_lines):
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        with large.open("r+") as file:
-            file.write("0.7\n")
-        proxy.rate = None
-        with pytest.raises(ModelError, match="changed while it was added"):
-            adding.result()
+    count, changed = proxy._count, []
+
+    def counted(**seen: Any) -> None:
+        count(**seen)
+        line = seen.get("line") or ""
+        if line.startswith(("PUT", "POST")) and ".csv" in line and not changed:
+            changed.append(line)
+            with large.open("r+") as file:
+                file.write("0.7\n")
+
+    monkeypatch.setattr(proxy, "_count", counted)
+    with pytest.raises(ModelError, match="changed while it was added"):
+        study.add("case", reads(large), epw)
+    assert changed
     assert not study.fs.glob("_study/inputs", "*.csv") and study.cases() == ["first"]
     study.add("case", reads(large), epw)
     job = read_job(study.fs, "case")

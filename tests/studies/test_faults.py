@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,15 +26,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from idfkit.simulation import EnergyPlusConfig
+from support.endings import wrapped
+from support.killing import Gate
 from support.ledger import Ledger, numbers
 from support.places import Place
 from support.proxy import FaultProxy
 from support.readers import Crowd
 from support.servers import Store
-from support.variants import HEATING, broken, cases, variant
+from support.variants import HEATING, broken, cases, endless, variant
 from support.workers import add, publish_one, run_it, started_worker
 
 from idfkit_fs import Case, FsspecFileSystem, Study, open_result, run_case
+from idfkit_fs._util import retry
 from idfkit_fs.errors import (
     CaseExistsError,
     CaseNotFoundError,
@@ -155,29 +157,39 @@ def test_workers_that_are_killed_at_random_moments_lose_nothing(
     undisturbed: pd.DataFrame,
     tmp_path: Path,
 ) -> None:
-    """Some of the moments are drawn by the clock, most by the number of requests to the store."""
+    """Some of the moments are drawn by the clock, most by the number of requests to the store.
+
+    However late a clock or a worker is, each worker is killed after so many requests, so that work is left for the next.
+    """
     study.add_cases(cases(12, epw))
     through = behind(moody, moto, study)
     seed = 20
     chance = Random(seed)
-    moments: list[tuple[float, float]] = [(0.05 + 0.1 * number, math.inf) for number in range(kills * 3 // 10)]
-    moments += [(60.0, chance.randrange(3, 75)) for _ in range(kills - len(moments))]
+    moments: list[tuple[float, int]] = [(0.05 + 0.1 * number, 75) for number in range(kills * 3 // 10)]
+    moments += [(_PATIENCE, chance.randrange(3, 75)) for _ in range(kills - len(moments))]
     chance.shuffle(moments)
     hits: Counter[str] = Counter()
     noted: set[str] = set()
-    for seconds, requests in moments:
+    for number, (seconds, requests) in enumerate(moments):
         with started_worker(through.url, through.fs.storage_options, tmp_path) as worker:
-            moody.after(requests, worker.kill)
-            hits["not killed"] += worker.ends_within(seconds) and requests > moody.requests
+            if number in _CERTAIN:
+                killed = moody.once(_CERTAIN[number], worker.kill)
+                assert worker.ends_within(_PATIENCE) and killed.is_set()
+                hits["for certain"] += 1
+            else:
+                moody.after(requests, worker.kill)
+                worker.ends_within(seconds)
+                hits[step_of(moody.request_lines)] += 1
         before = noted
         ledger.check()
         names = ledger.names()
         begun = {name.partition("/")[0] for name in names} - {"_study"}
         recorded = {name.partition("/")[0] for name in names if name.endswith("/run.json")}
-        noted = {name.rpartition("/")[2].rsplit(".", 3)[0] for name in names if name.startswith("_study/ok/")}
+        noted = noted_in(names)
         assert before <= noted <= recorded <= begun
-        assert study.status().ok == tuple(sorted(noted))
-        hits[step_of(moody.request_lines)] += 1
+        ok, earlier = {*study.status().ok}, noted
+        noted = noted_in(ledger.names())
+        assert earlier <= ok <= noted  # the last request may still have been under way
 
     report = study.run(max_workers=2)
 
@@ -187,7 +199,17 @@ def test_workers_that_are_killed_at_random_moments_lose_nothing(
     print(
         f"{kills} workers killed ({seed=}): {dict(hits)}; 12 cases, {len(noted)} of them done before the last kill; 0 lost"
     )
-    assert hits["uploading"] and hits["preparing or simulating"] and not hits["not killed"]
+
+
+# Seconds that nothing takes, however busy the machine is: whoever waits so long is told of an error in a test.
+_PATIENCE = 600.0
+# Workers that are killed as the first request of a kind arrives: one prepares, one uploads, one notes how a case ended.
+_CERTAIN = {1: r"^GET .*/_study/inputs/", 4: r"^PUT .*/eplus\.", 6: r"^PUT .*/_study/ok/"}
+
+
+def noted_in(names: list[str]) -> set[str]:
+    """The cases of which it is noted that they are ok."""
+    return {name.rpartition("/")[2].rsplit(".", 3)[0] for name in names if name.startswith("_study/ok/")}
 
 
 def step_of(lines: list[str]) -> str:
@@ -210,15 +232,20 @@ def test_a_worker_that_is_killed_as_it_writes_loses_nothing(
     study.add_cases(cases(1, epw))
     through = behind(moody, moto, study)
     with started_worker(through.url, through.fs.storage_options, tmp_path) as worker:
+        lost: list[str] = []
 
         def mood(line: str) -> str | None:
-            if line.startswith("PUT") and moment in line:
-                worker.kill()
-                return fate
-            return None
+            if moment not in line or not (lost or line.startswith("PUT")):
+                return None
+            # What is to arrive must have been sent whole, so its sender lives until it asks again, for want of a reply.
+            if fate == "lose" and not lost:
+                lost.append(line)
+                return "lose"
+            worker.kill()
+            return "reset"
 
         moody.mood = mood
-        assert worker.ends_within(30)
+        assert worker.ends_within(_PATIENCE)
     ledger.check()
     assert study.status().ok == (("case-00",) if (moment, fate) == ("_study/ok/", "lose") else ())
     study.run()
@@ -230,12 +257,21 @@ def test_a_worker_that_is_killed_as_it_writes_loses_nothing(
 
 
 def test_a_store_that_fails_now_and_then_is_made_up_for(
-    study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path, undisturbed: pd.DataFrame
+    study: Study,
+    moto: Store,
+    moody: Moody,
+    ledger: Ledger,
+    epw: Path,
+    undisturbed: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    chance, met = Random(6), Counter[int | str]()
+    """No request fails so often that nobody would repeat it, nor does it matter how long the repetitions take."""
+    monkeypatch.setattr(retry, "ENOUGH_SECONDS", _PATIENCE)
+    chance, met, failed = Random(6), Counter[int | str](), Counter[str]()
 
-    def mood(_line: str) -> int | str | None:
-        fate = chance.choice((500, 503, "reset", "lose")) if chance.random() < 0.1 else None
+    def mood(line: str) -> int | str | None:
+        fate = chance.choice((500, 503, "reset", "lose")) if chance.random() < 0.1 and failed[line] < 3 else None
+        failed[line] += fate is not None
         met[fate or "none"] += 1
         return fate
 
@@ -268,10 +304,8 @@ def test_access_that_expires_ends_the_run_at_once(
 
     moody.mood = mood
     secrets = {"key": "AKIAEXAMPLE", "secret": "s3cr3t-of-mine", "token": "t0k3n-of-mine"}
-    start = time.monotonic()
     with pytest.raises(IncompleteRunError) as caught:
         behind(moody, moto, study, **secrets).run(max_workers=2)
-    assert time.monotonic() - start < 60
 
     error = caught.value
     reasons = [error.__cause__, *error.errors.values()]
@@ -300,7 +334,7 @@ def chain_of(exc: BaseException | None) -> list[BaseException]:
 @pytest.mark.usefixtures("real_energyplus")
 def test_a_case_that_fails_leaves_the_others_alone(study: Study, ledger: Ledger, epw: Path) -> None:
     study.add_cases([*cases(1, epw), Case("bad", broken(), epw)])
-    study.add("slow", variant(0.2), epw, timeout=0.05)
+    study.add("slow", endless(), epw, annual=True, timeout=0.05)
 
     report = study.run()
 
@@ -323,10 +357,14 @@ def test_a_case_that_fails_leaves_the_others_alone(study: Study, ledger: Ledger,
     assert [case for case in before if before[case]["id"] == after[case]["id"]] == ["case-00"]
 
 
-@pytest.mark.usefixtures("real_energyplus")
-def test_a_case_that_gets_more_time_is_run_again(study: Study, epw: Path) -> None:
+def test_a_case_that_gets_more_time_is_run_again(
+    study: Study, epw: Path, eplus: EnergyPlusConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(eplus, tmp_path / "gate")
+    monkeypatch.setenv("ENERGYPLUS_DIR", gate.installation)
     study.add("slow", variant(), epw, timeout=0.05)
     assert study.run().failed == ("slow",)
+    gate.open()
     study.add("slow", variant(), epw, timeout=600, overwrite=True)
     assert study.status().pending == ("slow",)
     assert study.run().ok == ("slow",)
@@ -336,9 +374,12 @@ def test_a_case_that_gets_more_time_is_run_again(study: Study, epw: Path) -> Non
 
 
 @NEEDS_FORK
-def test_two_workers_on_one_case_leave_a_whole_run(pair: Crowd, store: Store, epw: Path) -> None:
+def test_two_workers_on_one_case_leave_a_whole_run(
+    pair: Crowd, store: Store, epw: Path, eplus: EnergyPlusConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hows: Counter[str] = Counter()
-    for _ in range(3):
+    for number in range(3):
+        monkeypatch.setenv("ENERGYPLUS_DIR", meeting(eplus, tmp_path / f"meeting-{number}"))
         study = Study(f"{store.url}/{uuid.uuid4().hex}", storage_options=store.storage_options)
         study.add("one", variant(), epw)
         for state, how in pair.do(run_it, study.url, store.storage_options, "one"):
@@ -349,8 +390,17 @@ def test_two_workers_on_one_case_leave_a_whole_run(pair: Crowd, store: Store, ep
         assert len(ledger.names("_study/ok/")) == 1
         assert study.status().ok == ("one",)
         assert study.summary().loc["one", "state"] == "ok"
-    print(dict(hows))
-    assert hows["simulated"] > 3  # else they did not meet
+    assert hows == {"simulated": 6}  # else they did not meet
+
+
+def meeting(eplus: EnergyPlusConfig, directory: Path) -> str:
+    """An installation whose EnergyPlus begins when two have come to it."""
+    directory.mkdir()
+    here = shlex.quote(str(directory))
+    script = (
+        f'touch {here}/at-$$; until [ "$(ls {here} | grep -c at-)" -ge 2 ]; do sleep 0.05; done; exec "$EPLUS" "$@"'
+    )
+    return str(wrapped(eplus, directory / "installation", script).install_dir)
 
 
 @NEEDS_FORK

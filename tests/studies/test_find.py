@@ -83,7 +83,7 @@ def test_links_of_a_disk_are_not_followed(tmp_path: Path) -> None:
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "idfkit_fs", "studies", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, env=os.environ)
+    return subprocess.run(line, capture_output=True, text=True, timeout=600, check=False, env=os.environ)
 
 
 def test_the_command_prints_urls(tmp_path: Path) -> None:

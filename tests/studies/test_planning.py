@@ -60,7 +60,7 @@ def test_the_first_case_begins_before_the_last_job_is_read(study: Study, monkeyp
     recorder = Recorder()
 
     def read(fs: FsspecFileSystem, case: str) -> Any:
-        assert case < "case-100" or recorder.first.wait(120), "no case has begun, although 100 jobs were read"
+        assert case < "case-100" or recorder.first.wait(600), "no case has begun, although 100 jobs were read"
         return read_job(fs, case)
 
     monkeypatch.setattr(engine, "read_job", read)

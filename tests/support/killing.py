@@ -1,20 +1,57 @@
-"""Kill a worker while it runs a case."""
+"""Kill a worker while it runs a case, or hold EnergyPlus until something else was done."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from idfkit.simulation import EnergyPlusConfig
 from small_office import one_zone
+from support.endings import wrapped
 
 from idfkit_fs import Case
 
-__all__ = ["kill_a_worker", "long_cases"]
+__all__ = ["Gate", "kill_a_worker", "long_cases"]
 
 _PATIENCE = 600.0
+
+
+class Gate:
+    """An installation whose EnergyPlus does nothing before the gate is open.
+
+    Args:
+        energyplus: The real one.
+        directory: A new directory for it.
+
+    Attributes:
+        installation: What ``ENERGYPLUS_DIR`` is to be.
+    """
+
+    def __init__(self, energyplus: EnergyPlusConfig, directory: Path) -> None:
+        directory.mkdir()
+        self._arrived, self._closed = directory / "arrived", directory / "closed"
+        self._closed.touch()
+        arrived, closed = (shlex.quote(str(path)) for path in (self._arrived, self._closed))
+        script = f'touch {arrived}; while [ -e {closed} ]; do sleep 0.05; done; exec "$EPLUS" "$@"'
+        self.installation = str(wrapped(energyplus, directory / "installation", script).install_dir)
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether an EnergyPlus waits, or has waited."""
+        return self._arrived.exists()
+
+    def open(self) -> None:
+        """Let EnergyPlus begin."""
+        self._closed.unlink(missing_ok=True)
+
+    def use(self) -> None:
+        """Have this process find that installation: what a worker calls first."""
+        os.environ["ENERGYPLUS_DIR"] = self.installation
 
 
 def long_cases(count: int, weather: Path) -> list[Case]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from idfkit import IDFDocument
-from small_office import failing_model, one_zone
+from small_office import failing_model, one_zone, small_office
 
 from idfkit_fs import Case
 
-__all__ = ["HEATING", "broken", "cases", "variant"]
+__all__ = ["HEATING", "broken", "cases", "endless", "variant"]
 
 HEATING = ("AnnualBuildingUtilityPerformanceSummary", "End Uses", "Heating", "District Heating Water")
 
@@ -24,6 +24,11 @@ def variant(insulation_thickness: float = 0.1) -> IDFDocument:
 def broken() -> IDFDocument:
     """A model that EnergyPlus ends with an error."""
     return failing_model()
+
+
+def endless() -> IDFDocument:
+    """A model that takes EnergyPlus minutes for a year, for tests that stop it: no busy machine is too late for that."""
+    return small_office(storeys=3, timestep=60)
 
 
 def cases(count: int, weather: object) -> list[Case]:
