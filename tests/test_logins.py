@@ -177,7 +177,6 @@ def sas(store: Store, letters: str) -> dict[str, Any]:
     return {**store.storage_options, "connection_string": text}
 
 
-@pytest.mark.azurite
 def test_the_letters_of_a_sas(azurite_blob: Store, prefix: str, run: Path) -> None:
     url = f"{azurite_blob.url}/{prefix}"
     Study(url, storage_options=sas(azurite_blob, "rwl")).add("case-1", variant(0.05), include=FILES, design_day=True)

@@ -89,7 +89,7 @@ def documented() -> dict[str, list[str]]:
     return {row[0]: row for row in rows if len(row) == len(COLUMNS) + 1}
 
 
-@pytest.mark.parametrize("server", ["moto", "gcs", pytest.param("azurite_blob", marks=pytest.mark.azurite)])
+@pytest.mark.parametrize("server", ["moto", "gcs", "azurite_blob"])
 def test_the_table_in_the_docs_is_what_was_measured(
     request: pytest.FixtureRequest, server: str, directories: tuple[Path, Path], no_leftovers: Path
 ) -> None:

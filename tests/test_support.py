@@ -18,7 +18,7 @@ from support.proxy import Ending, FaultProxy
 from support.servers import Store, boto_client
 
 WEIRD_KEY = "a b#1%20?[1]+&é/x.bin"
-SERVERS = ["moto", "moto_auth", "seaweed", "rclone_s3", "gcs", pytest.param("azurite_blob", marks=pytest.mark.azurite)]
+SERVERS = ["moto", "moto_auth", "seaweed", "rclone_s3", "gcs", "azurite_blob"]
 BODY = b"x" * 100_000
 Connect = Callable[[FaultProxy], http.client.HTTPConnection]
 
@@ -108,7 +108,6 @@ def test_garbage_session_token_is_refused(moto_auth: Store, seaweed: Store) -> N
             fs.cat_file(f"{root}/secret")
 
 
-@pytest.mark.azurite
 def test_wrong_azure_key_is_refused(azurite_blob: Store) -> None:
     from azure.core.exceptions import HttpResponseError
 

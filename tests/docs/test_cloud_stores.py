@@ -24,6 +24,7 @@ def test_snippets_for_google_run_in_their_order(page: str, tmp_path: Path, resul
 
 
 @pytest.mark.azurite
+@pytest.mark.servers
 @pytest.mark.parametrize("page", pages("-azure"))
 def test_snippets_for_azure_run_in_their_order(page: str, tmp_path: Path, results: Path) -> None:
     with servers.azurite() as server:

@@ -227,7 +227,6 @@ def test_gcs(desk: Desk, gcs: Store) -> None:
     desk.assert_clean()
 
 
-@pytest.mark.azurite
 def test_azure_blob(desk: Desk, azurite_blob: Store) -> None:
     url = f"{azurite_blob.url}/examples/azure"
     text = azurite_blob.storage_options["connection_string"]

@@ -40,7 +40,7 @@ LARGE = 6_000_000
         "moto",
         pytest.param("seaweed", marks=pytest.mark.faults),
         pytest.param("durable_gcs", marks=pytest.mark.faults),
-        pytest.param("durable_azurite", marks=pytest.mark.azurite),
+        "durable_azurite",
     ]
 )
 def store(request: pytest.FixtureRequest) -> Store:
