@@ -23,7 +23,7 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 # Each worker starts the servers that its tests need. Four on two processors too, because tests wait.
 SIDE_BY_SIDE = ["--numprocesses=4", "--dist=worksteal"]
 AZURITE = "azurite@3.35.0"
-# The tests that need nothing but packages of Python, and no large ones, nor much time; without and with more servers.
+# The tests that need nothing but packages of Python, no large ones, and not much time; without and with more servers.
 ORDINARY = "not servers and not engines and not slurm and not faults"
 WITH_SERVERS = "not azurite and not engines and not slurm and not faults"
 ENGINES = ["kubernetes>=37", "loky", "mpi4py", "mpich", "parsl", "ray", "submitit"]
@@ -132,13 +132,18 @@ def servers(session: nox.Session) -> None:
         quiet = ["--no-save", "--no-audit", "--no-fund", f"--prefix={modules}"]
         session.run("npm", "install", *quiet, AZURITE, external=True)
     session.run(
-        "pytest", "-m", "servers and not faults", *SIDE_BY_SIDE, *session.posargs, env={"AZURITE_BIN": str(executable)}
+        "pytest",
+        "-m",
+        "azurite or (servers and not faults)",
+        *SIDE_BY_SIDE,
+        *session.posargs,
+        env={"AZURITE_BIN": str(executable)},
     )
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Test at length what ``tests`` tests in short: faults on each store, kills at each moment, thousands of cases."""
+    """Test bad days: faults on each store, workers that are killed, thousands of cases."""
     install_wheel(session, "all", *groups("test"))
     session.run("pytest", "-m", "faults and not azurite", *SIDE_BY_SIDE, *session.posargs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -69,6 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("servers")
         if names & _AZURITE:
             item.add_marker("azurite")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from what lasts, modules and tests, which it would look through again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

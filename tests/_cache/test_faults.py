@@ -45,6 +45,8 @@ from idfkit_fs.errors import CacheUnusableError, DamagedRunError, PermissionDeni
 
 BIG = 50_000_000
 
+pytestmark = pytest.mark.faults
+
 
 def add_big_file(run: SimulationResult) -> bytes:
     """Give a run a file of 50 MB."""
@@ -56,15 +58,14 @@ def add_big_file(run: SimulationResult) -> bytes:
 # Readers that die, and readers that come in crowds.
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.faults)])
 def test_a_reader_that_is_killed_during_a_download_leaves_nothing_behind(
-    kills: int, shelf: Shelf, tmp_path: Path, tally: Tally
+    shelf: Shelf, tmp_path: Path, tally: Tally
 ) -> None:
     data = noise(6 * MIB)
     shelf.put("eplus.sql", data)
     seed = random.randrange(2**32)
     print(f"{seed=}")  # shown if it fails
-    for number, moment in enumerate(random.Random(seed).sample(range(len(data)), kills)):
+    for number, moment in enumerate(random.Random(seed).sample(range(len(data)), 20)):
         mine = shelf.but(cache=tmp_path / str(number))
         child = CONTEXT.Process(target=read, args=(mine.url, mine.options, "eplus.sql", WAYS[number % len(WAYS)]))
         shelf.proxy.kill(child, moment)

@@ -59,6 +59,9 @@ from idfkit_fs.studies.layout import (
     parse_outcomes,
 )
 
+pytestmark = pytest.mark.faults
+KILLS = 20
+MANY = 10_000
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a group of processes")
 
 
@@ -146,9 +149,7 @@ def behind(moody: Moody, moto: Store, study: Study, **options: Any) -> Study:
 
 @NEEDS_FORK
 @pytest.mark.usefixtures("real_energyplus")
-@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=pytest.mark.faults)])
 def test_workers_that_are_killed_at_random_moments_lose_nothing(
-    kills: int,
     study: Study,
     moto: Store,
     moody: Moody,
@@ -165,8 +166,8 @@ def test_workers_that_are_killed_at_random_moments_lose_nothing(
     through = behind(moody, moto, study)
     seed = 20
     chance = Random(seed)
-    moments: list[tuple[float, int]] = [(0.05 + 0.1 * number, 75) for number in range(kills * 3 // 10)]
-    moments += [(_PATIENCE, chance.randrange(3, 75)) for _ in range(kills - len(moments))]
+    moments: list[tuple[float, int]] = [(0.05 + 0.1 * number, 75) for number in range(KILLS * 3 // 10)]
+    moments += [(_PATIENCE, chance.randrange(3, 75)) for _ in range(KILLS - len(moments))]
     chance.shuffle(moments)
     hits: Counter[str] = Counter()
     noted: set[str] = set()
@@ -197,7 +198,7 @@ def test_workers_that_are_killed_at_random_moments_lose_nothing(
     assert len(ledger.check()) == len(study.status().ok) == 12
     pd.testing.assert_frame_equal(numbers(study), undisturbed)
     print(
-        f"{kills} workers killed ({seed=}): {dict(hits)}; 12 cases, {len(noted)} of them done before the last kill; 0 lost"
+        f"{KILLS} workers killed ({seed=}): {dict(hits)}; 12 cases, {len(noted)} of them done before the last kill; 0 lost"
     )
 
 
@@ -660,9 +661,8 @@ def test_numbers_of_numpy_are_accepted(tmp_path: Path) -> None:
 # Many cases.
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.faults)])
 def test_thousands_of_cases_cost_a_few_listings(
-    count: int, study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path
+    study: Study, moto: Store, moody: Moody, ledger: Ledger, epw: Path
 ) -> None:
     from moto.backends import get_backend  # two requests a case would take a minute, and prove nothing
 
@@ -670,7 +670,7 @@ def test_thousands_of_cases_cost_a_few_listings(
     job = Job.from_json(json.dumps(ledger.read("_study/jobs/case-0000.json")).encode(), "")
     bucket, _, prefix = study.url.removeprefix("s3://").partition("/")
     backend = get_backend("s3")["123456789012"]["aws"]
-    for number in range(count):
+    for number in range(MANY):
         case = f"case-{number:04}"
         done = outcome_path("ok" if number % 20 else "failed", case, EndedRun.of(job.key, uuid.uuid4().hex))
         for name in (job_path(case), done):
@@ -680,10 +680,10 @@ def test_thousands_of_cases_cost_a_few_listings(
     moody.reset_counters()
     status = through.status()
 
-    assert str(status) == f"{count} cases: {count - count // 20} ok, {count // 20} failed, 0 pending"
+    assert str(status) == f"{MANY} cases: {MANY - MANY // 20} ok, {MANY // 20} failed, 0 pending"
     assert status.failed[:3] == ("case-0000", "case-0020", "case-0040")
     listings = [line for line in moody.request_lines if "list-type" in line]
-    assert count // 500 + 1 <= len(listings) <= count // 500 + 5
+    assert MANY // 500 + 1 <= len(listings) <= MANY // 500 + 5
     assert moody.requests <= len(listings) + 4
 
 

@@ -28,6 +28,7 @@ from idfkit_fs._util import retry
 from idfkit_fs.errors import IncompleteRunError, PublishError
 from idfkit_fs.runs.record import RunRecord
 
+pytestmark = pytest.mark.faults
 RUNS = 4
 CASES = 6
 SEED = 12
@@ -35,14 +36,7 @@ SEED = 12
 LARGE = 6_000_000
 
 
-@pytest.fixture(
-    params=[
-        "moto",
-        pytest.param("seaweed", marks=pytest.mark.faults),
-        pytest.param("durable_gcs", marks=pytest.mark.faults),
-        "durable_azurite",
-    ]
-)
+@pytest.fixture(params=["moto", "seaweed", "durable_gcs", "durable_azurite"])
 def store(request: pytest.FixtureRequest) -> Store:
     found: Store = request.getfixturevalue(request.param)
     return found.bucket("bad-days")

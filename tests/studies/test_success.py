@@ -44,11 +44,13 @@ def shared(tmp_path: Path) -> Study:
 
 
 @pytest.fixture
-def use(eplus: EnergyPlusConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], EnergyPlusConfig]:
+def use(
+    installed_energyplus: EnergyPlusConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], EnergyPlusConfig]:
     """Have workers find a script in place of EnergyPlus."""
 
     def wrap(script: str) -> EnergyPlusConfig:
-        installation = wrapped(eplus, tmp_path / "installation", script)
+        installation = wrapped(installed_energyplus, tmp_path / "installation", script)
         monkeypatch.setenv("ENERGYPLUS_DIR", str(installation.install_dir))
         return installation
 

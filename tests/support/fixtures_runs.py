@@ -20,12 +20,11 @@ from support.places import Place
 from support.proxy import FaultProxy
 from support.servers import Store
 
-from idfkit_fs import find_energyplus
-
 
 @pytest.fixture(scope="session")
-def eplus() -> EnergyPlusConfig:
-    return find_energyplus()
+def eplus(quick_energyplus: EnergyPlusConfig) -> EnergyPlusConfig:
+    """For tests in which it does not matter how long EnergyPlus takes."""
+    return quick_energyplus
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +42,8 @@ def bad_model() -> IDFDocument:
 
 @pytest.fixture(scope="session")
 def epw() -> Path:
-    return weather()
+    # The real one, whichever EnergyPlus was found when it was asked for first.
+    return weather().resolve()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ PROGRAM, MEMORY = {program!r}, {memory!r}
 
 
 def files():
-    return sorted(os.path.join(place, name) for place, _, names in os.walk(".") for name in names)
+    found = (os.path.join(place, name) for place, _, names in os.walk(".") for name in names)
+    return sorted(filter(os.path.isfile, found))  # a pipe could be read for ever
 
 
 def copied(source, target):
