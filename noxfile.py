@@ -131,14 +131,8 @@ def servers(session: nox.Session) -> None:
     if not executable.exists():
         quiet = ["--no-save", "--no-audit", "--no-fund", f"--prefix={modules}"]
         session.run("npm", "install", *quiet, AZURITE, external=True)
-    session.run(
-        "pytest",
-        "-m",
-        "azurite or (servers and not faults)",
-        *SIDE_BY_SIDE,
-        *session.posargs,
-        env={"AZURITE_BIN": str(executable)},
-    )
+    selected = ("-m", "azurite or (servers and not faults)")
+    session.run("pytest", *selected, *SIDE_BY_SIDE, *session.posargs, env={"AZURITE_BIN": str(executable)})
 
 
 @nox.session
