@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def _started(server: AbstractContextManager[Store]) -> Iterator[Store]:
-    """Run a server; one that will not start fails the test in CI, and skips it on a desk."""
+    """Run a server; one that will not start fails the test in CI, and skips it elsewhere."""
     with ExitStack() as stack:
         try:
             store = stack.enter_context(server)

@@ -104,7 +104,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_that_is_hidden_is_not_overwritten(moto: Store, prefix: str, run: Path, tmp_path: Path) -> None:
-    """A login that may put, but not get, is told the same whether a run exists or not."""
+    """A login that may put, but not get, gets the same answer whether a run exists or not."""
     url = f"s3://{BUCKET}/{prefix}"
     publish(run, url, storage_options=moto.storage_options)
     before = {key: moto.raw.get(key) for key in moto.raw.keys(prefix)}  # type: ignore[attr-defined]

@@ -356,7 +356,7 @@ def test_proxy_faults_pick_their_requests(proxy: FaultProxy, connect: Connect) -
 
 
 def test_proxy_reports_a_dead_target_as_a_broken_connection(connect: Connect) -> None:
-    with socket.socket() as held:  # so that nobody else listens there meanwhile
+    with socket.socket() as held:  # so that no other program listens there meanwhile
         held.bind(("127.0.0.1", 0))
         with FaultProxy("127.0.0.1", held.getsockname()[1]) as proxy, pytest.raises(BROKEN):
             ask(connect(proxy))

@@ -378,7 +378,7 @@ class Database:
             raise self._unreadable(exc) from exc
 
     def _most_rows(self) -> int:
-        """How many values there can be: pages that lead to each other would give values for ever.
+        """How many values there can be: pages that lead to each other would give values forever.
 
         The values of a table are given as they come if they are in the order of its own index; others are sorted first,
         and so counted before.

@@ -88,7 +88,7 @@ def settings_of(session: AioSession, options: Mapping[str, Any]) -> Settings:
 
 
 def pin(fs: Any, session: AioSession, settings: Settings) -> None:
-    """Fix where a filesystem's requests go, whatever the environment says when it connects.
+    """Fix where a filesystem's requests go, even if the environment changes before it connects.
 
     Args:
         fs: A new s3fs filesystem, which has not connected.
@@ -107,7 +107,7 @@ def check(settings: Settings, config: Mapping[str, Any]) -> None:
     """Refuse settings that botocore would refuse later, at the first request, with an error of its own.
 
     Raises:
-        StorageOptionsError: If the endpoint is no URL, or ``config_kwargs`` are invalid.
+        StorageOptionsError: If the endpoint is not a URL, or ``config_kwargs`` are invalid.
     """
     endpoint = settings.endpoint
     if endpoint:

@@ -159,7 +159,7 @@ def _azure_login(fs: Any, by: _By) -> str:
 
 
 def _sas_facts(text: str) -> str:
-    """What a shared access signature allows, and until when; both are no secret."""
+    """What a shared access signature allows, and until when; neither is secret."""
     rights, end = _SAS_RIGHTS.search(text), _SAS_END.search(text)
     allows = f" that allows {rights[1]}" if rights else ""
     return f"{allows} until {end[1].replace('%3A', ':')}" if end else allows

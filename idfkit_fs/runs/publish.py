@@ -50,7 +50,7 @@ __all__ = ["Guard", "Publication", "publish", "publish_errors", "read_run"]
 
 logger = logging.getLogger(__name__)
 
-# Held for ever once this process has said that it cannot write sidecars: once is enough for a thousand cases.
+# Held forever once this process has said that it cannot write sidecars: once is enough for a thousand cases.
 _NOT_SAID = threading.Lock()
 
 
@@ -68,13 +68,13 @@ def publish(
 ) -> RunResult:
     """Publish a run that exists already, from a directory or from another URL, at a URL.
 
-    The files are uploaded in parallel. The record ``run.json`` is written last, so nobody can take an incomplete run
+    The files are uploaded in parallel. The record ``run.json`` is written last, so an incomplete run is never taken
     for a complete one. EnergyPlus's own files are published with Parquet sidecars, which are made from its SQLite
     output: [RunResult.timeseries][idfkit_fs.RunResult.timeseries], pandas and other tools read them quickly.
 
-    Whatever EnergyPlus, OpenStudio, EP-Launch or plain idfkit left can be published. Only the run's outputs are, by the
-    names that EnergyPlus gives them: no inputs, and no other files that lie in the directory. The record has what these
-    outputs say (how the run ended, version, elapsed time); what they do not say stays unknown.
+    The outputs of EnergyPlus, OpenStudio, EP-Launch or plain idfkit can be published. Only the run's outputs are
+    published, by the names that EnergyPlus gives them: no inputs, and no other files in the directory. The record has
+    what these outputs say (how the run ended, version, elapsed time); what they do not say stays unknown.
 
     Args:
         run: The directory of a run, which stays as it is; a URL; a result of idfkit in a local directory; or a result
@@ -377,7 +377,7 @@ class Publication:
                 )
                 raise RunExistsError.for_url(self.fs.url(), text)
             if directory is None:
-                existing.result()  # before files are fetched in vain
+                existing.result()  # before files are fetched that are not needed
             with contents_of_existing(run, self._selection, self.fs, self.progress, stop) as contents:
                 contents = replace(contents, record=contents.record.model_copy(update=facts))
                 return self._publish(existing.result(), contents, stop, in_place=in_place)

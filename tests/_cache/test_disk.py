@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts disks as
 
 @pytest.fixture(scope="session")
 def _mounting(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A machine that lets nobody mount anything fails in CI, and skips on a desk."""
+    """A machine without the right to mount fails in CI, and skips elsewhere."""
     with Crowd(1) as alone:
         (why,) = alone.do(disks.can_mount, str(tmp_path_factory.mktemp("disk")))
     if why:
@@ -210,7 +210,7 @@ def give_away(directory: Path) -> None:
 
 @pytest.fixture(params=["foreign", "open to all", "open to a group", "sticky", "entries open to all"])
 def unsafe(request: pytest.FixtureRequest, shelf: Shelf) -> Path:
-    """A cache directory that somebody else could change."""
+    """A cache directory that another user could change."""
     if request.param == "foreign" and os.geteuid() != 0:
         shelf.cache = Path("/usr")  # root's
         return shelf.cache

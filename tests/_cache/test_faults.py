@@ -1,4 +1,4 @@
-"""Faults of readers, writers, stores and disks: whoever reads gets the right bytes, or an error that says why."""
+"""Faults of readers, writers, stores and disks: readers get the right bytes, or an error that says why."""
 
 from __future__ import annotations
 
@@ -412,7 +412,7 @@ def test_another_run_published_during_a_read(
     tally.read(again.fs.read_bytes("eplusScreen.csv"), data[::-1])  # type: ignore[union-attr]  # it has one
 
 
-# Entries that somebody broke.
+# Entries that were damaged.
 
 
 def change_a_byte(copy: Path) -> None:
@@ -531,7 +531,7 @@ def test_what_is_left_of_a_damaged_entry_can_be_cleared_away(shelf: Shelf, tally
 
 
 def remove(directory: Path) -> None:
-    """Remove a directory into which somebody may just be writing: another attempt finds what was new to this one."""
+    """Remove a directory into which another process may be writing: another attempt finds what this one missed."""
     while directory.exists():
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Downloads of runs whose names and sizes somebody chose on purpose."""
+"""Downloads of runs whose names and sizes an attacker chose."""
 
 from __future__ import annotations
 

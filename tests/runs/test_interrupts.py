@@ -91,7 +91,7 @@ if __name__ == "__main__":
 """
 
 
-# The command, which likewise does not give up what it takes back.
+# The command, which does not give up what it takes back either.
 COMMAND = """
 from idfkit_fs._cli import stopping
 from idfkit_fs._util import interrupts

@@ -1,4 +1,4 @@
-"""Opening runs: only what is asked for is fetched, and what is no run is told apart."""
+"""Opening runs: only what is asked for is fetched, and what is not a run is recognised."""
 
 from __future__ import annotations
 

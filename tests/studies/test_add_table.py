@@ -30,7 +30,7 @@ def build(row: dict[str, Any]) -> IDFDocument:
 
 
 def bare(row: dict[str, Any]) -> IDFDocument:
-    """A model that nobody runs, and that is written in no time."""
+    """A model that is never run, and that is written quickly."""
     document = new_document((25, 2, 0))
     next(iter(document["Building"])).north_axis = row["north"]
     return document

@@ -183,7 +183,7 @@ def test_dask_runs_the_case_of_a_killed_worker_again(dask_executor: Executor, lo
 
 
 class Silent:
-    """Looks like an executor, as submitit's do; its futures call nobody."""
+    """Looks like an executor, as submitit's do; its futures have no callbacks."""
 
     def __init__(self) -> None:
         self.submitted: list[Any] = []

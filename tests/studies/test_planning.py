@@ -25,7 +25,7 @@ from idfkit_fs.studies.stored import read_job
 
 
 class Recorder(Executor):
-    """Says of each case what it is told to, and runs nothing."""
+    """Says of each case what the test wants, and runs nothing."""
 
     def __init__(self, failing: tuple[str, ...] = ()) -> None:
         self.submitted: list[Planned] = []

@@ -473,7 +473,7 @@ def _gate_step(operation: str, function: Callable[..., Any]) -> Callable[..., An
 
 
 class _Clock:
-    """The local cache's clock: who waits for another thread of its actor to fetch a file stands still."""
+    """The local cache's clock: a thread that waits for another one of its actor to fetch a file does not move."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
