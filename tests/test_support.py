@@ -130,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a request, after its body was read."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.received.append((self.command, self.path, len(body)))  # type: ignore[attr-defined]  # the server below has it
+        self.server.received.append((self.command, self.path, len(body)))  # type: ignore[attr-defined]  # see below
         self.send_response(200)
         self.send_header("Content-Length", str(len(BODY)))
         self.end_headers()

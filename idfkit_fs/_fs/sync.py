@@ -128,7 +128,8 @@ class FsspecFileSystem:
                 raise StorageOptionsError("a UPath has its own storage options; give them to it")
             return cls.from_upath(url)
         adapter = cls.__new__(cls)
-        adapter._bind(route_url(url, storage_options), (os.fspath(url), copied(storage_options)))  # noqa: SLF001 - of this class
+        made_from = (os.fspath(url), copied(storage_options))
+        adapter._bind(route_url(url, storage_options), made_from)  # noqa: SLF001 - of this class
         return adapter
 
     @classmethod

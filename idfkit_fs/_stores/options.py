@@ -168,7 +168,7 @@ def _forwarded(protocol: str, options: Mapping[str, Any]) -> frozenset[str]:
     if not options:
         return frozenset()
     if protocol in ("sftp", "ssh"):
-        from paramiko import SSHClient  # type: ignore[import-untyped]
+        from paramiko import SSHClient  # type: ignore[import-untyped]  # it has no types
 
         return _names(SSHClient.connect) - {"hostname"} | {"temppath", "host_key_policy"}
     if protocol in ("http", "https"):

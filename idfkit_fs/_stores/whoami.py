@@ -113,7 +113,9 @@ def _gcs_endpoint(fs: Any, by: _By) -> str:
         return f"{fs.storage_options['endpoint_url']}, {by('endpoint_url')}"
     variables = ("STORAGE_EMULATOR_HOST", "GOOGLE_CLOUD_UNIVERSE_DOMAIN")
     variable = next((name for name in variables if os.environ.get(name)), None)
-    return f"{fs._location}, by the variable {variable}" if variable else "Google Cloud Storage"  # noqa: SLF001 - no public way
+    if variable is None:
+        return "Google Cloud Storage"
+    return f"{fs._location}, by the variable {variable}"  # noqa: SLF001 - no public way
 
 
 def _gcs_login(fs: Any, by: _By) -> str:

@@ -18,7 +18,7 @@ from idfkit.simulation import SimulationResult
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, SIDECARS, can_write
-from idfkit_fs._util.interrupts import current_stop, run_stoppable, sheltered, stopped_by
+from idfkit_fs._util.interrupts import Stop, current_stop, run_stoppable, sheltered, stopped_by
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
@@ -309,7 +309,7 @@ class Publication:
         self,
         directory: Path,
         record: RunRecord,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
         existing: Register | None = None,
     ) -> RunResult:
         """Publish a run from a local directory.
@@ -419,9 +419,7 @@ class Publication:
         contents = contents_of_run(source, self.fs, self._selection, **facts)
         return self._publish(existing, contents, current_stop())
 
-    def _publish(
-        self, register: Register, contents: Contents, stop: threading.Event, *, in_place: bool = False
-    ) -> RunResult:
+    def _publish(self, register: Register, contents: Contents, stop: Stop, *, in_place: bool = False) -> RunResult:
         """Claim the URL, transfer the files, write the record, remove leftovers; again while others are quicker."""
         run_id = contents.record.id
         names = {file.name for file in contents.files if not (in_place and isinstance(file, UnrecordedFile))}
@@ -447,9 +445,7 @@ class Publication:
                 raise RunExistsError.for_url(self.fs.url())
             register = self.find_existing(run_id)
 
-    def _fill(
-        self, claim: Claim, tag: str, contents: Contents, earlier: Register, stop: threading.Event
-    ) -> RunRecord | None:
+    def _fill(self, claim: Claim, tag: str, contents: Contents, earlier: Register, stop: Stop) -> RunRecord | None:
         """Transfer the files, and turn the claim into the record; None if another publisher has finished before."""
         try:
             target = self.fs.joinpath(claim.directory) if claim.directory else self.fs

@@ -495,7 +495,7 @@ def _fetch(task: _Task) -> _Inputs:
 def _blames_machine(exc: Exception) -> bool:
     """Whether a run failed because of this machine, and not because of what it should run.
 
-    The model was parsed before, so a ModelError is about a file that could not be laid beside it.
+    The model was parsed before, so a ModelError is about a file that could not be placed beside it.
     """
     blamed = exc.__cause__ if isinstance(exc, IdfKitError) else exc
     return isinstance(blamed, OSError | MemoryError | ModelError) and not isinstance(blamed, TimeoutError)

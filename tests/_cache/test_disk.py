@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ def unsafe(request: pytest.FixtureRequest, shelf: Shelf) -> Path:
 def test_a_directory_that_somebody_else_could_change_is_refused(shelf: Shelf, unsafe: Path, tally: Tally) -> None:
     shelf.put("eplus.sql", noise(1000))
     before = set(unsafe.iterdir())
-    attempts: list[Callable[[], object]] = [lambda how=how: shelf.read("eplus.sql", how) for how in WAYS]  # type: ignore[misc]  # the default binds it
+    attempts: list[Callable[[], object]] = [partial(shelf.read, "eplus.sql", how) for how in WAYS]
     attempts += [lambda: info(shelf.cache), lambda: clear(shelf.cache), lambda: prune(10, shelf.cache)]
     for attempt in attempts:
         tally.fault()

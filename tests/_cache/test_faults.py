@@ -132,7 +132,8 @@ def test_sixteen_processes_open_a_result_that_is_fetched_about_once(
     digest = hashlib.sha256(data).hexdigest()
     seaweed_shelf.publish(local_run)
     place = seaweed_shelf.place
-    open_result(place.url, storage_options=place.options).fs.read_bytes("eplusScreen.csv")  # type: ignore[union-attr]  # it has one
+    first = open_result(place.url, storage_options=place.options)
+    first.fs.read_bytes("eplusScreen.csv")  # type: ignore[union-attr]  # it has one
     once = seaweed_shelf.downloads("eplusScreen.csv")
     for number in range(4):
         home = tmp_path / str(number)

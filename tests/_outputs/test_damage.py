@@ -102,7 +102,7 @@ def test_a_database_of_something_else(copied: Copied, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Reading the whole database")
 def test_a_database_without_tabular_reports(twins: Twins, ran: Ran) -> None:
-    assert ran("series_alone").sql.list_variables()  # type: ignore[union-attr]  # it is there
+    assert ran("series_alone").sql.list_variables()  # type: ignore[union-attr]  # it exists
     for result in twins("series_alone"):
         assert len(result.timeseries(TEMPERATURE)) == 24
         with pytest.raises(NotReportedError, match="give Output:SQLite the option SimpleAndTabular"):

@@ -137,7 +137,7 @@ def test_steps_of_the_system_are_one_row_a_moment_and_none_is_lost(ran: Ran, twi
         # The system took shorter steps than the zone, and each exists once.
         assert len(frame) > len(of_zone) and frame.index.is_unique
         assert frame.groupby("environment").size().min() >= 96 if name == "everything" else True
-        with closing(sqlite3.connect(ran(name).sql_path)) as database:  # type: ignore[arg-type]  # it is there
+        with closing(sqlite3.connect(ran(name).sql_path)) as database:  # type: ignore[arg-type]  # it exists
             for series in result.data.find("*", frequency="detailed"):
                 count, total = database.execute(
                     """
@@ -168,7 +168,7 @@ def test_daylight_saving_time_moves_what_is_used_but_not_the_clock(twins: Twins)
 def test_days_of_warm_up_are_left_out(ran: Ran, twins: Twins) -> None:
     cold, _ = twins("cold_start")
     for name in ("warm_start", "warm_start_hourly", "warm_start_daily"):
-        with closing(sqlite3.connect(ran(name).sql_path)) as database:  # type: ignore[arg-type]  # it is there
+        with closing(sqlite3.connect(ran(name).sql_path)) as database:  # type: ignore[arg-type]  # it exists
             days = database.execute("SELECT count(*) FROM Time WHERE IntervalType = 2").fetchone()
         assert days[0] > 4
         for result in twins(name):

@@ -318,7 +318,7 @@ async def test_simulate_refuses_before_it_publishes(
     with pytest.raises(ModelError, match="'nowhere.csv' is missing"):
         await async_simulate(reads("nowhere.csv"), epw, **options)
     with pytest.raises(ValueError, match="external_files can be 'copy' and 'leave', not 'link'"):
-        simulate(reads("nowhere.csv"), epw, external_files="link", **options)  # type: ignore[arg-type]
+        simulate(reads("nowhere.csv"), epw, external_files="link", **options)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(ValueError, match="cache="):
         simulate(reads("x"), epw, external_files="leave", cache=SimulationCache(tmp_path / "cache"), **options)
     assert not (tmp_path / "run").exists()
@@ -337,7 +337,8 @@ def test_idfkits_cache_sees_that_a_file_has_changed(
 
     def run(name: str) -> tuple[float, float | None]:
         result = simulate(reads("a.csv"), weather, output_dir=tmp_path / name, **options)
-        assert not [file for file in result.record.files if "input-files" in file.name]  # type: ignore[union-attr]
+        assert result.record is not None
+        assert not [file for file in result.record.files if "input-files" in file.name]
         return read_value(result), result.runtime_seconds
 
     write_series(here / "a.csv", 0.25)

@@ -652,7 +652,7 @@ def test_what_cannot_be_a_case_is_not_added(
 def test_numbers_of_numpy_are_accepted(tmp_path: Path) -> None:
     study = Study(tmp_path)
     numbers = {"a": np.float64(0.5), "b": np.int64(3), "c": np.bool_(True), "d": np.float32(0.25)}
-    study.add("one", variant(), parameters=numbers, design_day=np.bool_(True))  # type: ignore[arg-type]  # that is the point
+    study.add("one", variant(), parameters=numbers, design_day=np.bool_(True))  # type: ignore[arg-type]  # on purpose
     summary = study.summary()
     assert summary[["a", "b", "c", "d"]].loc["one"].to_dict() == {"a": 0.5, "b": 3, "c": True, "d": 0.25}
 

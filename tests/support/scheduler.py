@@ -363,7 +363,7 @@ def _perform(future: Future[Any], fn: Callable[..., Any], args: Any, kwargs: Any
         future.set_result(result)
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Selector(selectors.DefaultSelector):
     """Says when the loop waits."""
 
     actor: Actor
