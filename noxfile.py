@@ -84,7 +84,7 @@ def groups(*names: str) -> list[str]:
 
 
 def install_wheel(session: nox.Session, extras: str, *others: str) -> None:
-    """Build the wheel and install it, anew even where the version is the same."""
+    """Build the wheel and install it, again even where the version is the same."""
     target = f".[{extras}]" if extras else "."
     session.install(target, *others)
     session.install("--force-reinstall", "--no-deps", ".")
@@ -205,7 +205,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format, spelling, and which room of the package imports which."""
+    """Check style, format, spelling, and which subpackage imports which."""
     session.install(*groups("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")

@@ -3,7 +3,7 @@
 The peer of a warm open is idfkit itself, which downloads the database each time; that of a cold one is boto3's transfer
 manager, which does nothing but download. The wire is as quick as the machine, or 1 Gbit/s: what the cache saves depends
 on it, and on the machine's own wire the one round trip that a warm open takes is a good part of the whole download.
-Targets are judged by the medians. The best rounds stand beside them.
+Targets are judged by the medians. The best rounds are shown beside them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Publishing a real run over a wire of 30 ms: beside idfkit's own upload, and beside fsspec's bulk `put`.
 
-The target is judged by the medians. The best rounds stand beside them: whatever else the machine does only adds, and
-adds most to the side that works in parallel, its server and wire being on the same cores.
+The target is judged by the medians. The best rounds are shown beside them: other work of the machine only adds time,
+and adds most to the side that works in parallel, its server and wire being on the same cores.
 """
 
 from __future__ import annotations

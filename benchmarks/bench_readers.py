@@ -1,9 +1,9 @@
 """What Parquet sidecars cost and give: writing them after a run, and reading results over a wire of 30 ms.
 
-The peer of a read is idfkit's documented way, which downloads the whole database each time; beside it stands pandas,
+The peer of a read is idfkit's documented way, which downloads the whole database each time; the second peer is pandas,
 which reads the same sidecar. The wire is as quick as the machine, 1 Gbit/s, or 100 Mbit/s. A peer that goes from case
 to case is measured on a sample, and scaled to all of them; the row says so. Targets are judged by the medians. The best
-rounds stand beside them.
+rounds are shown beside them.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _megabytes(run: SimulationResult) -> str:
 
 def _series(speed: str, rounds: int, link: Wire, run: SimulationResult, here: Path) -> list[Row]:
     """Read one series that this machine never read, or read before, with clients that were used before."""
-    import pandas as pd  # here, so that a process that only writes does not hold it; xarray likewise
+    import pandas as pd  # here, so that a process that only writes does not hold it; xarray too
 
     _publish(link, run)
     place, s3 = link.place, link.place.idfkit("")

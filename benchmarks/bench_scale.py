@@ -167,7 +167,7 @@ def _do(cache: str, kind: str, name: str, url: str, options: dict[str, Any], by_
     (operation.by_hand if by_hand and operation.by_hand else operation.go)(study)
     done(pipe)
     pipe.close()
-    os._exit(0)  # without a thread that waits in vain
+    os._exit(0)  # without waiting for a thread that would not end
 
 
 # What is done.

@@ -1,7 +1,7 @@
 """A study over a wire of 30 ms: its status and summary, cases that are run, and a thousand cases prepared.
 
 A peer that goes from case to case is measured on a sample, and scaled to all of them; the rows say so. Targets are
-judged by the medians. The best rounds stand beside them.
+judged by the medians. The best rounds are shown beside them.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _short(count: int) -> Iterator[IDFDocument]:
 
 
 def _status(link: Wire, template: Template) -> Row:
-    """Ask how many cases stand; beside asking idfkit's filesystem of each whether its database is there."""
+    """Ask how many cases are done; beside asking idfkit's filesystem whether each database exists."""
     cases = range(STANDING)
     to_store(link.direct, "status", template.jobs(cases), template.outcomes(cases))
     study = Study(f"{link.place.url}/status", storage_options=link.place.options)
@@ -206,7 +206,7 @@ def _prepare(link: Wire, prepared: _Prepared) -> Row:
 
 
 def _narrow(link: Wire, prepared: _Prepared) -> Row:
-    """Likewise where the wire is narrow; beside the time that the bytes alone take."""
+    """The same on a slow network; beside the time that the bytes alone take."""
     ours, alone = Side(lambda number: prepared.add(link.place, number)), prepared.size / RATE
     in_turns(link, 1, ours)
     what = f"{prepared.what}, 100 Mbit/s: the bytes alone"

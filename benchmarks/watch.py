@@ -25,7 +25,7 @@ class Peak(NamedTuple):
         grown: MB above what it held when it was ready.
         total: MB with all that it held.
         seconds: What it took from then on.
-        processor: Seconds of the processor, of all its threads, likewise.
+        processor: CPU seconds of all its threads, from then on.
     """
 
     grown: float

@@ -127,7 +127,7 @@ class Side(Timed):
         around: What each round happens in; the clock does not run before and after.
         scale: How many times a round's work is to be done for all of it.
         requests: Of the last round; None if they were not counted.
-        down: Bytes that came down likewise.
+        down: Bytes that came down in the last round; None if they were not counted.
     """
 
     go: Callable[[int], Any]

@@ -18,7 +18,7 @@ from fsspec.spec import AbstractFileSystem
 
 
 class SqliteFileSystem(AbstractFileSystem):
-    """Files in a table of a SQLite database; keys only, a directory is there while a file is below it.
+    """Files in a table of a SQLite database; keys only, a directory exists while a file is below it.
 
     Args:
         database: Path of the database; made if it is missing.

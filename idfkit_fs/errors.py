@@ -68,7 +68,7 @@ class StoreError(IdfkitFsError, OSError):
 
     Attributes:
         number: The ``errno`` of the class.
-        text: What the class says unless it is told more.
+        text: What the class says unless a caller gives more.
     """
 
     number: ClassVar[int] = errno.EIO

@@ -80,7 +80,7 @@ def pytest_collection_finish() -> None:
 
 @contextmanager
 def _started(server: AbstractContextManager[Store]) -> Iterator[Store]:
-    """Run a server; one that will not start fails the test in CI, and skips it on a desk."""
+    """Run a server; one that will not start fails the test in CI, and skips it elsewhere."""
     with ExitStack() as stack:
         try:
             store = stack.enter_context(server)

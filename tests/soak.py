@@ -45,7 +45,7 @@ CASES = [f"case-{number:02}" for number in range(24)]
 WORKERS = 2
 READERS = 2
 SAMPLES = 60
-# What a process that goes on for ever may need more in the last third of the time than in the second one.
+# What a process that goes on forever may need more in the last third of the time than in the second one.
 MAY_GROW_MB = 30
 MAY_OPEN = 15
 HEATING = "heating_district_heating_water_kwh"
@@ -56,7 +56,7 @@ class Turns:
     """What each case has been, and is: shared with the process that reads.
 
     A turn is odd while a case is away, or is being added, replaced or removed; with each of its even turns the case has
-    another model. Whoever notes the turn before and after reading knows what could be read.
+    another model. A reader that notes the turn before and after reading knows what could be read.
 
     Args:
         truths: What comes out of the models.
@@ -105,7 +105,7 @@ class Reader:
         return found, error
 
     def read(self, number: int, over: Any) -> None:
-        """Read whatever there is, until it is over."""
+        """Read all that exists, until the test ends."""
         chance = Random(f"{self.seed} read {number}")
         ways = [self.read_status, self.read_summary, self.read_series, self.read_cell, self.read_sql, self.forget]
         while not over.is_set():
@@ -170,7 +170,7 @@ class Reader:
             self.counts.lost.append(f"{kind} of {name}: {error!r}")
 
     def forget(self, _chance: Random) -> None:
-        """So that files are read anew."""
+        """So that files are read again."""
         self.attempt("clear the cache", cache.clear)
 
 
@@ -232,7 +232,7 @@ class Soak:
                 self.until("remove", lambda name=name: self.remove(name))
 
     def add(self, names: list[str], kind: str) -> None:
-        # What a killed worker has left at the URL of a case that was removed since is nobody's: hence `overwrite`.
+        # What a killed worker has left at the URL of a case that was removed since has no owner, so `overwrite`.
         cases = [self.case(name) for name in names]
         self.until(kind, lambda: self.study.add_cases(cases, overwrite=True))
         for name in names:

@@ -70,7 +70,7 @@ async def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    shutil.rmtree = remove  # type: ignore[assignment]
+    shutil.rmtree = remove  # type: ignore[assignment]  # replaced on purpose
     with tempfile.TemporaryDirectory() as directory:
         tempfile.tempdir = str(Path(directory).resolve())
         asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 150))

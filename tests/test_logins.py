@@ -104,10 +104,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_that_is_hidden_is_not_overwritten(moto: Store, prefix: str, run: Path, tmp_path: Path) -> None:
-    """A login that may put, but not get, is told the same whether a run exists or not."""
+    """A login that may put, but not get, gets the same answer whether a run exists or not."""
     url = f"s3://{BUCKET}/{prefix}"
     publish(run, url, storage_options=moto.storage_options)
-    before = {key: moto.raw.get(key) for key in moto.raw.keys(prefix)}  # type: ignore[attr-defined]
+    before = {key: moto.raw.get(key) for key in moto.raw.keys(prefix)}
     other = tmp_path / "other"
     simulate(variant(0.06), None, output_dir=str(other), include=FILES, design_day=True)
     with gate_before(moto) as gate:
@@ -117,7 +117,7 @@ def test_a_run_that_is_hidden_is_not_overwritten(moto: Store, prefix: str, run: 
             publish(other, url, storage_options=options)
         with pytest.raises(PublishError, match="s3:GetObject"):
             publish(other, url, storage_options=options, overwrite=True)
-    assert {key: moto.raw.get(key) for key in moto.raw.keys(prefix)} == before  # type: ignore[attr-defined]
+    assert {key: moto.raw.get(key) for key in moto.raw.keys(prefix)} == before
 
 
 def test_a_publication_that_was_refused_goes_on_later(moto: Store, prefix: str, no_leftovers: Path) -> None:
@@ -144,7 +144,8 @@ def test_a_study_that_is_hidden_keeps_its_runs(moto: Store, prefix: str, run: Pa
         gate.reset(lambda need: need.key.startswith(f"{prefix}/case-1/"))
         with pytest.raises(PublishError, match=r"s3:GetObject on arn:aws:s3:::.*/_study/study.json"):
             publish(run, study.fs.url("case-1"), storage_options=gate.store.storage_options, overwrite=True)
-    assert study.result("case-1").record.job is not None  # type: ignore[union-attr]
+    record = study.result("case-1").record
+    assert record is not None and record.job is not None
 
 
 def test_the_identities_of_seaweedfs(run: Path) -> None:

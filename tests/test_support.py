@@ -130,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a request, after its body was read."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.received.append((self.command, self.path, len(body)))  # type: ignore[attr-defined]  # the server below has it
+        self.server.received.append((self.command, self.path, len(body)))  # type: ignore[attr-defined]  # see below
         self.send_response(200)
         self.send_header("Content-Length", str(len(BODY)))
         self.end_headers()
@@ -356,7 +356,7 @@ def test_proxy_faults_pick_their_requests(proxy: FaultProxy, connect: Connect) -
 
 
 def test_proxy_reports_a_dead_target_as_a_broken_connection(connect: Connect) -> None:
-    with socket.socket() as held:  # so that nobody else listens there meanwhile
+    with socket.socket() as held:  # so that no other program listens there meanwhile
         held.bind(("127.0.0.1", 0))
         with FaultProxy("127.0.0.1", held.getsockname()[1]) as proxy, pytest.raises(BROKEN):
             ask(connect(proxy))

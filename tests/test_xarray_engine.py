@@ -166,10 +166,11 @@ def test_many_cases_and_dask(published: Place) -> None:
 
 def test_workers_of_dask_read_for_themselves(published: Place, tmp_path: Path) -> None:
     expected = opened(published, frequency="hourly")["Electricity:Facility"].sum().item()
+    options = {"n_workers": 1, "host": "127.0.0.1", "dashboard_address": None, "worker_dashboard_address": None}
     with (
         dask.config.set(temporary_directory=str(tmp_path)),
-        LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address=None, worker_dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]  # dask's types are partial
-        Client(cluster),  # type: ignore[no-untyped-call]  # likewise
+        LocalCluster(**options) as cluster,  # type: ignore[no-untyped-call]  # dask's types are partial
+        Client(cluster),  # type: ignore[no-untyped-call]  # dask's types are partial
     ):
         total = opened(published, frequency="hourly", chunks={})["Electricity:Facility"].sum().compute()
     assert total.item() == pytest.approx(expected)
@@ -181,7 +182,7 @@ def test_workers_of_dask_read_for_themselves(published: Place, tmp_path: Path) -
 def test_the_database_itself(office: SimulationResult, kind: type) -> None:
     path = kind(str(office.sql_path))
     dataset = xr.open_dataset(path, frequency="hourly")  # nothing else opens an .sql
-    expected = office.sql.get_timeseries(TEMPERATURE, "OFFICE CORE", "Hourly")  # type: ignore[union-attr]  # it is there
+    expected = office.sql.get_timeseries(TEMPERATURE, "OFFICE CORE", "Hourly")  # type: ignore[union-attr]  # it exists
     np.testing.assert_array_equal(dataset[TEMPERATURE].sel(key="OFFICE CORE"), expected.values)
     assert [*pd.to_datetime(dataset["time"].values)] == [*map(pd.Timestamp, expected.timestamps)]
 

@@ -1,4 +1,4 @@
-"""Run the pending cases of a study with submitit: each case becomes a job of SLURM, or a process where there is none.
+"""Run the pending cases of a study with submitit: each case becomes a SLURM job, or a process where SLURM is missing.
 
     python submitit_executor.py s3://my-bucket/windows
     python submitit_executor.py s3://my-bucket/windows local     # processes, even where there is a SLURM
@@ -20,7 +20,7 @@ from idfkit_fs import Study
 
 
 class SubmititExecutor(ThreadPoolExecutor):
-    """What `Study.run(executor=...)` needs of submitit, whose jobs call nobody when they end: threads wait for them."""
+    """What `Study.run(executor=...)` needs of submitit, whose jobs have no callbacks: threads wait for them."""
 
     def __init__(self, jobs: submitit.Executor, max_waiting: int = 64) -> None:
         super().__init__(max_waiting)

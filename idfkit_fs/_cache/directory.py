@@ -33,7 +33,7 @@ __all__ = [
 
 @contextlib.contextmanager
 def as_unusable(path: Path) -> Iterator[None]:
-    """Map an error of this disk, so that it is not taken for an answer of the store."""
+    """Map an error of this disk, so that it does not look like an answer of the store."""
     try:
         yield
     except IdfkitFsError:

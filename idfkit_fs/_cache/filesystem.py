@@ -173,7 +173,7 @@ def _is_version(store: AbstractFileSystem, key: str, version: Version, size: int
         return (size, sha256) == (version.size, version.sha256)
     if size < 0 or version.size not in (None, size):
         return False
-    # It may have come in several ranges, while somebody overwrote it.
+    # It may have come in several ranges, while another client overwrote it.
     return not version.known or store_version(store, key) == version
 
 

@@ -102,7 +102,7 @@ class ProcessDirectory:
 
 def _remove_process(path: Path, lock: BaseFileLock) -> None:
     shutil.rmtree(path, ignore_errors=True)
-    if not path.exists():  # otherwise somebody still writes to it, and the lock file marks it for the next process
+    if not path.exists():  # else another thread still writes to it, and the lock file marks it for the next process
         unlink(Path(lock.lock_file))
     with contextlib.suppress(OSError):
         lock.release()

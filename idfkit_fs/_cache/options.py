@@ -56,7 +56,7 @@ def open_cache(options: Mapping[str, Any]) -> Cache:
                 f"The cache has no storage option {name!r}{did_you_mean(name, _OPTIONS)}; "
                 f"the store's own options go under its protocol, such as s3={{{name!r}: ...}}"
             )
-    # What is configured for fsspec's own cache, and has no meaning for this one, is no mistake.
+    # What is configured for fsspec's own cache, and has no meaning for this one, is not a mistake.
     options = {**{name: value for name, value in configured.items() if name in _OPTIONS}, **options}
     bound = options.get("max_bytes")
     return Cache(_directory(options.get("cache_storage")), _DEFAULT_BOUND if bound is None else parse_bytes(bound))

@@ -172,12 +172,12 @@ class Cache:
 
     @contextlib.contextmanager
     def slot(self, version: Version) -> Iterator[Slot]:
-        """Enter the slot of one version of a file, which nobody else enters meanwhile.
+        """Enter the slot of one version of a file, which no other thread or process enters meanwhile.
 
         Readers stop waiting for a download by another process that makes no progress for 30 seconds.
 
         Raises:
-            CacheUnusableError: If the disk fails, or nobody else makes progress in the slot.
+            CacheUnusableError: If the disk fails, or the process in the slot makes no progress.
             CacheDirectoryError: If the directory is not private to this user.
         """
         pause, growth, deadline = _SHORTEST_PAUSE, None, time.monotonic() + PATIENCE
@@ -364,16 +364,16 @@ class Slot:
         self._partial: Path | None = None
 
     def copy(self) -> LocalCopy | None:
-        """The sound copy that the cache has; None if there is none, and one has to be downloaded."""
+        """The sound copy that the cache has; None if it has none, and one has to be downloaded."""
         with as_unusable(self._cache.directory):
-            self._process.use(self._version.key)  # before the check, so that nobody evicts it meanwhile
+            self._process.use(self._version.key)  # before the check, so that it is not evicted meanwhile
             if self._is_sound():
                 return self._lease()
             self._process.release(self._version.key)
             return None
 
     def read(self) -> bytes | None:
-        """The bytes of the sound copy that the cache has; None if there is none."""
+        """The bytes of the sound copy that the cache has; None if it has none."""
         return (self._entry / self._version.local_name).read_bytes() if self._is_sound() else None
 
     def begin(self) -> Path:

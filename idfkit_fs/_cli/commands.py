@@ -439,7 +439,7 @@ def rm(
 def _confirmed(question: str) -> bool:
     try:
         return click.confirm(printable(question), err=True)
-    except click.Abort:  # Ctrl-C, or nobody is there to answer
+    except click.Abort:  # Ctrl-C, or no user can answer
         click.echo(err=True)
         return False
 

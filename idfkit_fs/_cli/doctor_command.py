@@ -30,7 +30,7 @@ __all__ = ["doctor"]
 @storage_options
 @json_option
 def doctor(url: str, options: dict[str, Any], as_json: bool) -> None:
-    """Check what works at URL, and say how to mend the rest.
+    """Check what works at URL, and say how to fix the rest.
 
     Checked are the login, the endpoint, the rights, and what the store promises.
 

@@ -23,7 +23,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of this package, of idfkit or of this machine gives exit code 1, Ctrl-C 130."""
-        if hasattr(sys.stdout, "reconfigure"):  # a name in another alphabet is no reason to fail
+        if hasattr(sys.stdout, "reconfigure"):  # a name in another alphabet must not fail
             sys.stdout.reconfigure(errors="backslashreplace")
         logger = logging.getLogger("idfkit_fs")
         handler = _Messages(logging.WARNING)

@@ -1,6 +1,6 @@
 """What the commands of several modules share: arguments, options, and how they print.
 
-The modules of this room import nothing heavy before a command runs, so that ``--help`` answers at once.
+The modules of this subpackage import nothing heavy before a command runs, so that ``--help`` answers immediately.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def parse_where(given: Iterable[str]) -> dict[str, Callable[[Any], bool]]:
         The conditions as a filter for [Cases][idfkit_fs.Cases]: a case without the parameter fulfils none.
 
     Raises:
-        ValueError: If a text is no condition.
+        ValueError: If a text is not a condition.
 
     Examples:
         >>> holds = parse_where(["wwr>0.3", "wwr<=0.5"])["wwr"]
@@ -128,7 +128,7 @@ def parse_where(given: Iterable[str]) -> dict[str, Callable[[Any], bool]]:
     for text in given:
         match = _WHERE.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is no condition; write it as city=chicago or 'wwr>=0.4'")
+            raise ValueError(f"{text!r} is not a condition; write it as city=chicago or 'wwr>=0.4'")
         if match["name"] == "case":
             raise ValueError("Conditions are about parameters; give names of cases by themselves, as in 'wwr-*'")
         conditions.setdefault(match["name"], []).append(_comparison(_OPERATORS[match["operator"]], match["value"]))
@@ -267,7 +267,7 @@ def open_study(url: str, options: dict[str, Any]) -> Study:
 
 
 def run_at(study: Study) -> RunResult | None:
-    """The run at the URL that was given for a study's, known by its record; None if there is none."""
+    """The run at the URL that was given for a study's, known by its record; None if none exists."""
     from idfkit_fs.runs.register import read_record
     from idfkit_fs.runs.result import result_of
 

@@ -6,7 +6,7 @@ import re
 
 __all__ = ["in_words_of_the_shell"]
 
-# The library tells what to do in Python; a test looks at every message of it that a command can show. What only Python
+# The library says what to do in Python; a test looks at every message of it that a command can show. What only Python
 # can do says so.
 _WORDS = tuple(
     (re.compile(pattern), words)

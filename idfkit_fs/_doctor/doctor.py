@@ -53,7 +53,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "clock": ("bucket",),
 }
 _GCSFS_WAYS = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
-# By what stores refuse a login, whatever it wants; any other refusal is about a right.
+# By what stores refuse a login, for every request; any other refusal is about a right.
 _LOGIN = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|Expired|TokenRefreshRequired|AuthenticationFailed"
     r"|AuthorizationFailure|InvalidAuthenticationInfo|InvalidClientTokenId|UnrecognizedClientException|InvalidSecurity"
@@ -125,13 +125,13 @@ class _Examination:
     def _skipped(self, name: str) -> Check:
         missing = [other for other in _ancestors(name) if not self._passed(other)]
         failed = [other for other, check in self._found.items() if check.status == "failed"]
-        # The first cause, such as a login; else, as for a file that there is none to read, the check before this one.
+        # The first cause, such as a login; else the check before this one, as for reading when no file exists.
         because = next((other for other in (self._silent_since, "clock", *missing) if other in failed), "")
         return Check(name, "skipped", f"because of {because or [*missing, *failed][0]!r}")
 
     def _passed(self, name: str) -> bool:
         found = self._found.get(name)
-        # Who may not ask for the bucket may still use it.
+        # A login that may not ask for the bucket may still use it.
         return found is not None and (
             found.status in ("ok", "warning") or (name, found.status) == ("bucket", "skipped")
         )
@@ -187,7 +187,7 @@ class _Examination:
         if not name:
             return
         if name == "clock":
-            del self._found["login"]  # nobody has looked at it
+            del self._found["login"]  # it was not checked
             self._add(Check(name, "failed", cause, SET_CLOCK))
         else:
             self._add(Check(name, "failed", f"{cause}; it is the {self._found[name].detail}", fix))

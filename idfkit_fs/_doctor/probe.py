@@ -265,18 +265,18 @@ class Probe:
         return f"2 parts, {size // _MIB} MiB"
 
     def delete(self) -> str:
-        """Remove a file, and look whether it is gone."""
+        """Remove a file, and check that it is gone."""
         self.fs.remove("a.bin")
         self._names.remove("a.bin")
         try:
             gone = not self.fs.exists("a.bin")
-        except PermissionDeniedError:  # the store's answer for a missing file, to whoever may not list
+        except PermissionDeniedError:  # the store's answer for a missing file, to a login that may not list
             return "accepted"
         _expect(gone, self.fs.url("a.bin"), "the file still exists after it was removed")
         return "gone at once"
 
     def clean(self) -> tuple[str, ...]:
-        """Remove whatever is left of the directory; the URLs of what could not be removed."""
+        """Remove what is left of the directory; the URLs of what could not be removed."""
         left = self._remove_all(self._names)
         if self._listed and not left:
             late: list[str] = []

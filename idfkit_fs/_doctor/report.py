@@ -55,7 +55,7 @@ class DoctorReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed. A warning is no failure, and neither is a check that was not made."""
+        """Whether no check failed. A warning is not a failure, and neither is a check that was not made."""
         return not self.failed
 
     @property

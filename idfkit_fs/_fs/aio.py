@@ -29,7 +29,7 @@ def _pool(_pid: int) -> ThreadPoolExecutor:
 
 
 async def _in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a call that changes nothing in a thread; when its task is cancelled, the call goes on unheard."""
+    """Run a call that changes nothing in a thread; when its task is cancelled, its result is dropped."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_pool(os.getpid()), functools.partial(call, *args, **kwargs))
 
@@ -44,7 +44,7 @@ async def _settled(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
         while not running.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([running])
-        running.exception()  # so that nobody reports it as never retrieved
+        running.exception()  # so that it is not reported as never retrieved
         raise
 
 
@@ -52,8 +52,8 @@ class AsyncFsspecFileSystem:
     """Any fsspec filesystem as idfkit's ``AsyncFileSystem``.
 
     The same constructors, methods, results and errors as [FsspecFileSystem][idfkit_fs.FsspecFileSystem]; each call runs
-    in one of 32 threads, so the caller's event loop never waits for I/O. When a task is cancelled, a read goes on
-    unheard, and a write ends before the task does.
+    in one of 32 threads, so the caller's event loop never waits for I/O. When a task is cancelled, a read
+    continues and its result is dropped, and a write ends before the task does.
 
     Args:
         fs: Any fsspec filesystem. It is borrowed: never closed, its options never changed.

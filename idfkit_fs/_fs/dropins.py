@@ -51,7 +51,7 @@ def _storage_options(
         "profile": profile_name,
         "use_ssl": use_ssl,
         "client_kwargs": {name: value for name, value in client.items() if value is not None} or None,
-        "config_kwargs": dict(config._user_provided_options)  # noqa: SLF001 - botocore has no public way to ask for them
+        "config_kwargs": dict(config._user_provided_options)  # noqa: SLF001 - botocore has no public way to get them
         if config is not None
         else None,
     }

@@ -163,7 +163,7 @@ class Root:
 
     @staticmethod
     def _anchor(key: str) -> str:
-        """What a key begins with that is no segment: a slash, or the protocol and host of an HTTP URL."""
+        """What a key begins with that is not a segment: a slash, or the protocol and host of an HTTP URL."""
         match = re.match(r"[a-z][a-z0-9+.\-]+://|/", key)
         return match[0] if match else ""
 

@@ -34,7 +34,7 @@ _memory_locks: dict[int, threading.Lock] = {}
 
 
 def read_tagged(fs: AbstractFileSystem, key: str) -> tuple[bytes, str] | None:
-    """Read a file, and what tells this version of it from every other; None if it is missing."""
+    """Read a file, and what distinguishes this version of it from every other; None if it is missing."""
     fs, key = without_layers(fs, key)
     there = conditional_object(fs, key)
     try:
@@ -76,7 +76,7 @@ def _write_there(there: ConditionalObject, fs: AbstractFileSystem, key: str, dat
         try:
             _check(fs, key, tag)
         except Exception as exc:  # each SDK has its own classes
-            # Whoever may write, but neither read nor list, can still create: the condition is all there is.
+            # A login that may write, but neither read nor list, can still create: only the condition protects.
             if tag is not None or not isinstance(translate(exc, ""), PermissionDeniedError):
                 raise
     try:

@@ -128,7 +128,8 @@ class FsspecFileSystem:
                 raise StorageOptionsError("a UPath has its own storage options; give them to it")
             return cls.from_upath(url)
         adapter = cls.__new__(cls)
-        adapter._bind(route_url(url, storage_options), (os.fspath(url), copied(storage_options)))  # noqa: SLF001 - of this class
+        made_from = (os.fspath(url), copied(storage_options))
+        adapter._bind(route_url(url, storage_options), made_from)  # noqa: SLF001 - of this class
         return adapter
 
     @classmethod
@@ -613,7 +614,7 @@ class FsspecFileSystem:
     def fetch_start(self, path: StrPath, count: int) -> bytes:
         """Read the first bytes of a file from the store itself: all of them, if it is no larger than *count*.
 
-        A file whose size somebody else chose is read so: nothing beyond is requested.
+        A file whose size another user chose is read this way: nothing beyond is requested.
         """
         key = self._root.to_file_key(path)
         try:
@@ -635,7 +636,7 @@ class FsspecFileSystem:
         It takes one request for each thousand entries of an object store.
 
         Returns:
-            The sizes by the names, sorted; None for a size that the store does not tell.
+            The sizes by the names, sorted; None for a size that the store does not report.
 
         Raises:
             PermissionError: If the store refuses to list.
@@ -653,7 +654,7 @@ class FsspecFileSystem:
         """As [list_sizes][idfkit_fs.FsspecFileSystem.list_sizes], with what the same replies say of each version.
 
         Returns:
-            For each name the size, and a text that changes with the file; None for what the store does not tell.
+            For each name the size, and a text that changes with the file; None for what the store does not report.
         """
         if is_plain_disk(self.store):
             key = self._root.to_key(directory)
@@ -707,7 +708,7 @@ class FsspecFileSystem:
         return self.swap(path, data, None) is not None
 
     def read_tagged(self, path: StrPath) -> tuple[bytes, str] | None:
-        """Read a small file from the store itself, with a tag that tells this version of it from every other.
+        """Read a small file from the store itself, with a tag that distinguishes this version from every other.
 
         Returns:
             The bytes, of a large file the first ones, and the tag, for [swap][idfkit_fs.FsspecFileSystem.swap]; None if
@@ -729,7 +730,7 @@ class FsspecFileSystem:
 
         Args:
             path: The file.
-            data: The new bytes. No two writes may have the same: when a reply was lost, they tell whose the file is.
+            data: The new bytes. No two writes may have the same: when a reply was lost, they show whose the file is.
             tag: The tag of the version to replace; None to write the file only if it is missing.
 
         Returns:
@@ -758,13 +759,13 @@ class FsspecFileSystem:
                 # A reply that was lost makes the store's class, or ours, try again, and meet its own file.
                 try:
                     found = self.read_tagged(path)
-                except PermissionDeniedError:  # whoever may not read it cannot know it for their own
+                except PermissionDeniedError:  # a login that may not read cannot know that it is its own
                     return None
                 if found is not None and found[0] == data:
                     return found[1]
                 if (None if found is None else found[1]) != tag:
                     return None
-        # Callers read again what has changed, and would do so for ever.
+        # Callers read again what has changed, and would do so forever.
         text = (
             "The store refuses to replace a file as if it had changed, and it has not; use the store's own endpoint, "
             "or have the proxy before it pass ETag, If-Match and If-None-Match on as they are"

@@ -36,7 +36,7 @@ def put_file(fs: AbstractFileSystem, local: str, key: str, **kwargs: Any) -> Non
 
 
 def _drops_writes(fs: AbstractFileSystem) -> bool:
-    """Whether files that it opens drop what is written to them without a word, as those of fsspec's base class do."""
+    """Whether files that it opens silently drop what is written to them, as those of fsspec's base class do."""
     return _inherits(fs, "open") and _inherits(fs, "_open")
 
 

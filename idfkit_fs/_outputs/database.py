@@ -378,14 +378,14 @@ class Database:
             raise self._unreadable(exc) from exc
 
     def _most_rows(self) -> int:
-        """How many values there can be: pages that lead to each other would give values for ever.
+        """How many values there can be: pages that lead to each other would give values forever.
 
         The values of a table are given as they come if they are in the order of its own index; others are sorted first,
         and so counted before.
         """
         table = self._layout.tables[0]
-        is_sorted = self._rows(f"SELECT 1 FROM pragma_table_info('{table}') WHERE pk AND type = 'INTEGER'")  # noqa: S608 - a constant
-        if len(is_sorted) != 1:
+        own_index = f"SELECT 1 FROM pragma_table_info('{table}') WHERE pk AND type = 'INTEGER'"  # noqa: S608 - a constant
+        if len(self._rows(own_index)) != 1:
             self._rows(f"SELECT sum(1) FROM ({self._layout.values})")  # noqa: S608 - constants
         return self._path.stat().st_size // SQL_BYTES_PER_ROW
 

@@ -51,8 +51,8 @@ class Ending(NamedTuple):
     Attributes:
         success: Whether EnergyPlus says that it completed, and nothing denies it.
         cut: Whether the outputs end without EnergyPlus's own word, because it was killed, the disk was full, or it has
-            not finished. Running it again may mend that.
-        message: Why the run is no success; None for a success.
+            not finished. Running it again may fix that.
+        message: Why the run is not a success; None for a success.
         warnings: How many warnings EnergyPlus counted; None if it is unknown.
         severe_errors: How many severe errors EnergyPlus counted; None if it is unknown.
     """
@@ -84,7 +84,7 @@ _Words = dict[str, _Word | None]
 
 
 class _Fault(NamedTuple):
-    """Why a run is no success.
+    """Why a run is not a success.
 
     Attributes:
         message: The reason.

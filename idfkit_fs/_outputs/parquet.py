@@ -244,7 +244,7 @@ def read_whole(data: bytes) -> pa.Table:
         A table, with the file's metadata; its texts are dictionaries.
 
     Raises:
-        SidecarError: If it is no Parquet file, or promises more than it can hold.
+        SidecarError: If it is not a Parquet file, or promises more than it can hold.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -255,7 +255,7 @@ def read_whole(data: bytes) -> pa.Table:
     _check_chunks(chunks, len(data), {(0, len(data)): data})
     texts = [chunk.name for chunk in chunks if chunk.is_text]
     try:
-        # As dictionaries, because a text that is stored once may stand in millions of rows.
+        # As dictionaries, because a text that is stored once may be in millions of rows.
         file = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=texts)
         table = file.read(use_threads=False)  # it is small, and many are read in parallel
         _check_texts(table, _most_decoded(len(data)))
@@ -277,7 +277,7 @@ def read_metadata(data: bytes) -> dict[bytes, bytes]:
     """The metadata that a whole file has of its writer; no value is read.
 
     Raises:
-        SidecarError: If it is no Parquet file.
+        SidecarError: If it is not a Parquet file.
     """
     return _footer_of(data).metadata or {}
 
@@ -295,7 +295,7 @@ def _footer_length(end: bytes) -> int:
 
 
 def _parsed(footer: bytes) -> pq.FileMetaData:
-    """Parse a footer that somebody else may have written, and check what it promises.
+    """Parse a footer that another user may have written, and check what it promises.
 
     Raises:
         SidecarError: If it is invalid, or contradicts itself.
@@ -399,7 +399,7 @@ def _most_decoded(size: int) -> int:
 
 
 def _check_texts(table: pa.Table, most: int) -> None:
-    """Check texts that are stored once, and stand in many rows.
+    """Check texts that are stored once, and are in many rows.
 
     Raises:
         SidecarError: If all texts together are larger than *most*.

@@ -62,7 +62,7 @@ _KEY, _VERSION = b"idfkit_fs", 1
 # How many values are in memory at the same time (128 MiB). Fewer make more row groups, and more requests per series.
 _HELD = 2**24
 _ZSTD_LEVEL = 3
-# In bytes. Nobody can find other values with the same digest of this size; twice as many characters are in the footer.
+# In bytes. No one can find other values with the same digest of this size; twice as many characters are in the footer.
 _DIGEST_SIZE = 16
 
 

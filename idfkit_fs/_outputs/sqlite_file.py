@@ -67,7 +67,7 @@ def why_not(error: sqlite3.Error) -> str:
 
 
 def problem_of_shape(connection: sqlite3.Connection) -> str | None:
-    """What a database has that EnergyPlus's have not, and that could keep a reader busy for ever; None if it is fine.
+    """What a database has that EnergyPlus's do not, and that could keep a reader busy forever; None if it is fine.
 
     Args:
         connection: The database.
@@ -83,7 +83,7 @@ def problem_of_shape(connection: sqlite3.Connection) -> str | None:
     for kind, name, page, sql in entries:
         if kind == "view":
             if not _is_harmless(sql or "", tables):
-                return f"its view {name!r} is none of EnergyPlus's"
+                return f"its view {name!r} is not one of EnergyPlus's"
         elif kind not in ("table", "index") or not page:
             return f"it has {name!r}, which is neither a table nor an index"
         elif kind == "table":

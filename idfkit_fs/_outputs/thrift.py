@@ -1,7 +1,7 @@
 """Read Thrift's compact protocol, in which Parquet writes its footer and the header of each page. No I/O.
 
-pyarrow believes what these claim, and takes memory for it, before it looks at the data. So what somebody else wrote is
-looked at here first.
+pyarrow believes what these claim, and takes memory for it, before it looks at the data. So what another user wrote is
+checked here first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Reader:
         """The numbers and structures in the next structure, by the identifiers of their fields; others are passed over.
 
         Raises:
-            ValueError: If the bytes are no structure.
+            ValueError: If the bytes are not a structure.
         """
         if depth > _DEPTH:
             raise ValueError("its Thrift structures are nested too deeply")

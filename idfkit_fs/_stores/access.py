@@ -30,7 +30,8 @@ def translated(fs: AbstractFileSystem, key: str) -> Iterator[None]:
         yield
     except Exception as exc:  # noqa: BLE001 - each SDK has its own classes; the translator sorts them
         secrets = secrets_of(fs.storage_options)
-        raise translate(exc, redact(store_url(fs, key), secrets), secrets=secrets, handled=handled)  # noqa: B904 - sets its cause
+        url = redact(store_url(fs, key), secrets)
+        raise translate(exc, url, secrets=secrets, handled=handled)  # noqa: B904 - sets its cause
 
 
 def forget_listing(fs: AbstractFileSystem, key: str) -> None:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
-from aiobotocore.session import AioSession  # type: ignore[import-untyped]
+from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no types
+from aiobotocore.session import AioSession  # type: ignore[import-untyped]  # it has no types
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, ConfiguredEndpointProvider
 from botocore.loaders import Loader, create_loader
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
@@ -88,7 +88,7 @@ def settings_of(session: AioSession, options: Mapping[str, Any]) -> Settings:
 
 
 def pin(fs: Any, session: AioSession, settings: Settings) -> None:
-    """Fix where a filesystem's requests go, whatever the environment says when it connects.
+    """Fix where a filesystem's requests go, even if the environment changes before it connects.
 
     Args:
         fs: A new s3fs filesystem, which has not connected.
@@ -107,7 +107,7 @@ def check(settings: Settings, config: Mapping[str, Any]) -> None:
     """Refuse settings that botocore would refuse later, at the first request, with an error of its own.
 
     Raises:
-        StorageOptionsError: If the endpoint is no URL, or ``config_kwargs`` are invalid.
+        StorageOptionsError: If the endpoint is not a URL, or ``config_kwargs`` are invalid.
     """
     endpoint = settings.endpoint
     if endpoint:

@@ -1,6 +1,6 @@
 """Facts about single fsspec backends.
 
-The rest of the package treats every fsspec filesystem alike; a fact that holds for one store only belongs in this room.
+The rest of the package treats every fsspec filesystem alike; a fact about one store only belongs in this subpackage.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def options_of(fs: AbstractFileSystem) -> dict[str, Any]:
 
 
 def expected_size(info: Mapping[str, Any]) -> int | None:
-    """The size of a file as it will arrive, in bytes; None if the store does not tell."""
+    """The size of a file as it will arrive, in bytes; None if the store does not report it."""
     # gcsfs unpacks what is stored packed.
     return None if info.get("contentEncoding") else info.get("size")
 

@@ -23,7 +23,7 @@ class BoundedGCSFileSystem(GCSFileSystem):
 
     gcsfs sends each request without any timeout unless `requests_timeout` is given, repeats it six times, which no
     option changes, and logs a traceback at the end. It is gcsfs's plain class: the one for zonal buckets, which gcsfs
-    takes by default, asks over gRPC for the kind of bucket before anything else, for a minute if nobody answers.
+    takes by default, asks over gRPC for the kind of bucket before anything else, for a minute if no server answers.
     """
 
     def __init__(

@@ -191,7 +191,7 @@ def after_fork(fs: AbstractFileSystem) -> AbstractFileSystem:
 
 
 def _let_go(fs: Any) -> None:
-    """Replace adlfs's finalizers, which hold the filesystem itself and so keep it for ever."""
+    """Replace adlfs's finalizers, which hold the filesystem itself and so keep it forever."""
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
         alive = finalizer.peek()
         if alive is not None and alive[0] is fs and any(held is fs for held in alive[2]):
@@ -218,7 +218,7 @@ def _close(pid: int, loop: asyncio.AbstractEventLoop, clients: Iterable[Any]) ->
         _closing.add(task := loop.create_task(close()))
         task.add_done_callback(_closing.discard)
     else:
-        with contextlib.suppress(Exception):  # nobody can handle it any more
+        with contextlib.suppress(Exception):  # it cannot be handled any more
             sync(loop, close, timeout=1)
 
 

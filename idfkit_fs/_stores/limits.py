@@ -60,7 +60,7 @@ def bounded_class(cls: type[AbstractFileSystem]) -> type[AbstractFileSystem] | N
 
 
 def in_pieces(body: Any) -> Any:
-    """The body of a request so that aiohttp sends it in pieces, from its beginning: make it anew for each attempt.
+    """The body of a request so that aiohttp sends it in pieces, from its beginning: make a new one for each attempt.
 
     Bytes are handed to the connection at once, which goes on sending them when the request has been cancelled.
     """
@@ -90,7 +90,7 @@ def is_permanent(exc: Exception) -> bool:
 
 
 def check_sized(headers: Mapping[str, str], url: str) -> None:
-    """Refuse a reply that ends where its connection ends: nothing tells a whole body from one that was cut.
+    """Refuse a reply that ends where its connection ends: nothing distinguishes a whole body from one that was cut.
 
     S3, Google Cloud Storage and Azure always send a length, or a body in chunks; but something between may not.
 

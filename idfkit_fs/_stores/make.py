@@ -48,7 +48,7 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
     chain = chain_protocols(url)
     scheme = url.partition(":")[0]
     if chain == ("file",) and ":" in url and scheme in fsspec.available_protocols() and scheme != "file":
-        raise LocationError(f"{redact(url)!r} is no URL, and would be taken for a local path; write {scheme}://")
+        raise LocationError(f"{redact(url)!r} is not a URL, and would be taken for a local path; write {scheme}://")
     options = copied(options)  # kept, to make the filesystem again with
     if len(chain) > 1 or _CHAINED.search(url):
         # In zip://a.csv::s3://bucket/x.zip the outer protocol has a path of its own.
@@ -71,7 +71,7 @@ def make_filesystem(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileS
             lambda: make_filesystem(url, options)[0],
         )
     except Exception as exc:  # noqa: BLE001 - each SDK has its own; the translator sorts them
-        # gcsfs looks for credentials at once, on the network if need be.
+        # gcsfs looks for credentials immediately, on the network if necessary.
         raise _explained(exc, url, protocol, options, handled)  # noqa: B904 - has its cause
     return fs, stripper(fs)(url), effective
 

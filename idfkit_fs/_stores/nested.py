@@ -76,7 +76,7 @@ def _client_parameters() -> frozenset[str]:
 
 
 def _config_parameters() -> frozenset[str]:
-    from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
+    from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no types
     from botocore.config import Config
 
     own = frozenset(inspect.signature(AioConfig.__init__).parameters) - {"self", "kwargs", "args"}

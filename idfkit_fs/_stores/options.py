@@ -97,7 +97,7 @@ def filesystem_class(protocol: str) -> type[AbstractFileSystem]:
 
 
 def check_endpoint(protocol: str, endpoint: str) -> None:
-    """Refuse an endpoint that is no URL, before a backend makes something else of it.
+    """Refuse an endpoint that is not a URL, before a backend makes something else of it.
 
     Args:
         protocol: The protocol of the store's URLs, for the message.
@@ -110,7 +110,7 @@ def check_endpoint(protocol: str, endpoint: str) -> None:
         here = endpoint.startswith(("localhost", "127.", "[::1]"))
         wrong, instead = "lacks http:// or https://", f"{'http' if here else 'https'}://{endpoint}"
     elif not endpoint.lower().startswith(("http://", "https://")) or not urlsplit(endpoint).hostname:
-        wrong, instead = "is no URL of a host", "https://host:9000"
+        wrong, instead = "is not a URL of a host", "https://host:9000"
     else:
         return
     raise StorageOptionsError(
@@ -168,7 +168,7 @@ def _forwarded(protocol: str, options: Mapping[str, Any]) -> frozenset[str]:
     if not options:
         return frozenset()
     if protocol in ("sftp", "ssh"):
-        from paramiko import SSHClient  # type: ignore[import-untyped]
+        from paramiko import SSHClient  # type: ignore[import-untyped]  # it has no types
 
         return _names(SSHClient.connect) - {"hostname"} | {"temppath", "host_key_policy"}
     if protocol in ("http", "https"):

@@ -52,7 +52,7 @@ def missing_right(chain: Iterable[BaseException], url: str) -> MissingRight | No
         url: The URL that the call was about.
 
     Returns:
-        The right; None if the store refused the login itself, or does not tell.
+        The right; None if the store refused the login itself, or does not say.
     """
     for exc in chain:
         found = _of_s3(exc, url) or _of_google(exc, url) or _of_azure(exc)
@@ -75,7 +75,7 @@ def _of_s3(exc: BaseException, url: str) -> MissingRight | None:
     if action == "s3:ListBucket":
         return MissingRight(f"{action} on {arn}, with the prefix {f'{key}/' if key else ''!r}", False)
     if action == "s3:GetObject":
-        text = f"{action} on {arn}/{key}; or the file is missing: only a login with s3:ListBucket on {arn} is told so"
+        text = f"{action} on {arn}/{key}; or the file is missing: only a login with s3:ListBucket on {arn} can see that"
         return MissingRight(text, True)
     if operation in ("CopyObject", "UploadPartCopy"):
         return MissingRight(f"s3:GetObject on the source, and s3:PutObject on {arn}/{key}", False)
@@ -88,7 +88,7 @@ def _of_google(exc: BaseException, url: str) -> MissingRight | None:
         return None
     permission = told[1]
     if permission == "storage.objects.get":
-        text = f"{permission} on {url}; or the file is missing: only a login with storage.objects.list is told so"
+        text = f"{permission} on {url}; or the file is missing: only a login with storage.objects.list can see that"
         return MissingRight(text, True)
     # A file that is missing is looked for by a listing.
     bucket = "/".join(url.split("/")[:3])

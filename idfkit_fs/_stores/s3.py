@@ -111,7 +111,7 @@ class QuickS3FileSystem(s3fs.S3FileSystem):
         other, more = _WITH_BODY[method]
         try:
             reply = await super()._call_s3(other, *given, **named, **more)
-        except Exception as exc:  # noqa: BLE001 - what is no answer of the store says less than the refusal
+        except Exception as exc:  # noqa: BLE001 - an error without the store's answer says less than the refusal
             if isinstance(exc, OSError) and not isinstance(exc, FileNotFoundError) and not has_bare_status(exc):
                 return exc
             return refused
@@ -222,8 +222,8 @@ async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 def _for_copies(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a copy needs beside the parameters that every object gets.
 
-    S3 takes tags and metadata from the source unless it is told to replace them, and reads a source that is encrypted
-    with a customer's key only with that key; the source has the same key, or it is no copy within one store.
+    S3 takes tags and metadata from the source unless the request replaces them, and reads a source that is encrypted
+    with a customer's key only with that key; the source has the same key, or it is not a copy within one store.
     """
     added = {f"CopySource{name}": given[name] for name in _CUSTOMER_KEY if name in given}
     if "Tagging" in given:

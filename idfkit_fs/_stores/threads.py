@@ -1,8 +1,8 @@
-"""One call at a time for the filesystems that bear one thread only.
+"""One call at a time for the filesystems that only one thread may use.
 
 fsspec's sftp and ftp classes have one connection, and two threads that use it read each other's answers: both then wait
-without end, or take foreign bytes for their own. Archives share one position in one file. Classes that hand their work
-to an event loop (s3fs, gcsfs, adlfs, http), local files and memory bear any number of threads.
+forever, or take each other's bytes. Archives share one position in one file. Classes that hand their work
+to an event loop (s3fs, gcsfs, adlfs, http), local files and memory work with any number of threads.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _ANSWERS = frozenset({"error_perm", "FileExistsError", "FileNotFoundError"})
 
 
 @functools.cache
-def _bears_threads(cls: type[AbstractFileSystem]) -> bool:
-    """Whether every filesystem of a class bears threads, whatever it stands on."""
+def _supports_threads(cls: type[AbstractFileSystem]) -> bool:
+    """Whether every filesystem of a class works with threads, on top of any other filesystem."""
     names = (cls.protocol,) if isinstance(cls.protocol, str) else cls.protocol
     return not (OBJECT_STORES | {"file", "memory"}).isdisjoint(names)
 
@@ -73,16 +73,16 @@ _turns: dict[int, _Turn] = {}
 
 
 def one_at_a_time(fs: AbstractFileSystem) -> contextlib.AbstractContextManager[None]:
-    """What to enter around each call of a filesystem: a lock, if the filesystem bears one thread only.
+    """What to enter around each call of a filesystem: a lock, if only one thread may use the filesystem.
 
     Args:
         fs: Any filesystem. Of several that are stacked (an archive on a server), the innermost such one has the lock.
 
     Returns:
         A context manager that can be entered again and again, and by a thread that has entered it already. It does
-        nothing for a filesystem that bears several threads. The same filesystem always has the same one.
+        nothing for a filesystem that several threads may use. The same filesystem always has the same one.
     """
-    if _bears_threads(type(fs)):  # type: ignore[arg-type]  # mypy finds a metaclass unhashable
+    if _supports_threads(type(fs)):  # type: ignore[arg-type]  # mypy finds a metaclass unhashable
         return contextlib.nullcontext()
     alone = [layer for layer in (fs, *behind(fs)) if not _ONE_THREAD.isdisjoint(protocols(layer))]
     if not alone:

@@ -102,7 +102,7 @@ def _http_status(exc: BaseException) -> int | None:
     else:
         status = getattr(exc, "status_code", None) or getattr(exc, "status", None) or getattr(exc, "code", None)
     try:
-        return int(status)  # anything that is no number ends in the except
+        return int(status)  # anything that is not a number ends in the except
     except (TypeError, ValueError):
         return None
 
@@ -150,7 +150,7 @@ def _names(exc: BaseException) -> set[str]:
 
 
 def _class_for(exc: BaseException) -> type[StoreError] | None:
-    """The narrowest class for one exception of a chain, or None if it does not tell."""
+    """The narrowest class for one exception of a chain, or None if it does not say."""
     names = _names(exc)
     status = _http_status(exc) if _is_sdk(exc) else None
     if names & _DENIED or status in (401, 403):
@@ -201,7 +201,7 @@ _ERRNO: dict[type[StoreError], int] = {
 
 
 def _class_of_chain(chain: list[BaseException]) -> type[StoreError] | None:
-    """The first class that a chain tells; but fsspec's HTTP calls everything "not found", from what really happened."""
+    """The first class that a chain names; but fsspec's HTTP calls everything "not found", from what really happened."""
     found = [kind for kind in map(_class_for, chain) if kind is not None]
     if not found:
         return None
@@ -339,7 +339,7 @@ def translate(
     secrets: frozenset[str] = frozenset(),
     handled: BaseException | None = None,
 ) -> Exception:
-    """Turn whatever a store or its SDK raised into this package's errors.
+    """Turn what a store or its SDK raised into this package's errors.
 
     Errors that are already translated come back as they are, and so do ``MemoryError`` and ``RecursionError``. Every
     other class becomes one of this package's: a backend that cannot do with a name, an option or an answer raises

@@ -113,7 +113,9 @@ def _gcs_endpoint(fs: Any, by: _By) -> str:
         return f"{fs.storage_options['endpoint_url']}, {by('endpoint_url')}"
     variables = ("STORAGE_EMULATOR_HOST", "GOOGLE_CLOUD_UNIVERSE_DOMAIN")
     variable = next((name for name in variables if os.environ.get(name)), None)
-    return f"{fs._location}, by the variable {variable}" if variable else "Google Cloud Storage"  # noqa: SLF001 - no public way
+    if variable is None:
+        return "Google Cloud Storage"
+    return f"{fs._location}, by the variable {variable}"  # noqa: SLF001 - no public way
 
 
 def _gcs_login(fs: Any, by: _By) -> str:
@@ -159,7 +161,7 @@ def _azure_login(fs: Any, by: _By) -> str:
 
 
 def _sas_facts(text: str) -> str:
-    """What a shared access signature allows, and until when; both are no secret."""
+    """What a shared access signature allows, and until when; neither is secret."""
     rights, end = _SAS_RIGHTS.search(text), _SAS_END.search(text)
     allows = f" that allows {rights[1]}" if rights else ""
     return f"{allows} until {end[1].replace('%3A', ':')}" if end else allows

@@ -1,4 +1,4 @@
-"""How much a file of somebody else's bucket may make this machine do: one table, with the reason beside each bound.
+"""How much a file of another person's bucket may make this machine do: one table, with the reason beside each bound.
 
 Honest files stay far below; what a bound refuses would take all memory, or never end.
 """

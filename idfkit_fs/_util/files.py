@@ -74,10 +74,10 @@ def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bytes]:
-    """Keep out everybody else who locks the same file, in any thread, process or machine that shares the disk.
+    """Keep out all others that lock the same file, in any thread, process or machine that shares the disk.
 
-    The lock is on the file itself, so that no file of its own is left behind: whoever has replaced or removed the file
-    held the lock of what was there before. Where the filesystem has no locks, nobody is kept out.
+    The lock is on the file itself, so that no file of its own is left behind: a process that replaced or removed
+    the file held the lock of the old one. Where the filesystem has no locks, no process is kept out.
 
     Args:
         path: A small file that exists.
@@ -106,7 +106,7 @@ def locked(path: Path) -> Iterator[bytes]:
                 if exc.errno not in _NO_LOCKS:
                     raise
             try:
-                # Opened anew: NFS answers what is known about a path from memory, but asks before it opens one.
+                # Opened again: NFS answers what is known about a path from memory, but asks before it opens one.
                 with path.open("rb") as now:
                     is_current = os.path.samestat(os.fstat(file.fileno()), os.fstat(now.fileno()))
                 if is_current:
@@ -136,7 +136,7 @@ def is_temporary(path: str) -> bool:
 
 
 def room(path: str | Path) -> str:
-    """How much room the disk of a path has, for messages; nothing if that cannot be found."""
+    """How much free space the disk of a path has, for messages; nothing if that cannot be found."""
     for directory in (Path(path), *Path(path).parents):
         try:
             disk = shutil.disk_usage(directory)
@@ -148,11 +148,11 @@ def room(path: str | Path) -> str:
 
 @contextlib.contextmanager
 def local_errors(path: str | Path, remedy: str) -> Iterator[None]:
-    """Say of an error of this machine's disk which path it is about, how much room there is, and what to do.
+    """Say of an error of this machine's disk which path it is about, how much space is free, and what to do.
 
     Args:
         path: The local file or directory.
-        remedy: What to do beside making room.
+        remedy: What to do besides freeing space.
 
     Raises:
         MachineError: If the disk is full, read-only or failed. Other errors are left as they are.

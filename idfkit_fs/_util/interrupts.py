@@ -53,7 +53,7 @@ class Stop(threading.Event):
 
     @contextlib.contextmanager
     def cancelling(self, cancel: Callable[[], Any]) -> Iterator[None]:
-        """Within the block, a stop calls *cancel*, in whatever thread."""
+        """Within the block, a stop calls *cancel*, in any thread."""
         self._cancels.add(cancel)
         try:
             if self.is_set():
@@ -67,7 +67,7 @@ _current: contextvars.ContextVar[Stop | None] = contextvars.ContextVar("idfkit_f
 
 
 def current_stop() -> Stop:
-    """What stops the calls of this thread; one that nobody sets where nothing does."""
+    """What stops the calls of this thread; one that is never set where nothing does."""
     return _current.get() or Stop()
 
 
@@ -81,7 +81,7 @@ def stopped_by(stop: Stop, call: Callable[..., T], *args: Any) -> Callable[[], T
 async def unless_stopped(request: Coroutine[Any, Any, T], *, needed: bool = False) -> T:
     """Await a request to a store, unless the thread that asks for it is stopped.
 
-    fsspec runs requests in an event loop of its own, in another thread, where nobody else could cancel them.
+    fsspec runs requests in an event loop of its own, in another thread, where they could not be cancelled.
 
     Args:
         request: The request.
@@ -130,7 +130,7 @@ async def settled(running: asyncio.Future[T], stop: Callable[[], Awaitable[Any]]
         while not running.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await stop()
-        if not running.cancelled() and (error := running.exception()):  # so that nobody reports it as not retrieved
+        if not running.cancelled() and (error := running.exception()):  # so that it is not reported as not retrieved
             for note in getattr(error, "__notes__", ()):
                 exc.add_note(note)
         raise

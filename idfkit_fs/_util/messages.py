@@ -52,7 +52,7 @@ def printable(text: str, keep: str = "") -> str:
     r"""A text that a terminal shows as it is: what could move the cursor, or turn or hide text, is escaped.
 
     Args:
-        text: Any text, such as a name from somebody else's bucket.
+        text: Any text, such as a name from another person's bucket.
         keep: Characters to leave as they are, such as the end of a line.
 
     Returns:

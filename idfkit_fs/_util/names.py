@@ -1,4 +1,4 @@
-"""Which names of files are safe on every system, whoever chose them. No I/O."""
+"""Which names of files are safe on every system, even if another user chose them. No I/O."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def parallel_map(
                 finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 collect(finished)
         except BaseException as exc:
-            if not isinstance(exc, Exception):  # an interrupt: nobody waits for what is under way
+            if not isinstance(exc, Exception):  # an interrupt: what is under way is not waited for
                 stop.set()
             pool.shutdown(cancel_futures=True)
             raise

@@ -69,7 +69,7 @@ class VersionedJson(BaseModel):
         try:
             content = parse_json(data)
         except ValueError as exc:
-            raise RecordError(f"{url} is not {cls.kind}: it is no JSON that can be used ({exc})") from exc
+            raise RecordError(f"{url} is not {cls.kind}: it is not JSON that can be used ({exc})") from exc
         if not isinstance(content, dict) or content.get("format") != expected:
             raise RecordError(f"{url} is not {cls.kind}: its format is not {expected!r}")
         _check_version(content, cls, url)
@@ -84,7 +84,7 @@ class VersionedJson(BaseModel):
 def _check_version(content: dict[str, Any], cls: type[VersionedJson], url: str) -> None:
     version = content.get("version")
     if type(version) is not int:
-        raise RecordError(f"{url} is a damaged record: its version is no number")
+        raise RecordError(f"{url} is a damaged record: its version is not a number")
     known = cls.model_fields["version"].default
     if version > known:
         error = RecordError(
@@ -112,8 +112,8 @@ def parse_json(data: bytes) -> Any:
         The content.
 
     Raises:
-        ValueError: If they are no JSON in UTF-8; too large, too many or nested too deeply; or if a key is given twice,
-            a number is not finite or has too many digits, or a text is no Unicode.
+        ValueError: If they are not JSON in UTF-8; too large, too many or nested too deeply; or if a key is given twice,
+            a number is not finite or has too many digits, or a text is not Unicode.
 
     Examples:
         >>> parse_json(b'{"a": 1}')
@@ -178,7 +178,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _finite(text: str) -> float:

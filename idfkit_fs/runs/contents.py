@@ -96,7 +96,7 @@ def contents_of_directory(
         return
     found = _files_in(directory)
     inputs = [entry.name for entry in record.inputs]
-    # Sidecars that are there already may be older than the database.
+    # Sidecars that exist already may be older than the database.
     files = [found[name] for name in selection.choose(found.keys() - SIDECARS, inputs)]
     name = output_name(found, record.output_prefix, ".sql")
     sql = (found[name].path, found[name]) if name else None
@@ -135,7 +135,7 @@ def contents_of_existing(
     left_out = sorted({*everything}.difference(names))
     if left_out:
         logger.info(
-            "Not published, for they are no outputs of this run, or not chosen: %s", printable(", ".join(left_out))
+            "Not published, because they are not outputs of this run, or not chosen: %s", printable(", ".join(left_out))
         )
     files = [existing.file(name) for name in names]
     parallel_map(lambda file: file.version, files)

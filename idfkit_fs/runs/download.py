@@ -85,7 +85,7 @@ def save(
     """Copy files of a run into a directory: each is checked and appears complete; the record comes last.
 
     A directory that has files of the same run keeps them. Nothing is written through a link, because the names of the
-    files are those of whoever published the run.
+    files were chosen by the publisher of the run.
 
     Args:
         run: The run's files.
@@ -126,7 +126,7 @@ def save(
 
 
 def _check_directories(base: Path, path: Path) -> None:
-    """Check that the directories between a directory and a file below it are none that lead elsewhere."""
+    """Check that the directories between a directory and a file below it do not lead elsewhere."""
     for directory in path.parents:
         if directory == base:
             return

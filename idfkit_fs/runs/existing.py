@@ -56,7 +56,7 @@ class Outputs:
         return [name for name in self.everything if name in self.names or name.endswith(("-journal", "-wal"))]
 
     def name(self, suffix: str) -> str | None:
-        """The output with a suffix; None if there is none."""
+        """The output with a suffix; None if none exists."""
         return output_name(self.names, self.prefix, suffix)
 
 

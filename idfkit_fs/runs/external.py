@@ -170,7 +170,7 @@ def stat_beside(weather: Location, output: FsspecFileSystem) -> Path | None:
         output: As in [gather][idfkit_fs.runs.external.gather].
 
     Returns:
-        The local file; None if there is none. A store that refuses access is taken to have none: to a login that may
+        The local file; None if none exists. A store that refuses access is taken to have none: to a login that may
         not list, S3 says so of a missing file too.
 
     Raises:
@@ -299,7 +299,7 @@ class _Files:
                 if stat.S_ISREG(kind):
                     entry = recorded("file", local)
                     return self.add(f"{INPUT_FILES}/{entry.sha256[:12]}/{_own_name(text)}", local, entry)
-                problem = "is a directory" if stat.S_ISDIR(kind) else "is no ordinary file"
+                problem = "is a directory" if stat.S_ISDIR(kind) else "is not a regular file"
                 candidates = [candidate]
                 break
             except (FileNotFoundError, NotADirectoryError):
@@ -507,7 +507,7 @@ class _Plugins:
         for root in roots:
             if root.exists():
                 return root
-        raise self._files.error(_shown(each), "search_path", text, "is no directory", candidates, "a directory")
+        raise self._files.error(_shown(each), "search_path", text, "is not a directory", candidates, "a directory")
 
     def _write(self, objects: list[Any], paths: list[str]) -> None:
         """Replace the search paths. Python looks at the last one first, so the named ones stay behind the others."""

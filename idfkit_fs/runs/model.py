@@ -1,4 +1,4 @@
-"""A model as it is stored and run: read from wherever it is, written once as IDF text, and read back to compare."""
+"""A model as it is stored and run: read from a path or URL, written once as IDF text, and read back to compare."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _versions(document: IDFDocument, energyplus: EnergyPlusConfig) -> str:
 
 
 def load_model(source: IDFDocument | Location, output: FsspecFileSystem) -> tuple[IDFDocument, str | None]:
-    """Read a model, whatever it is given as, as a document with real Unicode names.
+    """Read a model, in any form that is accepted, as a document with real Unicode names.
 
     It can be changed before [write_model][idfkit_fs.runs.model.write_model] writes it as text, once. A model that is
     given as an IDF file, as an epJSON file and as a document becomes the same text.
@@ -204,7 +204,7 @@ def parse_model(text: bytes) -> Model:
         The model.
 
     Raises:
-        ModelError: If the text is no model that idfkit can read.
+        ModelError: If the text is not a model that idfkit can read.
     """
     return Model(_parse(list(split(decode(text)))), text)
 

@@ -31,7 +31,7 @@ def decode(data: bytes) -> str:
         The text.
 
     Raises:
-        ModelError: If the file is no text.
+        ModelError: If the file is not a text.
 
     Examples:
         >>> decode("Büro".encode()), decode("Büro".encode("utf-8-sig")), decode("Büro".encode("latin-1"))

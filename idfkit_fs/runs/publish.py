@@ -18,7 +18,7 @@ from idfkit.simulation import SimulationResult
 from idfkit_fs._fs.beside import options_beside
 from idfkit_fs._fs.sync import FsspecFileSystem
 from idfkit_fs._outputs.sidecars import SIDECAR_PACKAGES, SIDECARS, can_write
-from idfkit_fs._util.interrupts import current_stop, run_stoppable, sheltered, stopped_by
+from idfkit_fs._util.interrupts import Stop, current_stop, run_stoppable, sheltered, stopped_by
 from idfkit_fs._util.messages import redact
 from idfkit_fs._util.optional_deps import require
 from idfkit_fs._util.parallel import parallel_map
@@ -50,7 +50,7 @@ __all__ = ["Guard", "Publication", "publish", "publish_errors", "read_run"]
 
 logger = logging.getLogger(__name__)
 
-# Held for ever once this process has said that it cannot write sidecars: once is enough for a thousand cases.
+# Held forever once this process has said that it cannot write sidecars: once is enough for a thousand cases.
 _NOT_SAID = threading.Lock()
 
 
@@ -68,13 +68,13 @@ def publish(
 ) -> RunResult:
     """Publish a run that exists already, from a directory or from another URL, at a URL.
 
-    The files are uploaded in parallel. The record ``run.json`` is written last, so nobody can take an incomplete run
+    The files are uploaded in parallel. The record ``run.json`` is written last, so an incomplete run is never taken
     for a complete one. EnergyPlus's own files are published with Parquet sidecars, which are made from its SQLite
     output: [RunResult.timeseries][idfkit_fs.RunResult.timeseries], pandas and other tools read them quickly.
 
-    Whatever EnergyPlus, OpenStudio, EP-Launch or plain idfkit left can be published. Only the run's outputs are, by the
-    names that EnergyPlus gives them: no inputs, and no other files that lie in the directory. The record has what these
-    outputs say (how the run ended, version, elapsed time); what they do not say stays unknown.
+    The outputs of EnergyPlus, OpenStudio, EP-Launch or plain idfkit can be published. Only the run's outputs are
+    published, by the names that EnergyPlus gives them: no inputs, and no other files in the directory. The record has
+    what these outputs say (how the run ended, version, elapsed time); what they do not say stays unknown.
 
     Args:
         run: The directory of a run, which stays as it is; a URL; a result of idfkit in a local directory; or a result
@@ -309,7 +309,7 @@ class Publication:
         self,
         directory: Path,
         record: RunRecord,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
         existing: Register | None = None,
     ) -> RunResult:
         """Publish a run from a local directory.
@@ -377,7 +377,7 @@ class Publication:
                 )
                 raise RunExistsError.for_url(self.fs.url(), text)
             if directory is None:
-                existing.result()  # before files are fetched in vain
+                existing.result()  # before files are fetched that are not needed
             with contents_of_existing(run, self._selection, self.fs, self.progress, stop) as contents:
                 contents = replace(contents, record=contents.record.model_copy(update=facts))
                 return self._publish(existing.result(), contents, stop, in_place=in_place)
@@ -419,9 +419,7 @@ class Publication:
         contents = contents_of_run(source, self.fs, self._selection, **facts)
         return self._publish(existing, contents, current_stop())
 
-    def _publish(
-        self, register: Register, contents: Contents, stop: threading.Event, *, in_place: bool = False
-    ) -> RunResult:
+    def _publish(self, register: Register, contents: Contents, stop: Stop, *, in_place: bool = False) -> RunResult:
         """Claim the URL, transfer the files, write the record, remove leftovers; again while others are quicker."""
         run_id = contents.record.id
         names = {file.name for file in contents.files if not (in_place and isinstance(file, UnrecordedFile))}
@@ -447,9 +445,7 @@ class Publication:
                 raise RunExistsError.for_url(self.fs.url())
             register = self.find_existing(run_id)
 
-    def _fill(
-        self, claim: Claim, tag: str, contents: Contents, earlier: Register, stop: threading.Event
-    ) -> RunRecord | None:
+    def _fill(self, claim: Claim, tag: str, contents: Contents, earlier: Register, stop: Stop) -> RunRecord | None:
         """Transfer the files, and turn the claim into the record; None if another publisher has finished before."""
         try:
             target = self.fs.joinpath(claim.directory) if claim.directory else self.fs

@@ -88,7 +88,7 @@ RunDirectory = Annotated[str, Field(pattern=r"^(_run-[0-9a-f]{12})?$")]
 
 
 def next_generation(generation: int) -> int:
-    """The generation of a record that follows; one that readers accept, whatever was read."""
+    """The generation of a record that follows; one that readers accept, after any number that was read."""
     return (generation + 1) % _GENERATIONS
 
 
@@ -118,7 +118,7 @@ class RunRecord(VersionedJson):
         runtime_seconds: Wall-clock time of EnergyPlus, in seconds; None if it is unknown.
         stdout: What EnergyPlus printed to its standard output; the middle is left out beyond 64 Ki characters.
         stderr: What it printed to its standard error, bounded in the same way.
-        message: Why the run is no success, in EnergyPlus's own words if it has any; None for a successful run.
+        message: Why the run is not a success, in EnergyPlus's own words if it has any; None for a successful run.
         output_prefix: Prefix of the output files' names.
         energyplus_version: Such as ``"25.2.0"``; None if it is unknown.
         idfkit_version: Version of idfkit that ran it; None if EnergyPlus was run by anything else, or it is unknown.

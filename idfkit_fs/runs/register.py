@@ -1,9 +1,9 @@
 """The register of a run, ``run.json``: it says who writes the run's files, and, in the end, which run is complete.
 
-It has three states. It is missing; it is a *claim*: somebody writes the files, or was killed while writing them; or it
+It has three states. It is missing; it is a *claim*: a publisher writes the files, or was killed meanwhile; or it
 is a *record*: the run is complete. Each change is made on condition that the register is still as it was read, so of
-several publishers one goes on, and the others know. Who takes a claim over cannot know whether its publisher still
-lives, and writes into a directory of its own; nobody ever writes where another may be writing.
+several publishers one goes on, and the others know. One that takes a claim over cannot know whether its publisher
+still lives, and writes into a directory of its own; no publisher ever writes where another may be writing.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = [
     "remove_run",
 ]
 
-# The job of a claim under which a study removes what is no run of its cases: it tells that the claim is not that of
-# somebody else's run.
+# The job of a claim under which a study removes what is not a run of its cases: it shows that the claim is not that of
+# another client's run.
 _NO_JOB = "0" * 64
 
 
@@ -64,7 +64,7 @@ class Claim(VersionedJson):
 
     @property
     def own_files(self) -> set[str]:
-        """The files that nobody but the publisher of this claim writes; where it is contested, not those of others."""
+        """The files that only the publisher of this claim writes; where it is contested, not those of others."""
         below = f"{self.directory}/"
         return {name for name in self.files if not self.contested or (self.directory and name.startswith(below))}
 
@@ -74,7 +74,7 @@ class Register:
     """What ``run.json`` was when it was read.
 
     Attributes:
-        tag: What tells this version from every other; None if it was missing.
+        tag: What distinguishes this version from every other; None if it was missing.
         record: The record, if it was one.
         claim: The claim, if it was one.
         damaged: Why it is neither.
@@ -106,7 +106,7 @@ class Register:
         state = self.record or self.claim
         contested = state is not None and state.contested
         if self.claim is not None and self.claim.id != run_id:
-            contested = True  # nobody knows whether that publisher lives
+            contested = True  # it is unknown whether that publisher lives
         attempt = uuid.uuid4().hex
         directory = f"_run-{attempt[:12]}" if contested and not in_place else ""
         own = {f"{directory}/{name}" if directory else name for name in names}
@@ -188,7 +188,7 @@ def read_record(fs: FsspecFileSystem) -> RunRecord | None:
 
 @dataclass(frozen=True)
 class Removal:
-    """A run that is being removed: its register is a claim, so nobody writes among its files.
+    """A run that is being removed: its register is a claim, so no client writes among its files.
 
     Attributes:
         fs: A filesystem with the run's URL as its root.
@@ -214,11 +214,11 @@ def begin_removal(fs: FsspecFileSystem, register: Register, others: Iterable[str
 
     Args:
         fs: A filesystem with the run's URL as its root.
-        register: The register as it was read. A claim of somebody else is left alone.
+        register: The register as it was read. A claim of another client is left alone.
         others: Other files at the run's URL to remove.
 
     Returns:
-        The removal: remove its files, then finish it. None if somebody else has changed the register meanwhile.
+        The removal: remove its files, then finish it. None if another client has changed the register meanwhile.
     """
     others = {*others} - {RECORD_NAME}
     if register.claim is not None or (register.tag is None and not others):
@@ -234,7 +234,7 @@ def remove_run(fs: FsspecFileSystem, register: Register) -> bool:
     """Remove a complete run; see [begin_removal][idfkit_fs.runs.register.begin_removal].
 
     Returns:
-        Whether the run is gone; False if somebody else has changed the register meanwhile.
+        Whether the run is gone; False if another client has changed the register meanwhile.
     """
     removal = begin_removal(fs, register)
     if removal is None:
@@ -245,13 +245,13 @@ def remove_run(fs: FsspecFileSystem, register: Register) -> bool:
 
 
 def remove_claim(fs: FsspecFileSystem, register: Register) -> None:
-    """Remove a claim with all its files, when it is certain that nobody is writing them."""
+    """Remove a claim with all its files, when it is certain that no client is writing them."""
     if register.claim is not None and register.tag is not None and fs.remove_tagged(RECORD_NAME, register.tag):
         fs.remove_if_exists(register.claim.files)
 
 
 def drop_claim(fs: FsspecFileSystem, claim: Claim, tag: str) -> None:
-    """Give a claim up, with its files. A contested one stays: it says that somebody else may still be writing."""
+    """Give a claim up, with its files. A contested one stays: it says that another client may still be writing."""
     fs.remove_if_exists(claim.own_files)
     _give_up(fs, claim, tag)
 

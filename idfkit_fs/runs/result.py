@@ -61,7 +61,7 @@ class RunResult(SimulationResult):
 
     Attributes:
         record: The run's record; None if the run was opened without one.
-        message: Why the run is no success, in EnergyPlus's own words if it has any; None for a successful run.
+        message: Why the run is not a success, in EnergyPlus's own words if it has any; None for a successful run.
         home: A filesystem with the run's URL as its root.
     """
 
@@ -103,7 +103,7 @@ class RunResult(SimulationResult):
 
         Raises:
             NotReportedError: If EnergyPlus failed, and the run has none.
-            UnreadableDatabaseError: If it is no output of EnergyPlus: damaged, or with views, triggers or computed
+            UnreadableDatabaseError: If it is not an output of EnergyPlus: damaged, or with views, triggers or computed
                 columns that EnergyPlus does not write.
         """
         if not isinstance(self._cached_sql, SQLResult | None):
@@ -471,7 +471,7 @@ def open_result(
         storage_options: Options of the store's fsspec class.
         require_record: False to open a run without a record too, such as plain idfkit writes. Its ``success`` is then
             what EnergyPlus's ``.end``, ``.err`` and ``.sql`` say, and its ``exit_code`` is None.
-        immutable: True if nobody ever publishes another run at this URL. A record that this machine has read before is
+        immutable: True if no other run is ever published at this URL. A record that this machine has read before is
             then used without asking the store, so what was read once can be read again without a network.
 
     Returns:
@@ -563,7 +563,7 @@ def what_exists(fs: FsspecFileSystem) -> str:
         return "Nothing exists here; check the URL"
     run = _a_run_below(fs)
     if run is not None:
-        return f"This directory holds runs, but is no run itself; give the URL of one of them, such as .../{run}"
+        return f"This directory holds runs, but is not a run itself; give the URL of one of them, such as .../{run}"
     return "This directory holds no run: it has no record and no EnergyPlus outputs; check the URL"
 
 

@@ -71,7 +71,7 @@ class Sidecars:
         return self.written().files
 
     def abandon(self) -> None:
-        """Write no more of them: nobody waits for them any more."""
+        """Write no more of them: they are not needed any more."""
         self._abandoned.set()
 
 
@@ -119,7 +119,7 @@ def writing_sidecars(
                 return WrittenSidecars(files, sha256(), footers, _ends(files))
             except InterruptedError:
                 raise
-            except Exception as exc:  # noqa: BLE001 - whatever it is, the run matters more
+            except Exception as exc:  # noqa: BLE001 - the run matters more than any of these
                 logger.warning("Publishing %s without sidecars: %s", redact(url), exc)
                 return WrittenSidecars()
 

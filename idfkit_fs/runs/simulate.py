@@ -436,7 +436,7 @@ class LocalRun:
             result: What EnergyPlus left.
 
         Returns:
-            How it ended. If the disk has no room left, the outputs are cut, whatever EnergyPlus says: it does not
+            How it ended. If the disk has no space left, the outputs are cut, whatever EnergyPlus says: it does not
             notice that the end of a file was not written.
         """
         directory = Path(result.run_dir)

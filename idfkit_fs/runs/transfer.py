@@ -64,7 +64,7 @@ class LaterFiles(Protocol):
         """Wait for them."""
 
     def abandon(self) -> None:
-        """Say that nobody waits for them any more."""
+        """Say that they are not needed any more."""
 
 
 class _Entry:
@@ -159,7 +159,7 @@ class UnrecordedFile:
         return self.source.version(self.name) != self.version
 
     def send(self, fs: FsspecFileSystem, advance: Callable[[int], Any]) -> RecordedFile:
-        """Upload the file; one that is there already stays as it is."""
+        """Upload the file; one that exists already stays as it is."""
         if fs.is_same_place(self.source):
             advance(self.entry.size)
             return self.entry
@@ -228,7 +228,7 @@ def transfer(
         fs: The filesystem that takes them, by their names.
         stop: Set it from another thread to stop before the next file.
         progress: Whether to show a bar.
-        later: Files that are still being written, which are sent when they are there. The bar, whose end must be known
+        later: Files that are still being written, which are sent when they exist. The bar, whose end must be known
             when it begins, does not count them.
 
     Returns:

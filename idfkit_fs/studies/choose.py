@@ -156,7 +156,7 @@ def choose_cases(fs: FsspecFileSystem, listing: Listing, cases: Cases | Choice) 
     def parameters_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
         found, lost = read_parameters(fs, listing, names)
         for exc in lost.values():
-            if isinstance(exc, RecordError):  # nobody knows whether it fits
+            if isinstance(exc, RecordError):  # it is unknown whether it fits
                 raise exc
         return found
 

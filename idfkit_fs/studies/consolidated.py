@@ -84,7 +84,7 @@ class Consolidated:
         """Replace the consolidated object, unless it would be larger than readers accept.
 
         Args:
-            cases: The cases to keep; those of which the store tells no version are left out.
+            cases: The cases to keep; those of which the store reports no version are left out.
             columns: What is known of them.
 
         Raises:

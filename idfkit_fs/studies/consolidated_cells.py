@@ -87,7 +87,7 @@ class _Index(BaseModel):
 
     Attributes:
         places: The cells that exist, as report, table, row, column and part.
-        versions: The version of each outcome whose cells are there, by its path.
+        versions: The version of each outcome whose cells exist, by its path.
     """
 
     places: list[tuple[str, str, str, str, str]] = Field(default_factory=list)
@@ -141,7 +141,7 @@ def read_cells(fs: FsspecFileSystem, listing: Listing, cases: Sequence[str], *na
         found = pa.concat_tables(
             parallel_map(lambda part: _read_part(fs, part, places, covered), parts, threads=_UPLOADS)
         )
-    except (NotFoundError, PermissionDeniedError):  # also of a part, if somebody consolidates
+    except (NotFoundError, PermissionDeniedError):  # also of a part, if another client consolidates
         return {}
     except (RecordError, SidecarError) as exc:
         logger.warning("Reading the cells of each case, because the consolidated ones cannot be used: %s", exc)
@@ -219,7 +219,7 @@ def consolidate_cells(
 
     Raises:
         StoreError: If the store failed, refused access, or did not answer.
-        OSError: If the temporary directory has no room.
+        OSError: If the temporary directory has no free space.
     """
     before = fs.read_tagged(CONSOLIDATED_CELLS)
     try:
@@ -257,7 +257,7 @@ def consolidate_cells(
 
 
 def remove_lost_parts(fs: FsspecFileSystem, *, deep: bool, repair: bool) -> Iterator[str]:
-    """Find consolidated cells that cannot be used, and parts that no index names; while nobody consolidates.
+    """Find consolidated cells that cannot be used, and parts that no index names; while no client consolidates.
 
     Args:
         fs: The study.

@@ -50,8 +50,8 @@ def check_executor(executor: object) -> None:
         executor: What the caller gave; None is fine.
 
     Raises:
-        TypeError: If it is no ``concurrent.futures.Executor``: then nothing promises that its futures say when they are
-            done, and cases would be submitted that nobody hears of.
+        TypeError: If it is not a ``concurrent.futures.Executor``: then nothing promises that its futures say when they
+            are done, and cases would be submitted whose ends are never reported.
         SystemExit: In a worker process that is only importing the script, which has no guard. The script's own process
             says so.
     """
@@ -107,7 +107,7 @@ def run_cases(
     if ended.errors:
         if not ended.runs and all(isinstance(error, BrokenExecutor) for error in ended.errors.values()):
             broken = incomplete(report, ended.errors, "could not be run", f". {NO_WORKER}")
-            raise broken from None  # where a pool noticed it helps nobody
+            raise broken from None  # where the pool noticed it does not help the user
         damaged = all(isinstance(error, RecordError) for error in ended.errors.values())
         remedy = (
             "; add these cases again with overwrite=True" if damaged else "; run the study again to run these cases"
@@ -297,7 +297,7 @@ def _on_executor(fs: FsspecFileSystem, executor: Executor) -> _Engine:
 
 
 def _run_with_token(_token: str, url: str, storage_options: dict[str, Any], planned: Planned) -> CaseRun:
-    """Run a case. Dask returns the same result, or error, for a call with the same arguments: hence the token."""
+    """Run a case. Dask returns the same result, or error, for a call with the same arguments, so a token differs."""
     return run_case(url, planned.case, storage_options, retry_failed=planned.retry_failed, source=planned.source)
 
 

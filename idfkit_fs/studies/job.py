@@ -54,7 +54,7 @@ class Measured(BaseModel):
         cell: The cell that was asked for: report, table, row and column.
         value: A number, or a string where the cell is not a number; None if there is no such cell.
         units: The units in which EnergyPlus wrote it, such as ``"GJ"``.
-        problem: Why there is no value; None if there is one.
+        problem: Why no value exists; None if one does.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -171,7 +171,7 @@ class Summary(BaseModel):
         unmet_cooling_hours: Hours in which cooling did not reach the setpoint while occupied.
         warnings: Number of warnings, as EnergyPlus counts them; None if it is unknown.
         severe_errors: Number of severe errors, as EnergyPlus counts them; None if it is unknown.
-        message: Why the run is no success; None for a success.
+        message: Why the run is not a success; None for a success.
         notes: Why figures are missing, such as the EUI of a part of a year.
         metrics: The user's metrics, by name.
     """
@@ -263,7 +263,7 @@ class Job(VersionedJson):
     @field_validator("files")
     @classmethod
     def _stay_apart(cls, files: dict[str, RecordedFile], info: ValidationInfo) -> dict[str, RecordedFile]:
-        """Refuse an input that could be taken for an output: anybody may have written the job."""
+        """Refuse an input that looks like an output: another user may have written the job."""
         weather = info.data.get("weather")
         for name in files:
             if not name.startswith(f"{INPUT_FILES}/") and not (weather and name == stat_name(weather)):
@@ -285,7 +285,7 @@ class Job(VersionedJson):
     def key(self) -> str:
         """SHA-256 of everything that shapes the run: model, weather and other files, flags, and the choice of files.
 
-        Nobody knows what a case read whose files were left where they are, so its key is that of no other case. Nor is
+        It is unknown what a case read whose files were left where they are, so its key is that of no other case. Nor is
         it known whether an adopted run is what a model would give.
         """
         flags = {name: value for name, value in self.options.items() if name in SHAPING or name == "auto_migrate"}

@@ -89,7 +89,7 @@ def _lazy(grid: Grid, array: Array, step: int) -> da.Array:
         for start in starts
     ]
     others = shape if array.has_keys else shape[1:]
-    # The name is no digest of the values, as Dask's own readers have it: two datasets never share what one has read.
+    # The name is not a digest of the values, as Dask's own readers have it: two datasets never share what one has read.
     name = f"to_xarray-{array.name}-{uuid.uuid4().hex}"
     graph: dict[Any, Any] = {
         (name, number, *(0 for _ in others)): (Block.read, block) for number, block in enumerate(blocks)

@@ -116,7 +116,7 @@ def read_listing(fs: FsspecFileSystem) -> Listing:
 
 
 def _drop_void(fs: FsspecFileSystem, case: str, runs: dict[Ended, dict[str, set[EndedRun]]]) -> list[str]:
-    """Take away what a case whose job is being replaced has of another job: the listing does not tell which is new."""
+    """Take away what a case whose job is being replaced has of another job: the listing does not show which is new."""
     try:
         job = read_job(fs, case)
     except (CaseNotFoundError, RecordError):

@@ -1,4 +1,4 @@
-"""The parameters of a case: whatever a row of a DataFrame holds, as JSON values."""
+"""The parameters of a case: what a row of a DataFrame holds, as JSON values."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _of_array(value: Any, depth: int) -> Any:
 
 
 def _is_missing(value: object) -> bool:
-    """Whether a value is NaN or pandas' NA or NaT: the values that differ from themselves, or cannot tell."""
+    """Whether a value is NaN or pandas' NA or NaT: the values that differ from themselves, or cannot be compared."""
     if type(value).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(value, float | decimal.Decimal):
@@ -137,7 +137,7 @@ def _text(value: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{text!r} is no valid text: it has half of a surrogate pair; decode it correctly") from None
+        raise ValueError(f"{text!r} is not a valid text: it has half a surrogate pair; decode it correctly") from None
     return text
 
 

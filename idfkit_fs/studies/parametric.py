@@ -75,7 +75,7 @@ def read_table(
 
     Raises:
         LocationError: If a row has a name that no case can have.
-        TypeError: If *frame* is no table.
+        TypeError: If *frame* is not a table.
         ValueError: If a row has no name, two rows have the same, or a value cannot be a parameter.
 
     Examples:

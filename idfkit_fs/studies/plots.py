@@ -27,7 +27,7 @@ __all__ = ["Point", "backend_or_default", "draw_end_uses", "draw_eui", "draw_loa
 T = TypeVar("T")
 _ENERGY = "kWh/m²"
 _TITLE = "Energy use intensity"
-# What a legend names, and the colours that tell it apart.
+# What a legend names, and the colours that distinguish it.
 _MOST_COLOURS = 10
 _NAME_LENGTH = 28
 _HOUR, _DAY = 3600.0, 86400.0

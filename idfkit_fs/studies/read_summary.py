@@ -136,7 +136,7 @@ def _measure(
     try:
         result = open_run(case)
         record = result.record
-        # The run that is there now may have replaced the one of the outcome.
+        # The run that exists now may have replaced the one of the outcome.
         path = record and outcome_path("ok", case, EndedRun.of(record.job or "", record.id))
         is_final = path == listing.told_by(case)
         cells = cells_of(result.data.cells())

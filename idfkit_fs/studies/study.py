@@ -122,7 +122,7 @@ class Study:
         return len(self._list().cases)
 
     def __bool__(self) -> bool:
-        """True, without asking the store: ``if study:`` means "is there a ``Study`` object"."""
+        """True, without asking the store: ``if study:`` means "does a ``Study`` object exist"."""
         return True
 
     def __iter__(self) -> Iterator[str]:
@@ -295,7 +295,7 @@ class Study:
             ModelError: If *build* fails or returns no model; the message names the case. Cases before it were added;
                 adding the table again changes nothing about them.
             LocationError: If a name cannot be the name of a case; before anything is stored.
-            TypeError: If *frame* is no table, or idfkit does not know a keyword.
+            TypeError: If *frame* is not a table, or idfkit does not know a keyword.
             ValueError: If a row has no name, two rows have the same, the pattern names no column, or a value cannot be
                 a parameter; before anything is stored.
             CaseExistsError: As in [add][idfkit_fs.Study.add], which lists further exceptions.
@@ -454,7 +454,7 @@ class Study:
             StudyNotFoundError: If there is no study.
             ModelError: If a case that is named failed and was adopted, so that its model is unknown; then nothing is
                 run. With ``"failed"`` in *states*, such cases are left as they are.
-            TypeError: If *executor* is no ``concurrent.futures.Executor``; then nothing is submitted.
+            TypeError: If *executor* is not a ``concurrent.futures.Executor``; then nothing is submitted.
             ValueError: If a state is unknown, or *max_workers* is less than 1.
 
         Examples:
@@ -516,7 +516,7 @@ class Study:
         return [*listing.cases] if cases is None else sorted(choose_cases(self.fs, listing, cases))
 
     def status(self) -> StudyStatus:
-        """The cases by their state. This takes a few listings, whatever the number of cases.
+        """The cases by their state. This takes a few listings, for any number of cases.
 
         Raises:
             StudyNotFoundError: If there is no study.
@@ -605,7 +605,7 @@ class Study:
             parameters, the fields of [Summary][idfkit_fs.Summary] (energies in kWh, areas in m2, demands in W), end
             uses such as ``heating_natural_gas_kwh``, peaks such as ``peak_electricity_w``, the metrics,
             ``runtime_seconds`` of EnergyPlus, and ``message``: the error of the case, or why a figure is missing. The
-            columns of on-site electricity are there if a case has any. A metric has the units of the first case that
+            columns of on-site electricity exist if a case has any. A metric has the units of the first case that
             has it, in ``attrs["units"]``; other cases are converted, or have no value and say so. A case whose job or
             outcome cannot be read has the state ``"damaged"``.
 
@@ -862,7 +862,7 @@ class Study:
             ExistsError: If the directory contains Parquet files, and *overwrite* is False; then no run is read. Or if
                 another client writes the same dataset.
             LocationError: If *url* is a run or a study.
-            TypeError: If *executor* is no ``concurrent.futures.Executor``.
+            TypeError: If *executor* is not a ``concurrent.futures.Executor``.
             NotReportedError: If no case reports such series; the message lists the nearest names.
             ValueError: If the series are reported at several frequencies and *frequency* is None, or if a parameter
                 has the name of a column.
@@ -1052,15 +1052,15 @@ class Study:
     ) -> Verification:
         """Check that each case is what its state says: that its run exists, is whole, and is that of its job.
 
-        Killed workers leave nothing that `run` does not mend by itself. This finds what others did to the bucket, and
-        what killed workers left behind.
+        `run` repairs by itself what killed workers leave. This finds what others did to the bucket, and files that
+        killed workers left behind.
 
         Args:
             cases: Which cases, as in [Cases][idfkit_fs.Cases]; None for all.
             deep: Whether to read every file, and compare its hash with the run's record; else only the sizes are
                 compared.
             repair: Whether to repair what is wrong, while no worker runs: a case with a damaged run becomes pending, an
-                outcome is written anew, and what killed workers left is removed. A damaged run that was adopted stays
+                outcome is written again, and what killed workers left is removed. A damaged run that was adopted stays
                 as it is.
             progress: Whether to show a progress bar.
 

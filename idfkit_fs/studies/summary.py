@@ -137,7 +137,7 @@ def measure(metric: Metric, cells: Sequence[Cell]) -> Measured:
         cells: All cells.
 
     Returns:
-        The value; or why there is none: no cell matches, or several cells match that differ.
+        The value; or why it is missing: no cell matches, or several cells match that differ.
 
     Examples:
         >>> cell = Cell("Report", "Entire Facility", "End Uses", "Heating", "Electricity", "GJ", "1.50")
@@ -154,7 +154,7 @@ def measure(metric: Metric, cells: Sequence[Cell]) -> Measured:
         if not any(known.values()):
             return metric.missing(str(not_reported(name, known, part)))
         found = [cell for cell in found if known[getattr(cell, part)]]
-    # The same cell may be in a table twice; a name may be, too, and then nobody knows which one is meant.
+    # The same cell may be in a table twice; a name may be, too, and then it is unknown which one is meant.
     different = list(dict.fromkeys(found))
     if len(different) > 1:
         first, second = (", ".join((*cell[:5], f"{cell.value} {cell.units}".strip())) for cell in different[:2])

@@ -241,7 +241,7 @@ class _Check:
 
 
 def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Finding]:
-    """Outcomes and runs of cases that do not exist; runs that the study did not make are none of its business."""
+    """Outcomes and runs of cases that do not exist; runs that the study did not make are ignored."""
 
     def run_of(case: str) -> Finding | None:
         run_fs = fs.joinpath(case)
@@ -258,7 +258,7 @@ def _orphans(fs: FsspecFileSystem, listing: Listing, repair: bool) -> list[Findi
             if register.record is not None:  # its outcome would count if the case were added again
                 retire(fs, case, register.record)
             remove_run(run_fs, register)
-            remove_claim(run_fs, read_register(run_fs))  # of a contested URL it stays until nobody writes there
+            remove_claim(run_fs, read_register(run_fs))  # of a contested URL it stays until no client writes there
         return Finding(case, "it has a run, or a part of one, but no job", "removed" if repair else "repair it", repair)
 
     others = [name for name in fs.directories() if name not in listing.cases and not name.startswith("_study")]

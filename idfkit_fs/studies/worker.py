@@ -220,7 +220,7 @@ class _Task:
     def check(self) -> None:
         """Refuse to publish a run of a job that was replaced or removed.
 
-        Who does that looks at the run's register afterwards, and finds the claim if it came first.
+        The client that does that looks at the run's register afterwards, and finds the claim if it came first.
         """
         if not self._is_wanted():
             raise self.replaced()
@@ -230,7 +230,7 @@ class _Task:
         return job is not None and job.key == self.job.key
 
     def _job_now(self) -> Job | None:
-        """The job of the case; None if it was removed, which S3 says as a refusal to whoever may not list."""
+        """The job of the case; None if it was removed, which S3 reports as a refusal to logins that may not list."""
         try:
             return read_job(self.fs, self.job.case)
         except CaseNotFoundError:
@@ -270,8 +270,8 @@ class _Task:
             return state_of(record)
         if outcome:
             retire(self.fs, self.job.case, record)
-        # Void: somebody began to replace the run, or changed the job's parameters. The same run, with an id of its
-        # own, can have an outcome.
+        # Void: another client began to replace the run, or changed the job's parameters. The same run, with an id of
+        # its own, can have an outcome.
         renewed = record.model_copy(update={"id": uuid.uuid4().hex})
         register = read_register(self.run_fs)
         same = register.record is not None and register.record.id == record.id
@@ -384,7 +384,7 @@ class _Task:
         gone = register.record is None or register.record.id != record.id
         if job is None and not gone:
             gone = remove_run(self.run_fs, register)
-        if gone:  # nobody but this worker could still have created the outcomes that were made void
+        if gone:  # only this worker could still have created the outcomes that were made void
             run = EndedRun.of(self.job.key, record.id)
             self.fs.remove_if_exists([outcome_path(state, self.job.case, run) for state in get_args(Ended)])
         raise self.replaced()
@@ -440,7 +440,7 @@ async def _simulate(task: _Task, gate: AbstractAsyncContextManager[Any]) -> Ende
         raise
     try:
         published = await run.async_publish(result, task.existing, ending)
-    except CaseExistsError:  # the case was replaced or removed: nobody wants the run any more
+    except CaseExistsError:  # the case was replaced or removed: the run is not needed any more
         await in_thread(run.remove)
         raise
     record = published.record
@@ -493,9 +493,9 @@ def _fetch(task: _Task) -> _Inputs:
 
 
 def _blames_machine(exc: Exception) -> bool:
-    """Whether a run did not come about for lack of something on this machine, and not for what it should run.
+    """Whether a run failed because of this machine, and not because of what it should run.
 
-    The model was parsed before, so a ModelError is about a file that could not be laid beside it.
+    The model was parsed before, so a ModelError is about a file that could not be placed beside it.
     """
     blamed = exc.__cause__ if isinstance(exc, IdfKitError) else exc
     return isinstance(blamed, OSError | MemoryError | ModelError) and not isinstance(blamed, TimeoutError)

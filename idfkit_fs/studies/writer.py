@@ -143,7 +143,7 @@ class StudyWriter:
         return columns_of_summary(self._metrics if self._metrics is not None else existing.metrics if existing else ())
 
     def _existing(self) -> StudyFile | None:
-        """The description of the study; None if there is none yet."""
+        """The description of the study; None if none exists yet."""
         try:
             return read_study(self.fs)
         except StudyNotFoundError:
@@ -207,12 +207,12 @@ class StudyWriter:
         self._replace(begun, existing, job, keeps_run)
 
     def _begun(self, case: str) -> _Replacement | None:
-        """The replacement of a case's job that the store broke off, unless somebody else has finished it."""
+        """The replacement of a case's job that the store broke off, unless another client has finished it."""
         begun = self._broken_off.get(case)
         return begun if begun is not None and self.fs.exists(begun.mark) else None
 
     def _replace(self, begun: _Replacement, existing: Job | None, job: Job, keeps_run: bool) -> None:
-        # Should this process die in between, the mark says that the listings alone do not tell the case's state. Should
+        # Should this process die in between, the mark says that the listings alone do not show the case's state. Should
         # the store fail, the next attempt does the rest, although the job is the new one then.
         self._broken_off[job.case] = begun
         self.fs.write_bytes(begun.mark, b"")

@@ -32,7 +32,7 @@ import pytest
 
 pytest.register_assert_rewrite("idfkit_fs.testing.contract", "idfkit_fs.testing.async_contract")
 
-from idfkit_fs.testing.async_contract import AsyncFileSystemContract  # noqa: E402 - after the line above, to be rewritten
-from idfkit_fs.testing.contract import FileSystemContract  # noqa: E402 - likewise
+from idfkit_fs.testing.async_contract import AsyncFileSystemContract  # noqa: E402 - after the line above
+from idfkit_fs.testing.contract import FileSystemContract  # noqa: E402 - as above
 
 __all__ = ["AsyncFileSystemContract", "FileSystemContract"]

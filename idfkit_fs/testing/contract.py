@@ -130,7 +130,7 @@ def call(fs: Any, method: str, *args: Any) -> Any:
 class FileSystemContract:
     """Tests that every sync filesystem passes. Subclass it, and give it the hooks below.
 
-    The filesystem under test must be empty and used by nobody else: make a new root for each test.
+    The filesystem under test must be empty and not used by other tests: make a new root for each test.
 
     Attributes:
         has_directories: The store has real directories: ``makedirs`` creates one that ``exists`` sees, and refuses to
@@ -407,7 +407,7 @@ class FileSystemContract:
     @needs("sees_foreign_changes")
     @pytest.mark.parametrize("pattern", ["", "*", "**/*"], ids=["exists", "glob", "recursive glob"])
     def test_foreign_changes_are_seen_after(self, files: Any, pattern: str) -> None:
-        """Look, let somebody else change what was seen, and look again."""
+        """Look, let another client change what was seen, and look again."""
 
         def look() -> None:
             for path in ("case-1/a.csv", "case-1", "", "case-2"):

@@ -459,7 +459,7 @@ def test_somebody_who_gets_no_further_is_not_waited_for(
 async def test_readers_that_gave_up_use_nothing(place: str, storage: Path) -> None:
     fs = AsyncFsspecFileSystem.from_url(f"simplecache::{place}", simplecache={"cache_storage": str(storage)})
     await fs.write_bytes("a.csv", bytes(10**6))
-    readers = []  # as whoever looks at them later keeps their exceptions, and so their frames
+    readers = []  # as a caller that looks at them later keeps their exceptions, and so their frames
     for turns in range(60):
         cache.clear(storage)
         readers.append(asyncio.create_task(fs.read_bytes("a.csv")))
@@ -487,7 +487,7 @@ def test_nothing_is_made_by_looking(storage: Path) -> None:
 
 
 class Redirecting(http.server.BaseHTTPRequestHandler):
-    """Sends every reader on to a URL that is signed anew each time."""
+    """Sends every reader on to a URL that is signed again each time."""
 
     has_version = True
 

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts disks as
 
 @pytest.fixture(scope="session")
 def _mounting(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A machine that lets nobody mount anything fails in CI, and skips on a desk."""
+    """A machine without the right to mount fails in CI, and skips elsewhere."""
     with Crowd(1) as alone:
         (why,) = alone.do(disks.can_mount, str(tmp_path_factory.mktemp("disk")))
     if why:
@@ -210,7 +211,7 @@ def give_away(directory: Path) -> None:
 
 @pytest.fixture(params=["foreign", "open to all", "open to a group", "sticky", "entries open to all"])
 def unsafe(request: pytest.FixtureRequest, shelf: Shelf) -> Path:
-    """A cache directory that somebody else could change."""
+    """A cache directory that another user could change."""
     if request.param == "foreign" and os.geteuid() != 0:
         shelf.cache = Path("/usr")  # root's
         return shelf.cache
@@ -230,7 +231,7 @@ def unsafe(request: pytest.FixtureRequest, shelf: Shelf) -> Path:
 def test_a_directory_that_somebody_else_could_change_is_refused(shelf: Shelf, unsafe: Path, tally: Tally) -> None:
     shelf.put("eplus.sql", noise(1000))
     before = set(unsafe.iterdir())
-    attempts: list[Callable[[], object]] = [lambda how=how: shelf.read("eplus.sql", how) for how in WAYS]  # type: ignore[misc]  # the default binds it
+    attempts: list[Callable[[], object]] = [partial(shelf.read, "eplus.sql", how) for how in WAYS]
     attempts += [lambda: info(shelf.cache), lambda: clear(shelf.cache), lambda: prune(10, shelf.cache)]
     for attempt in attempts:
         tally.fault()

@@ -1,4 +1,4 @@
-"""Faults of readers, writers, stores and disks: whoever reads gets the right bytes, or an error that says why."""
+"""Faults of readers, writers, stores and disks: readers get the right bytes, or an error that says why."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def test_sixteen_processes_open_a_result_that_is_fetched_about_once(
     digest = hashlib.sha256(data).hexdigest()
     seaweed_shelf.publish(local_run)
     place = seaweed_shelf.place
-    open_result(place.url, storage_options=place.options).fs.read_bytes("eplusScreen.csv")  # type: ignore[union-attr]  # it has one
+    first = open_result(place.url, storage_options=place.options)
+    first.fs.read_bytes("eplusScreen.csv")  # type: ignore[union-attr]  # it has one
     once = seaweed_shelf.downloads("eplusScreen.csv")
     for number in range(4):
         home = tmp_path / str(number)
@@ -413,7 +414,7 @@ def test_another_run_published_during_a_read(
     tally.read(again.fs.read_bytes("eplusScreen.csv"), data[::-1])  # type: ignore[union-attr]  # it has one
 
 
-# Entries that somebody broke.
+# Entries that were damaged.
 
 
 def change_a_byte(copy: Path) -> None:
@@ -532,7 +533,7 @@ def test_what_is_left_of_a_damaged_entry_can_be_cleared_away(shelf: Shelf, tally
 
 
 def remove(directory: Path) -> None:
-    """Remove a directory into which somebody may just be writing: another attempt finds what was new to this one."""
+    """Remove a directory into which another process may be writing: another attempt finds what this one missed."""
     while directory.exists():
         shutil.rmtree(directory, ignore_errors=True)
 

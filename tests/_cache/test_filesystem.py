@@ -242,7 +242,7 @@ def test_sixteen_processes_read_a_large_file_with_pandas_and_download_it_about_o
 ) -> None:
     numbers = pd.DataFrame({"degC": np.random.default_rng(1).random(6_600_000)})
     digest = digest_of_bytes(numbers.to_numpy().tobytes())
-    data: bytes = numbers.to_parquet(compression=None, use_dictionary=False)  # type: ignore[call-overload]  # Arrow's
+    data: bytes = numbers.to_parquet(compression=None, use_dictionary=False)
     assert len(data) > 50e6
     seaweed_shelf.put("case.parquet", data)
     fs = seaweed_shelf.fs

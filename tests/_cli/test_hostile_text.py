@@ -1,4 +1,4 @@
-"""What a terminal, a notebook, a spreadsheet and a log are shown of texts that somebody wrote on purpose."""
+"""What a terminal, a notebook, a spreadsheet and a log show of texts that an attacker wrote."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_no_cell_of_a_csv_is_a_formula(rows: list[dict[str, Any]]) -> None:
     for row, line in zip(rows, cells, strict=True):
         for name, cell in zip(["a", "=b"], line, strict=True):
             if isinstance(row.get(name), str) and cell.strip()[:1] in ("=", "+", "-", "@", "\uff1d"):
-                float(cell)  # a number is none
+                float(cell)  # a number is not a formula
 
 
 def test_numbers_and_honest_texts_of_a_csv_stay_as_they_are() -> None:

@@ -406,7 +406,9 @@ def _slurm(url: str, directory: Path) -> tuple[list[str], int, Callable[[int], d
     script = directory / "slurm.sh"
     script.write_text(text.replace(EXAMPLE_URL, url))
     _script(directory / "srun", 'shift\nexec "$@"')
-    first, last = re.search(r"^#SBATCH --array=(\d+)-(\d+)$", text, re.MULTILINE).groups()  # type: ignore[union-attr]  # it is there
+    array = re.search(r"^#SBATCH --array=(\d+)-(\d+)$", text, re.MULTILINE)
+    assert array is not None
+    first, last = array.groups()
     count = int(last) - int(first) + 1
     return (
         ["bash", str(script)],

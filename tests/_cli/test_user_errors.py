@@ -58,7 +58,7 @@ def made(tmp_path: Path) -> Path:
     return tmp_path / "study"
 
 
-# A place for a study or run that is none, in the words that say so.
+# A URL that is not a study or run, in the words that say so.
 READING = ("status", "summary", "ls", "get", "show", "verify", "consolidate", "run")
 NO_PLACE = {
     "nope://x/y": "nope",
@@ -298,7 +298,7 @@ def _wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) -
 
 
 def test_nobody_answers_is_one_line() -> None:
-    with socket.socket() as held:  # so that nobody else listens there meanwhile
+    with socket.socket() as held:  # so that no other program listens there meanwhile
         held.bind(("127.0.0.1", 0))
         options = ("-o", f"endpoint_url=http://127.0.0.1:{held.getsockname()[1]}", "-o", "key=k", "-o", "secret=s")
         done = shell("status", "s3://bucket/study", *options, env={"AWS_MAX_ATTEMPTS": "1"})

@@ -88,7 +88,7 @@ class TestS3DropInAsync(DropIn, AsyncAlone):
 class Obstore(OnServer):
     server = "moto"
     has_markers = False  # obstore takes the slash off the end of a name, so a marker looks like an empty file
-    may_fork = False  # obstore's threads are not there in a forked child, which waits for them for ever
+    may_fork = False  # obstore's threads do not exist in a forked child, which waits for them forever
 
     @pytest.fixture
     def fs(self, place: str) -> Any:

@@ -1,4 +1,4 @@
-"""The contract on servers of files: sftp and ftp, which bear one thread; the async twin is the same in threads."""
+"""The contract on file servers: sftp and ftp, which one thread only may use; the async twin is the same in threads."""
 
 from __future__ import annotations
 

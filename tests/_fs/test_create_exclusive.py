@@ -1,4 +1,4 @@
-"""Writing a file where none stands: what keeps two publishers, and two who add a case, apart."""
+"""Writing a file where none exists: what keeps two publishers, and two clients that add a case, apart."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_a_sidecar_is_read_by_whatever_reads_parquet(plain: FsspecFileSystem, cs
 
 def test_tables_are_read_by_whatever_reads_parquet(plain: FsspecFileSystem, local_run: SimulationResult) -> None:
     cells = pd.read_parquet(plain.url("tabular.parquet"), storage_options=plain.storage_options)
-    rows = local_run.sql.get_tabular_data()  # type: ignore[union-attr]  # it is there
+    rows = local_run.sql.get_tabular_data()  # type: ignore[union-attr]  # it exists
     assert [*cells["value"]] == [row.value.strip() for row in rows]
     assert [*cells["row"]] == [row.row_name for row in rows]
     heating = cells.query("table == 'End Uses' and row == 'Heating' and column == 'District Heating Water'")

@@ -1,4 +1,4 @@
-"""File objects: what is written stands whole or not at all, and what is read is what stands now."""
+"""File objects: what is written exists whole or not at all, and what is read is what exists now."""
 
 from __future__ import annotations
 

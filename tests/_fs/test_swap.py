@@ -390,7 +390,7 @@ def test_whose_conditions_are_trusted(url: str, is_known: bool) -> None:
 
 
 def test_a_store_that_never_takes_its_own_tag_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As behind a proxy that rewrites ETags: callers, which read again what has changed, would do so for ever."""
+    """As behind a proxy that rewrites ETags: callers, which read again what has changed, would do so forever."""
     fs = FsspecFileSystem.from_url(f"memory://weak-{uuid.uuid4().hex}")
     tag = fs.swap("run.json", b"first", None)
 

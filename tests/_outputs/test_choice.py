@@ -88,7 +88,7 @@ def test_what_was_left_out_is_read_from_the_database(
         equal(result)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        equal(result)  # it is told once
+        equal(result)  # the warning is given once
 
 
 @pytest.mark.parametrize(

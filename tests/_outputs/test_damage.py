@@ -1,4 +1,4 @@
-"""Databases and sidecars that are cut, old, foreign or odd: equal values from what is whole, else an error that says so."""
+"""Databases and sidecars that are cut, old, wrong or odd: equal values from what is whole, else a clear error."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_database_of_something_else(copied: Copied, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Reading the whole database")
 def test_a_database_without_tabular_reports(twins: Twins, ran: Ran) -> None:
-    assert ran("series_alone").sql.list_variables()  # type: ignore[union-attr]  # it is there
+    assert ran("series_alone").sql.list_variables()  # type: ignore[union-attr]  # it exists
     for result in twins("series_alone"):
         assert len(result.timeseries(TEMPERATURE)) == 24
         with pytest.raises(NotReportedError, match="give Output:SQLite the option SimpleAndTabular"):
@@ -227,7 +227,7 @@ def test_a_run_that_ended_with_an_error(
 
 
 def test_a_run_without_a_record_is_read_from_its_database(ran: Ran, twins: Twins, tmp_path: Path) -> None:
-    """Nobody vouches for sidecars that lie beside it."""
+    """Sidecars that lie beside it are not proved to belong to it."""
     directory = Path(shutil.copytree(twins("everything")[1].run_dir, tmp_path / "run"))
     (directory / "run.json").unlink()
     for path in Path(twins("office")[0].run_dir).glob("*.parquet"):
@@ -291,7 +291,7 @@ def test_a_sidecar_that_was_spoilt(
 def test_a_large_sidecar_that_was_spoilt(
     large_run: Path, twins: Twins, s3_place: Place, tmp_path: Path, how: str, where: str
 ) -> None:
-    """Of which parts alone are read, so that its hash in the record does not tell."""
+    """Of which parts alone are read, so that its hash in the record does not show it."""
     expected = open_result(large_run).timeseries()
     run = Path(shutil.copytree(large_run, tmp_path / "run"))
     place = s3_place if where == "in a store" else Place(str(run))
@@ -308,7 +308,7 @@ def test_a_large_sidecar_that_was_spoilt(
 
 
 def test_a_sidecar_of_a_former_database_is_not_used(whole: Callable[[str], Path], twins: Twins, tmp_path: Path) -> None:
-    """Whoever wrote the record did not look: it names both, but the one was not made from the other."""
+    """The writer of the record did not check: it names both, but the one was not made from the other."""
     run = Path(shutil.copytree(whole("everything"), tmp_path / "run"))
     with edited(run) as database:
         database.execute("UPDATE ReportData SET Value = Value + 1")

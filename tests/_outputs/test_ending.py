@@ -48,7 +48,7 @@ def ending(run: Ended, prefix: str = "eplus") -> Ending:
 
 
 def found_later(run: Ended, prefix: str = "eplus") -> Ending:
-    """What is known of it where nobody knows its exit code, or what it printed."""
+    """What is known of it where its exit code, and what it printed, are unknown."""
     return read_local_ending(run.directory, prefix)
 
 
@@ -157,7 +157,7 @@ def test_a_program_that_gives_up_is_not_cut(made: Made, tmp_path: Path) -> None:
 def test_arguments_that_energyplus_does_not_know(made: Made) -> None:
     run = made("wrong argument")
     assert run.exit_code and ending(run) == Ending(False, False, "Run with --help for more information.", None, None)
-    assert found_later(run).cut  # as nobody knows any more what happened
+    assert found_later(run).cut  # as it is unknown by then what happened
 
 
 # What is cut.
@@ -190,7 +190,7 @@ def test_a_run_that_is_killed_is_cut(
     assert ending(run).cut and f"was killed by {number.name} (exit code -{number:d})" in str(ending(run).message)
     assert (ending(run).warnings, ending(run).severe_errors) == (None, None)
     later = found_later(run)
-    if later.success:  # the signal came after EnergyPlus's last word: the outputs are whole, and nobody can tell later
+    if later.success:  # the signal came after EnergyPlus's last word: the outputs are whole, and show no kill
         assert "Completed Successfully" in (run.directory / "eplus.end").read_text()
     else:
         assert later.cut and "did not finish eplus.e" in str(later.message)
@@ -228,7 +228,7 @@ def test_every_cut_of_what_says_that_it_completed(made: Made, tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def spoilt(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of a completed run, whose database is written anew by each example."""
+    """A copy of a completed run, whose database is written again by each example."""
     return copied(made("series"), tmp_path_factory.mktemp("spoilt") / "run")
 
 

@@ -63,7 +63,7 @@ def test_values_and_times_are_those_of_the_csv(ran: Ran, twins: Twins) -> None:
         for column in frame:
             own, told = ordered[column].dropna(), table[["Date/Time", column]].dropna()
             np.testing.assert_allclose(own, told[column], rtol=1e-12)  # it rounds to 15 digits
-            if frequency not in ("monthly", "runperiod"):  # which stand in the row of their last step
+            if frequency not in ("monthly", "runperiod"):  # which are in the row of their last step
                 # Of parts of minutes, the CSV rounds some up that the database rounds down.
                 most = pd.Timedelta(minutes=1 if frequency == "detailed" else 0)
                 ends = pd.DatetimeIndex([moment(*text.split()) for text in told["Date/Time"]])

@@ -1,4 +1,4 @@
-"""Databases that somebody made on purpose: a query ends, and what EnergyPlus does not write is refused."""
+"""Databases that an attacker made: a query ends, and what EnergyPlus does not write is refused."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_pages_that_lead_to_themselves_are_refused(local_run: SimulationResult) 
 def test_more_values_than_the_file_has_room_for_are_refused(
     local_run: SimulationResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pages that lead to each other can give values for ever; here, each is taken for a thousand bytes."""
+    """Pages that lead to each other can give values forever; here, each is taken for a thousand bytes."""
     monkeypatch.setattr("idfkit_fs._outputs.database.SQL_BYTES_PER_ROW", 1000)
     with pytest.raises(UnreadableDatabaseError, match="more values than a file of its size can have"):
         list(Database(local_run.run_dir / "eplus.sql").values())

@@ -1,4 +1,4 @@
-"""Sidecars that somebody made on purpose: each is refused before it takes time or memory, and the honest one is read."""
+"""Sidecars that an attacker made: each is refused before it takes time or memory, and a real one is read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONTENTS = Contents(SHA, (Environment("RUN PERIOD 1", sizing=False),), (HOURLY,)
 
 
 def published(directory: Path, name: str = HOURLY, **fields: Any) -> RunResult:
-    """A run whose record knows the sidecar in a directory as it is, as whoever made it would have it."""
+    """A run whose record knows the sidecar in a directory as it is, as its maker would have it."""
     size, sha256 = digest_of(directory / name)
     entries = (RecordedFile(name=name, size=size, sha256=sha256),)
     try:

@@ -184,7 +184,7 @@ def test_what_takes_several_requests(
     assert 5 < asked(proxy).count(LARGE) < 12
 
 
-# --- somebody overwrites what is being read --------------------------------------------------------------------------
+# --- another client overwrites what is being read --------------------------------------------------------------------
 
 
 def other_version(large_run: Path, directory: Path, change: str) -> bytes:
@@ -211,7 +211,7 @@ def test_an_overwrite_between_footer_and_values_is_noticed(
     moto.raw.put(key, other_version(large_run, tmp_path / "other-run", HIGHER))
     with pytest.warns(UserWarning, match="Reading the whole database of s3://"):
         pd.testing.assert_frame_equal(result.timeseries(**SERIES), expected, check_exact=True)
-    # What was fetched in vain is not kept.
+    # What was fetched and refused is not kept.
     moto.raw.put(key, (large_run / LARGE).read_bytes())
     with warnings.catch_warnings(action="error"):
         pd.testing.assert_frame_equal(opened(large_place).timeseries(**SERIES), expected, check_exact=True)

@@ -72,7 +72,7 @@ def test_a_run_period_may_cross_the_year(twins: Twins) -> None:
     assert hourly.index[0] == pd.Timestamp(2017, 12, 30, 1) and hourly.index[-1] == pd.Timestamp(2018, 1, 3)
     assert [*result.timeseries(METER, frequency="monthly").index] == [*pd.to_datetime(["2018-01-01", "2018-02-01"])]
     assert [*result.timeseries(METER, frequency="runperiod").index] == [pd.Timestamp(2018, 1, 3)]
-    # EnergyPlus tells of the year that has ended.
+    # EnergyPlus reports the year that has ended.
     annual = result.timeseries(METER, frequency="annual")
     assert [*annual.index] == [pd.Timestamp(2018, 1, 1)]
     assert annual.iloc[0, 0] == pytest.approx(hourly.loc[:"2018-01-01 00:00"].to_numpy().sum())
@@ -112,7 +112,7 @@ def test_sizing_periods_are_kept_apart(ran: Ran, twins: Twins) -> None:
             "CHICAGO SUMMER": 24,
             "COLD DAY": 24,
         }
-        # Of these no year is told.
+        # For these no year is reported.
         assert [*sizing.groupby("environment", sort=False).head(1).index.get_level_values("time")] == [
             *pd.to_datetime(["2017-01-21 01:00", "2017-07-21 01:00", "2017-01-20 01:00"])
         ]
@@ -134,10 +134,10 @@ def test_steps_of_the_system_are_one_row_a_moment_and_none_is_lost(ran: Ran, twi
     for result in twins(name):
         frame = result.timeseries([HEATING, OUTDOORS], frequency="detailed", environment="*")
         of_zone = result.timeseries(OUTDOORS, frequency="timestep", environment="*")
-        # The system took shorter steps than the zone, and each is there once.
+        # The system took shorter steps than the zone, and each exists once.
         assert len(frame) > len(of_zone) and frame.index.is_unique
         assert frame.groupby("environment").size().min() >= 96 if name == "everything" else True
-        with closing(sqlite3.connect(ran(name).sql_path)) as database:  # type: ignore[arg-type]  # it is there
+        with closing(sqlite3.connect(ran(name).sql_path)) as database:  # type: ignore[arg-type]  # it exists
             for series in result.data.find("*", frequency="detailed"):
                 count, total = database.execute(
                     """
@@ -168,7 +168,7 @@ def test_daylight_saving_time_moves_what_is_used_but_not_the_clock(twins: Twins)
 def test_days_of_warm_up_are_left_out(ran: Ran, twins: Twins) -> None:
     cold, _ = twins("cold_start")
     for name in ("warm_start", "warm_start_hourly", "warm_start_daily"):
-        with closing(sqlite3.connect(ran(name).sql_path)) as database:  # type: ignore[arg-type]  # it is there
+        with closing(sqlite3.connect(ran(name).sql_path)) as database:  # type: ignore[arg-type]  # it exists
             days = database.execute("SELECT count(*) FROM Time WHERE IntervalType = 2").fetchone()
         assert days[0] > 4
         for result in twins(name):

@@ -1,4 +1,4 @@
-"""Sidecars that somebody changed on purpose, and runs that claim to have another run's files."""
+"""Sidecars that an attacker changed, and runs that claim to have another run's files."""
 
 from __future__ import annotations
 

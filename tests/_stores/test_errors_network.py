@@ -73,7 +73,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def secure(certificate: Path) -> Iterator[Replies]:
-    """A server with a certificate that nobody knows, which has no file."""
+    """A server with a certificate of an unknown authority, which has no file."""
     with replying(certificate) as server:
         yield server
 

@@ -27,7 +27,9 @@ def test_every_row_is_on_the_page() -> None:
 def test_the_page_says_what_the_code_does(row: list[str], reason: Reason) -> None:
     _, remedy, kind, repeated, words = row
     assert remedy == reason.remedy.format(certificate="see [below](#certificates)")
-    name, number = re.fullmatch(r"`(\w+)`, (.+)", kind).groups()  # type: ignore[union-attr]
+    named = re.fullmatch(r"`(\w+)`, (.+)", kind)
+    assert named is not None
+    name, number = named.groups()
     assert getattr(idfkit_fs.errors, name) is reason.kind
     assert (0 if number == "its own" else getattr(errno, number)) == reason.number
     assert repeated == ("yes" if reason.kind is UnreachableError and not reason.permanent else "no")

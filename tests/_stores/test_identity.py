@@ -388,7 +388,7 @@ def test_a_token_in_a_file_is_renewed(gcs: Store, tmp_path: Path) -> None:
 
 
 def living(seen: list[tuple[weakref.ref[Any], weakref.ref[Any]]]) -> tuple[list[bool], list[bool]]:
-    """Which filesystems, and which of their clients, somebody still holds."""
+    """Which filesystems, and which of their clients, are still referenced."""
     gc.collect()
     return [fs() is not None for fs, _ in seen], [client() is not None for _, client in seen]
 
@@ -426,7 +426,7 @@ def test_filesystems_that_nobody_uses_are_let_go(options: dict[str, Any]) -> Non
         gc.collect()
         return first() is None
 
-    wait_until(is_gone, "the one that nobody uses to go")
+    wait_until(is_gone, "the unused one to go")
 
 
 def test_one_that_is_used_is_shared_however_many_come_after() -> None:

@@ -80,7 +80,7 @@ def test_each_object_has_what_the_options_say(
     study.add("same", variant(0.05), design_day=True)
     assert str(study.run(max_workers=1)) == "2 cases: 1 simulated, 1 reused"
 
-    keys = [key for key in moto.raw.keys(f"{fs.key('').partition('/')[2]}/") if "/plain" not in key]  # type: ignore[attr-defined]
+    keys = [key for key in moto.raw.keys(f"{fs.key('').partition('/')[2]}/") if "/plain" not in key]
     assert {"run.json", "study.json", "one.json", "copied-large", "eplus.sql"} <= {
         key.rpartition("/")[2] for key in keys
     }

@@ -137,7 +137,7 @@ def assert_demo(printed: str, png: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
 def test_demo_ends_its_server_when_it_is_told_to_stop(desk: Desk, eplus: EnergyPlusConfig, tmp_path: Path) -> None:
-    # However late it is told, it cannot have ended by itself.
+    # However late the signal comes, it cannot have ended by itself.
     desk.environment["ENERGYPLUS_DIR"] = Gate(eplus, tmp_path / "gate").installation
     with inherited_signals():
         process = subprocess.Popen(
@@ -182,7 +182,7 @@ def test_demo_says_what_is_wrong_with_a_bucket(desk: Desk, moto: Store) -> None:
     assert result.returncode == 1
     assert "no-such-bucket" in result.stderr
     assert "Traceback" not in result.stderr
-    desk.assert_clean()  # it was said before EnergyPlus ran: no run waits in vain to be published
+    desk.assert_clean()  # it was said before EnergyPlus ran: no run is left that cannot be published
 
 
 def test_study_on_a_laptop_and_on_a_cluster(desk: Desk, moto: Store) -> None:

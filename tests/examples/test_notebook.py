@@ -1,4 +1,4 @@
-"""The notebook among the examples: what stands in the repository, and executed again as a reader does."""
+"""The notebook among the examples: as it is in the repository, and executed again as a reader does."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_in_a_place_of_the_readers(reader: Reader, moto: Store, monkeypatch: pyt
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", moto.storage_options["key"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", moto.storage_options["secret"])
-    # That the rest is the same wherever the study is, other tests show; this one spares itself the simulations.
+    # That the rest is the same wherever the study is, other tests show; this one avoids the simulations.
     beginning = notebook()
     names = [cell.id for cell in beginning.cells]
     beginning.cells = [*beginning.cells[: names.index("prepare") + 1], beginning.cells[names.index("stop")]]

@@ -154,7 +154,7 @@ def test_the_one_run_that_is_finished_is_taken(left: Left, tmp_path: Path) -> No
         publish(directory, tmp_path / "again")
 
 
-# What the outputs tell.
+# What the outputs say.
 
 
 def test_facts_come_from_the_outputs_and_the_rest_is_unknown(left: Left, tmp_path: Path, epw: Path) -> None:
@@ -208,7 +208,7 @@ def test_an_unfinished_run_is_refused(left: Left, s3_place: Place) -> None:
     assert FsspecFileSystem.from_url(s3_place.url, **s3_place.options).glob("", "**") == []
 
 
-# What is no run.
+# What is not a run.
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, left: Left, s3_place: Place) -> None:

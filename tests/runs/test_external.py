@@ -156,7 +156,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, here: Path) -> None:
     (here / "directory").mkdir()
     os.mkfifo(here / "pipe")
     (here / "loop").symlink_to("loop")
-    for name, problem in (("directory", "is a directory"), ("pipe", "is no ordinary file"), ("loop", "cannot be read")):
+    for name, problem in (("directory", "is a directory"), ("pipe", "not a regular file"), ("loop", "cannot be read")):
         with pytest.raises(ModelError, match=f"{problem}.*external_files"):
             gathered(reads(name))
 
@@ -225,7 +225,7 @@ def test_beside_the_model_what_the_plugin_imports_is_taken(tmp_path: Path, here:
 def test_a_plugin_that_cannot_travel_is_refused(tmp_path: Path, here: Path) -> None:
     with pytest.raises(ModelError, match="'Plugin', field python_module_name: 'plugin' is missing; looked for"):
         gathered(plugged())
-    with pytest.raises(ModelError, match="'Paths', field search_path: 'nowhere' is no directory; looked for"):
+    with pytest.raises(ModelError, match="'Paths', field search_path: 'nowhere' is not a directory; looked for"):
         gathered(plugged("nowhere"))
     packages = write_plugin(tmp_path / "venv" / "site-packages", 1)
     with pytest.raises(ModelError, match="more than the modules of a plugin.*install packages on the workers"):
@@ -318,7 +318,7 @@ async def test_simulate_refuses_before_it_publishes(
     with pytest.raises(ModelError, match="'nowhere.csv' is missing"):
         await async_simulate(reads("nowhere.csv"), epw, **options)
     with pytest.raises(ValueError, match="external_files can be 'copy' and 'leave', not 'link'"):
-        simulate(reads("nowhere.csv"), epw, external_files="link", **options)  # type: ignore[arg-type]
+        simulate(reads("nowhere.csv"), epw, external_files="link", **options)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(ValueError, match="cache="):
         simulate(reads("x"), epw, external_files="leave", cache=SimulationCache(tmp_path / "cache"), **options)
     assert not (tmp_path / "run").exists()
@@ -337,7 +337,8 @@ def test_idfkits_cache_sees_that_a_file_has_changed(
 
     def run(name: str) -> tuple[float, float | None]:
         result = simulate(reads("a.csv"), weather, output_dir=tmp_path / name, **options)
-        assert not [file for file in result.record.files if "input-files" in file.name]  # type: ignore[union-attr]
+        assert result.record is not None
+        assert not [file for file in result.record.files if "input-files" in file.name]
         return read_value(result), result.runtime_seconds
 
     write_series(here / "a.csv", 0.25)

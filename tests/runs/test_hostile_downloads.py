@@ -1,4 +1,4 @@
-"""Downloads of runs whose names and sizes somebody chose on purpose."""
+"""Downloads of runs whose names and sizes an attacker chose."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from idfkit.simulation import SimulationResult
 from support.places import Place
 from support.proxy import FaultProxy
 
@@ -129,11 +130,11 @@ def test_a_link_in_the_place_of_the_record_is_not_followed(result: RunResult, tm
 
 
 def test_a_link_with_the_name_of_a_case_is_refused(
-    local_run: object, tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+    local_run: SimulationResult, tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The case has the name of a link in the user's directory."""
     study = Study(tmp_path / "study")
-    study.adopt("documents", local_run.run_dir)  # type: ignore[attr-defined]
+    study.adopt("documents", local_run.run_dir)
     (tmp_path / "home").mkdir()
     (tmp_path / "home/documents").symlink_to(outside)
     with pytest.raises(ExistsError, match="link"):

@@ -1,4 +1,4 @@
-"""Records, jobs and outcomes that somebody wrote on purpose: each is refused with an error that says why, and soon."""
+"""Records, jobs and outcomes that an attacker wrote: each is refused soon, with an error that says why."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def test_deep_nesting_is_refused_from_a_deep_stack_too() -> None:
     [
         ('{"a": 1, "a": 2}', "the key 'a' is given twice"),
         ('{"b": {"a": 1, "a": 1}}', "the key 'a' is given twice"),
-        ('{"a": NaN}', "NaN is no number"),
-        ('{"a": Infinity}', "Infinity is no number"),
-        ('{"a": [-Infinity]}', "-Infinity is no number"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ('{"a": Infinity}', "Infinity is not a number"),
+        ('{"a": [-Infinity]}', "-Infinity is not a number"),
         ('{"a": 1e999}', "a number is too large"),
         ('{"a": 0.' + "1" * 5000 + "}", "a number is too large"),
         ('{"a": ' + "9" * 5000 + "}", "a number has more than 400 digits"),
@@ -237,7 +237,7 @@ def test_a_record_that_no_reader_would_take_is_not_written() -> None:
 
 @pytest.fixture
 def sparse(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes a file of ten gigabytes that takes no room."""
+    """Makes a file of ten gigabytes that takes no space."""
 
     def make(name: str) -> Path:
         path = tmp_path / name
@@ -294,7 +294,7 @@ def test_a_large_record_in_a_bucket_is_not_downloaded(shaky_place: Place, proxy:
 
 def test_an_empty_record_is_refused_on_every_store(place: Place) -> None:
     FsspecFileSystem.from_url(place.url, **place.options).write_bytes("run.json", b"")
-    with pytest.raises(RecordError, match="it is no JSON"):
+    with pytest.raises(RecordError, match="it is not JSON"):
         open_result(place.url, storage_options=place.options)
 
 

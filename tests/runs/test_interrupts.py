@@ -91,7 +91,7 @@ if __name__ == "__main__":
 """
 
 
-# The command, which likewise does not give up what it takes back.
+# The command, which does not give up what it takes back either.
 COMMAND = """
 from idfkit_fs._cli import stopping
 from idfkit_fs._util import interrupts
@@ -167,10 +167,10 @@ def temporary(tmp_path: Path) -> Path:
 
 
 def started(command: list[str], temporary: Path, **kwargs: Any) -> subprocess.Popen[str]:
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     env = {**os.environ, "TMPDIR": str(temporary)}
     with inherited_signals(**kwargs):
-        return subprocess.Popen(command, env=env, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+        return subprocess.Popen(command, env=env, text=True, start_new_session=True, **pipes)
 
 
 class Notebook:

@@ -162,7 +162,7 @@ def test_a_name_that_idfkit_would_cut_after_a_preprocessor_is_refused() -> None:
     assert to_run(read(model), expand_objects=False)["Zone"].first().name == "UnitÃ\xa0"
 
 
-# What is no model.
+# What is not a model.
 
 
 BASE = write_idf(silent())
@@ -275,7 +275,7 @@ WHOLE = list(split(CUT.decode()))
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, len(CUT)))
 def test_a_file_that_was_cut_is_refused_or_holds_whole_objects_only(end: int) -> None:
-    """A cut between two objects leaves a model with fewer of them, and nothing in the file tells so."""
+    """A cut between two objects leaves a model with fewer of them, and nothing in the file shows it."""
     start = time.process_time()
     try:
         model = parse_model(CUT[:end])

@@ -118,7 +118,7 @@ def test_overwriting_leaves_nothing_of_the_old_run(s3_place: Place, local_run: S
 
 
 def test_overwriting_a_study_leaves_its_cases(s3_place: Place, local_run: SimulationResult) -> None:
-    """A run published, by mistake, at the URL that other runs stand below must not take them away."""
+    """A run published, by mistake, at a URL with other runs below it must not take them away."""
     publish(local_run, s3_place.joinpath("case-1").url, storage_options=s3_place.options)
     before = set(names_at(s3_place))
     publish(local_run, s3_place.url, storage_options=s3_place.options)
@@ -278,7 +278,7 @@ def test_a_file_that_is_not_the_recorded_one_is_not_handed_out(s3_place: Place, 
 
 
 def test_two_at_once_are_never_mixed_unnoticed(s3_place: Place, local_run: SimulationResult, tmp_path: Path) -> None:
-    """What stands is one record, and each file either fits it or is refused."""
+    """What exists is one record, and each file either fits it or is refused."""
     other = tmp_path / "other-run"
     shutil.copytree(local_run.run_dir, other)
     (other / "eplus.err").write_text(f"Another run\n{(other / 'eplus.err').read_text()}")

@@ -1,4 +1,4 @@
-"""Opening runs: only what is asked for is fetched, and what is no run is told apart."""
+"""Opening runs: only what is asked for is fetched, and what is not a run is recognised."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def test_a_result_can_be_pickled_with_its_database_open(s3_place: Place, local_r
 
 def test_it_shows_itself_without_secrets(s3_place: Place, local_run: SimulationResult) -> None:
     result = publish(local_run, s3_place.url, storage_options=s3_place.options)
-    assert repr(result) == f"RunResult('{s3_place.url}', success=True, {len(result.record.files)} files)"  # type: ignore[union-attr]  # a published result has a record
+    assert result.record is not None
+    assert repr(result) == f"RunResult('{s3_place.url}', success=True, {len(result.record.files)} files)"
     record = FsspecFileSystem.from_url(s3_place.url, **s3_place.options).read_text("run.json")
     assert s3_place.options["secret"] not in record + repr(result) + repr(result.fs)
 
@@ -131,7 +132,7 @@ def test_success_of_a_run_without_record_is_what_energyplus_says(s3_place: Place
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "no JSON"),
+        (b"{", "not JSON"),
         (json.dumps({"format": "idfkit-fs run", "version": 99}).encode(), "newer"),
         (b"{}", "not the record"),
     ],

@@ -298,7 +298,7 @@ def test_a_damaged_object_is_ignored_and_replaced(
     pd.testing.assert_frame_equal(found, expected)
     assert len(fetched) == 6
     assert "one by one" in caplog.text
-    assert read(study, monkeypatch)[1] == []  # it was written anew
+    assert read(study, monkeypatch)[1] == []  # it was written again
 
 
 def test_verify_removes_a_damaged_object(tmp_path: Path) -> None:

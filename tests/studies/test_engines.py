@@ -49,7 +49,7 @@ def dask_executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor
         worker_dashboard_address=None,
         local_directory=directory,
     )
-    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]  # likewise
+    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]  # dask's types are partial
         yield client.get_executor()
 
 
@@ -92,7 +92,7 @@ def test_an_executor_passes_on_what_went_wrong(executor: Executor, study: Study,
     study.add_cases(cases(2, epw))
     good = ledger.read("_study/jobs/case-01.json")
     ledger.put("_study/jobs/case-01.json", b"{")
-    with pytest.raises(IncompleteRunError, match="case-01.*no JSON") as caught:
+    with pytest.raises(IncompleteRunError, match="case-01.*not JSON") as caught:
         study.run(executor=executor)
     assert isinstance(caught.value.__cause__, RecordError)
     assert (caught.value.report.ok, [*caught.value.errors]) == (("case-00",), ["case-01"])
@@ -183,7 +183,7 @@ def test_dask_runs_the_case_of_a_killed_worker_again(dask_executor: Executor, lo
 
 
 class Silent:
-    """Looks like an executor, as submitit's do; its futures call nobody."""
+    """Looks like an executor, as submitit's do; its futures have no callbacks."""
 
     def __init__(self) -> None:
         self.submitted: list[Any] = []

@@ -148,7 +148,7 @@ def test_files_that_only_the_workers_have(study: Study, epw: Path, there: Path) 
     assert str(elsewhere.run(reuse=study)) == "1 case: 1 simulated"
     assert [read_value(each.result("one")) for each in (study, elsewhere)] == [0.25, 0.75]
     with pytest.raises(ValueError, match="external_files"):
-        study.add("four", model, epw, external_files="link")  # type: ignore[arg-type]
+        study.add("four", model, epw, external_files="link")  # type: ignore[arg-type]  # that is the point
 
 
 def test_copying_is_switched_off(study: Study, epw: Path) -> None:

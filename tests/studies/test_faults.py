@@ -1,4 +1,4 @@
-"""Faults of workers, stores, users and whoever writes to a study at the same time: no case is lost, none half done."""
+"""Faults of workers, stores, users and clients that write at the same time: no case is lost, none half done."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ MANY = 10_000
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a group of processes")
 
 
-# What really stands in a store.
+# What really exists in a store.
 
 
 @pytest.fixture(scope="module")
 def undisturbed(epw: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The numbers of twelve cases that were run in peace."""
+    """The numbers of twelve cases that were run without faults."""
     study = Study(tmp_path_factory.mktemp("undisturbed"))
     study.add_cases(cases(12, epw))
     study.run()
@@ -95,7 +95,7 @@ _CODES = {500: "InternalError", 503: "SlowDown", 403: "ExpiredToken"}
 
 
 class Moody(FaultProxy):
-    """A proxy that is told, for each request, what becomes of it: a status, ``"reset"``, ``"lose"``, or nothing."""
+    """A proxy that is given, for each request, what becomes of it: a status, ``"reset"``, ``"lose"``, or nothing."""
 
     mood: Callable[[str], int | str | None] = staticmethod(lambda _line: None)
     _fate: int | str | None = None
@@ -202,7 +202,7 @@ def test_workers_that_are_killed_at_random_moments_lose_nothing(
     )
 
 
-# Seconds that nothing takes, however busy the machine is: whoever waits so long is told of an error in a test.
+# Seconds that nothing takes, however busy the machine is: a wait so long is an error in a test.
 _PATIENCE = 600.0
 # Workers that are killed as the first request of a kind arrives: one prepares, one uploads, one notes how a case ended.
 _CERTAIN = {1: r"^GET .*/_study/inputs/", 4: r"^PUT .*/eplus\.", 6: r"^PUT .*/_study/ok/"}
@@ -238,7 +238,7 @@ def test_a_worker_that_is_killed_as_it_writes_loses_nothing(
         def mood(line: str) -> str | None:
             if moment not in line or not (lost or line.startswith("PUT")):
                 return None
-            # What is to arrive must have been sent whole, so its sender lives until it asks again, for want of a reply.
+            # What is to arrive must have been sent whole, so its sender lives until it asks again without a reply.
             if fate == "lose" and not lost:
                 lost.append(line)
                 return "lose"
@@ -266,7 +266,7 @@ def test_a_store_that_fails_now_and_then_is_made_up_for(
     undisturbed: pd.DataFrame,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No request fails so often that nobody would repeat it, nor does it matter how long the repetitions take."""
+    """No request fails more often than it is repeated, and it does not matter how long the repetitions take."""
     monkeypatch.setattr(retry, "ENOUGH_SECONDS", _PATIENCE)
     chance, met, failed = Random(6), Counter[int | str](), Counter[str]()
 
@@ -653,7 +653,7 @@ def test_what_cannot_be_a_case_is_not_added(
 def test_numbers_of_numpy_are_accepted(tmp_path: Path) -> None:
     study = Study(tmp_path)
     numbers = {"a": np.float64(0.5), "b": np.int64(3), "c": np.bool_(True), "d": np.float32(0.25)}
-    study.add("one", variant(), parameters=numbers, design_day=np.bool_(True))  # type: ignore[arg-type]  # that is the point
+    study.add("one", variant(), parameters=numbers, design_day=np.bool_(True))  # type: ignore[arg-type]  # on purpose
     summary = study.summary()
     assert summary[["a", "b", "c", "d"]].loc["one"].to_dict() == {"a": 0.5, "b": 3, "c": True, "d": 0.25}
 

@@ -1,4 +1,4 @@
-"""Whatever the order of their steps, and whoever is killed: publishers, runners, adders and removers lose nothing."""
+"""In every order of their steps, and with kills: publishers, runners, adders and removers lose nothing."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_one_case_and_none(collected: Study, study: Study) -> None:
     study.add_cases([])
     for chunks in (None, "auto"):
         with pytest.raises(LookupError, match="The study has no cases"):
-            study.to_xarray(TEMPERATURE, chunks=chunks)  # type: ignore[arg-type]  # mypy widens the tuple's strings
+            study.to_xarray(TEMPERATURE, chunks=chunks)
 
 
 @pytest.mark.parametrize("place", ["seaweed", "local"], indirect=True)

@@ -55,7 +55,7 @@ def test_a_case_and_a_single_run_take_the_same_and_give_the_same(
     study.add("epjson", str(tmp_path / "model.epJSON"), epw)
     study.add("document", named(), epw)
     study.add("macros", tmp_path / "model.imf", epw)
-    study.add_jobs([SimulationJob(path, epw, label="job")])  # type: ignore[arg-type]  # idfkit takes documents only
+    study.add_jobs([SimulationJob(path, epw, label="job")])
     assert len({read_job(study.fs, case).key for case in study.cases()}) == 1
 
     assert study.run().ok == ("document", "epjson", "idf", "job", "macros")

@@ -216,8 +216,7 @@ def test_a_frame_of_cases_comes_back_from_the_study(tmp_path: Path) -> None:
     )
     study = Study(tmp_path)
     study.add_cases(
-        Case(str(name), variant(), parameters=row, options={"design_day": True})
-        for name, row in frame.iterrows()  # type: ignore[arg-type]  # a row of pandas
+        Case(str(name), variant(), parameters=row, options={"design_day": True}) for name, row in frame.iterrows()
     )
     study.add("three", variant(), parameters=next(frame.itertuples())._asdict() | {"Index": 3}, design_day=True)
     assert read_job(study.fs, "two").parameters == {

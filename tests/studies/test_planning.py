@@ -25,7 +25,7 @@ from idfkit_fs.studies.stored import read_job
 
 
 class Recorder(Executor):
-    """Says of each case what it is told to, and runs nothing."""
+    """Says of each case what the test wants, and runs nothing."""
 
     def __init__(self, failing: tuple[str, ...] = ()) -> None:
         self.submitted: list[Planned] = []
@@ -112,8 +112,12 @@ def test_a_job_that_cannot_be_read_does_not_hold_up_the_others(study: Study) -> 
 
 def test_an_executor_that_is_broken_stops_the_run(study: Study) -> None:
     make_cases(study.fs.write_bytes, [f"case-{number:02}" for number in range(50)], ended=False)
+
+    def fail(*_args: object) -> Future[Any]:
+        raise RuntimeError("broken")
+
     recorder = Recorder()
-    recorder.submit = lambda *_args: (_ for _ in ()).throw(RuntimeError("broken"))  # type: ignore[method-assign]
+    recorder.submit = fail  # type: ignore[method-assign]  # replaced on purpose
     with pytest.raises(IncompleteRunError) as caught:
         study.run(executor=recorder)
     assert len(caught.value.errors) >= 1

@@ -137,7 +137,7 @@ class Days:
                 self.counts.until_done("finish", functools.partial(send, overwrite=True))
 
     def collect(self, study: Study, expected: Study) -> None:
-        """Read all cases in each way, as they are read in peace."""
+        """Read all cases in each way, as they are read without faults."""
         until = self.counts.until_done
         self.counts.check(until("status", study.status).ok == expected.status().ok, "status")
         summary = until("summary", lambda: numbers(study))

@@ -138,8 +138,9 @@ def test_another_case_under_a_used_name_is_refused_and_replaced_when_asked(study
 
 
 def test_a_wrong_case_among_many_is_named(study: Study, epw: Path) -> None:
+    misspelt: Any = {"anual": True}
     with pytest.raises(TypeError, match="no keyword 'anual'; did you mean 'annual'"):
-        study.add_cases([*cases(2, epw), Case("wrong", variant(), epw, options={"anual": True})])  # type: ignore[typeddict-unknown-key]  # that is the point
+        study.add_cases([*cases(2, epw), Case("wrong", variant(), epw, options=misspelt)])
     assert "wrong" not in study.cases()
 
 

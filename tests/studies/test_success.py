@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="EnergyPlus is wrapped in a shell script"),
     pytest.mark.usefixtures("real_energyplus"),
 ]
-# A file of several megabytes is a pipe that nobody reads to the end: EnergyPlus has begun, and cannot end before the kill.
+# A file of several megabytes is a pipe that is not read to the end: EnergyPlus runs, and cannot end before the kill.
 _MIDWAY = """
 mkfifo eplus.eso
 "$EPLUS" "$@" & pid=$!
@@ -70,7 +70,7 @@ def reasons(study: Study) -> list[str]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> str:
-    """Where a disk can be mounted; a machine that lets nobody do so fails in CI, and skips on a desk."""
+    """Where a disk can be mounted; a machine without that right fails in CI, and skips elsewhere."""
     with Crowd(1) as alone:
         (why,) = alone.do(disks.can_mount, str(tmp_path / "trial"))
     if why:

@@ -191,7 +191,7 @@ def test_a_replacement_that_the_store_broke_off_is_finished_by_the_next_attempt(
     proxy.answer_status(503, None, on=refused)
     with pytest.raises(UnreachableError):
         study.add_cases([new], overwrite=True)
-    assert not study.status().ok  # nobody takes the old run for that of the new job
+    assert not study.status().ok  # the old run is not mistaken for that of the new job
     proxy.heal()
     study.add_cases([new], overwrite=True)
     assert study.verify(deep=True).findings == () and study.status().pending == ("case-00",)
@@ -215,7 +215,7 @@ def test_a_client_that_dies_while_it_replaces_a_job_hides_nothing(
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(StudyWriter, "_retire", killed)
         study.add("case-00", variant(0.9), epw, overwrite=True)
-    assert study.status().pending == ("case-00",)  # the outcome is there, but of the old job
+    assert study.status().pending == ("case-00",)  # the outcome exists, but is of the old job
     assert [each.case for each in study.verify().findings] == ["case-00"]
     assert study.run().simulated == ("case-00",)
     assert study.status().ok == ("case-00", "case-01")

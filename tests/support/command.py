@@ -26,7 +26,7 @@ def run_command(
 
     Args:
         *arguments: Its arguments.
-        env: What its environment has besides.
+        env: What its environment has in addition.
         cwd: Its working directory, if that is another one.
 
     Returns:

@@ -8,7 +8,7 @@ from idfkit_fs import FsspecFileSystem
 
 
 def count_up(fs: FsspecFileSystem, name: str, times: int) -> None:
-    """Add one, again and again until nobody came between; each write has bytes of its own."""
+    """Add one, again and again until no other write came between; each write has bytes of its own."""
     for _ in range(times):
         while True:
             found = fs.read_tagged(name)

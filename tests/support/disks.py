@@ -46,7 +46,7 @@ def own_mounts() -> None:
 
 
 def can_mount(_number: int, directory: str) -> str:
-    """Why this machine lets nobody mount anything; empty if it does."""
+    """Why this machine cannot mount anything; empty if it can."""
     try:
         own_mounts()
         mount(directory, "size=1m")
@@ -78,7 +78,7 @@ def make_read_only(directory: str) -> None:
 
 
 def fill(directory: str) -> None:
-    """Leave no room at all."""
+    """Leave no space at all."""
     try:
         with Path(directory, "filler").open("wb", buffering=0) as file:
             while file.write(bytes(4096)):
@@ -212,7 +212,7 @@ def forked(url: str, options: Options, paths: list[str], disk: str) -> Any:
 
 
 def forked_with_a_run(url: str, options: Options, paths: list[str], disk: str) -> Any:
-    """Likewise, with the database of a run open, which the children close."""
+    """The same, with the database of a run open, which the children close."""
     os.environ["XDG_CACHE_HOME"] = str(Path(disk).parent)
     told, tell = os.pipe()
     other = _fork(lambda: (os.read(told, 1), clear(disk)))
@@ -251,7 +251,7 @@ def _wait(pid: int) -> None:
 
 
 def studied(url: str, disk: str) -> Any:
-    """Run a study where there is too little room for EnergyPlus, and again when there is more."""
+    """Run a study where there is too little space for EnergyPlus, and again when there is more."""
     mount(disk, "size=6m")
     study = Study(url)
     reasons = _incomplete(study)
@@ -282,7 +282,7 @@ def _incomplete(study: Study) -> list[str]:
 def _make_room_when_it_was_full(disk: Path) -> None:
     def was_full() -> bool:
         with contextlib.suppress(FileNotFoundError):
-            # Its first page was written when there was room.
+            # Its first page was written when there was space.
             return any(b"disk is full" in path.read_bytes() for path in disk.glob("*/*qlite.err"))
         return False
 
@@ -291,7 +291,7 @@ def _make_room_when_it_was_full(disk: Path) -> None:
 
 
 def simulated(model: str, weather: str, url: str, disk: str) -> Any:
-    """Simulate where there is too little room for EnergyPlus: the error, and which files it names."""
+    """Simulate where there is too little space for EnergyPlus: the error, and which files it names."""
     mount(disk, "size=6m")
     try:
         simulate(load_idf(model), weather, output_dir=url)

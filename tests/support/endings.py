@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from idfkit import IDFDocument, write_idf
 from idfkit.simulation import EnergyPlusConfig
@@ -41,8 +41,8 @@ def end(
     idf.write_bytes(write_idf(model).encode(encoding))
     command = [str(eplus.executable), "-d", str(directory), "-p", "eplus", "-s", "C", "-x", *arguments, str(idf)]
     printed: list[str] = []
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with inherited_signals(), subprocess.Popen(command, cwd=directory, **pipes) as process:  # type: ignore[call-overload]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with inherited_signals(), subprocess.Popen(command, cwd=directory, **pipes) as process:
         for line in process.stdout:
             printed.append(line)
             if kill and kill[0] in line:

@@ -90,7 +90,7 @@ def end(
 
 
 def cells_of(energy: float, zones: Iterable[str] = ("Core", "North")) -> list[Cell]:
-    """The cells of a small report, with a name that is there twice."""
+    """The cells of a small report, with a name that occurs twice."""
     annual = [
         Cell("Annual", "Entire Facility", "End Uses", row, column, "GJ", f"{energy + number:.2f}")
         for number, row in enumerate(("Heating", "Cooling"))

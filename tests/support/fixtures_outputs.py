@@ -16,7 +16,7 @@ from idfkit_fs.runs import data
 
 @pytest.fixture(scope="session")
 def ran(epw: Path, quick_energyplus: EnergyPlusConfig, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """The run of a model by its name; whoever wants to change its files takes a copy."""
+    """The run of a model by its name; a test that changes its files takes a copy."""
     done: dict[str, SimulationResult] = {}
 
     def run(name: str) -> SimulationResult:
@@ -83,5 +83,5 @@ def copied(ran: Ran, tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture(autouse=True)
 def _no_times_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal times are read once in a process, so what one test has read would spare another one the reading."""
+    """Equal times are read once in a process, so what one test has read another one would not read."""
     monkeypatch.setattr(data, "_recent_times", {})

@@ -110,7 +110,7 @@ def shaky_place(moto: Store, proxy: FaultProxy) -> Place:
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What one test has fetched must not spare another one a request: all publish the same run."""
+    """What one test has fetched must not save another one a request: all publish the same run."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "idfkit-fs"
 

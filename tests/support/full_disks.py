@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ def _said(call: Callable[[], Any]) -> Said:
     return "nothing", "", "", ""
 
 
+def _download(run: str, directory: Path) -> None:
+    open_result(run).download(directory)
+
+
 def full_and_read_only(run: str, directory: str) -> tuple[dict[str, Said], list[str]]:
     """Write to a full disk in each way that there is, and to one that is read-only."""
     full, frozen = Path(directory, "full"), Path(directory, "frozen")
@@ -34,8 +39,8 @@ def full_and_read_only(run: str, directory: str) -> tuple[dict[str, Said], list[
     found: dict[str, Said] = {}
     for name, disk in (("full", full), ("read-only", frozen)):
         fs = FsspecFileSystem.from_url(str(disk))
-        found[f"{name} write_bytes"] = _said(lambda fs=fs: fs.write_bytes("a.csv", bytes(2**20)))  # type: ignore[misc]
-        found[f"{name} download"] = _said(lambda disk=disk: open_result(run).download(disk / "copy"))  # type: ignore[misc]
+        found[f"{name} write_bytes"] = _said(partial(fs.write_bytes, "a.csv", bytes(2**20)))
+        found[f"{name} download"] = _said(partial(_download, run, disk / "copy"))
     cached = FsspecFileSystem.from_url(f"simplecache::{run}", simplecache={"cache_storage": str(full)})
     _, warnings = warned(lambda: cached.read_bytes("eplus.sql"))
     tempfile.tempdir = str(full)

@@ -365,7 +365,7 @@ class Seed:
         self._check_files(result, "I3 damaged")
         assert result.record is not None
         if not others:
-            require(result.record.id == actor.result.record.id, "I3 lost", f"{actor.name}: another run is there")
+            require(result.record.id == actor.result.record.id, "I3 lost", f"{actor.name}: another run exists")
 
     def _check_directories(self) -> None:
         """I5: no local directory stays but for one that an error names."""
@@ -410,7 +410,7 @@ class Seed:
         known = {f"{prefix}_study/study.json"}
         for case, state in study.status().states().items():
             known.add(f"{prefix}_study/jobs/{case}.json")
-            if state == "pending":  # somebody else's run, which a study must not destroy
+            if state == "pending":  # another client's run, which a study must not destroy
                 known.update(key for key in MemoryFileSystem.store if key.startswith(f"{prefix}{case}/"))
                 continue
             result = study.result(case)
@@ -429,7 +429,7 @@ class Seed:
         require(not left, "I8 left behind", f"{left}")
 
     def _is_foreign(self, case: str) -> bool:
-        """Whether the run at a case's URL was published there by somebody else, which a study must not destroy."""
+        """Whether the run at a case's URL was published there by another client, which a study must not destroy."""
         try:
             result = open_result(f"{self.base}/study/{case}")
         except RunNotFoundError:

@@ -64,7 +64,7 @@ class Ledger:
         return {item["Key"].removeprefix(f"{self.prefix}/"): item["ETag"] for item in found}
 
     def check(self) -> dict[str, dict[str, Any]]:
-        """Every run that stands is whole, and every outcome is that of a run which answers the same job."""
+        """Every run that exists is whole, and every outcome is that of a run which answers the same job."""
         records = self.whole_runs()
         for state in ("ok", "failed"):
             for name in self.names(f"_study/{state}/"):

@@ -1,6 +1,6 @@
 """A loopback TCP proxy that makes faults, so that tests can meet a bad network in front of a real server.
 
-It moves bytes and understands just enough HTTP/1.1 to see where a request begins, hence `Expect: 100-continue`, chunked
+It moves bytes and understands just enough HTTP/1.1 to see where a request begins, so `Expect: 100-continue`, chunked
 bodies and anything else pass untouched.
 
 What it models: `delay` is the one-way latency of the wire in each direction (0.015 makes a 30 ms round trip). Chunks
@@ -42,7 +42,7 @@ class Ending(IntEnum):
 
     RESET = 0  # RST
     SHORT = 1  # FIN before as many bytes as the head promised
-    UNSIZED = 2  # likewise, but the head promised no length: the end of the connection is the end of the body
+    UNSIZED = 2  # the same, but the head promised no length: the end of the connection is the end of the body
 
 
 @dataclass
@@ -62,7 +62,7 @@ class _Link:
         self._free_at = 0.0
 
     def due(self, size: int, not_before: float) -> float:
-        """Return the loop time at which `size` bytes, sent now, are there."""
+        """Return the loop time at which `size` bytes, sent now, have arrived."""
         sent = max(asyncio.get_running_loop().time(), not_before)
         if rate := self._proxy.rate:
             sent = self._free_at = max(sent, self._free_at) + size / rate
@@ -103,7 +103,7 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._server: asyncio.Server | None = None
-        self._closed: socket.socket | None = None  # has the port while nobody listens
+        self._closed: socket.socket | None = None  # has the port while no server listens
 
     @property
     def endpoint(self) -> str:
@@ -146,7 +146,7 @@ class FaultProxy:
         self._call(self._drop)
 
     def refuse(self, count: int | None = None) -> None:
-        """Be a dead endpoint: nobody listens (a real ECONNREFUSED) and open connections are reset.
+        """Be a dead endpoint: no server listens (a real ECONNREFUSED) and open connections are reset.
 
         With `count`, the next `count` new connections are reset as they arrive, and open ones are left alone: how many
         clients met a closed port cannot be counted.
@@ -190,7 +190,7 @@ class FaultProxy:
         return ""
 
     def refuse_conditions(self, status: int = 501, code: str = "NotImplemented", count: int | None = None) -> None:
-        """Answer requests that have a condition (If-Match, If-None-Match) as an S3 store does that cannot heed it."""
+        """Answer requests that have a condition (If-Match, If-None-Match) as an S3 store without support for it."""
         self._refusal = code
         self._arm("condition", _Fault(count, r"(?i)\r\nif-(none-)?match:", status))
 

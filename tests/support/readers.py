@@ -73,7 +73,7 @@ class Crowd:
         self._pool.shutdown()
 
     def do(self, function: Callable[..., T], *arguments: Any) -> list[T]:
-        """What a function returns in each of the processes; it is told the process's number first."""
+        """What a function returns in each of the processes; its first argument is the process's number."""
         energyplus = os.environ.get("ENERGYPLUS_DIR", "")
         futures = [self._pool.submit(_in_step, energyplus, function, number, *arguments) for number in range(self.size)]
         return [future.result(_PATIENCE) for future in futures]
@@ -122,7 +122,7 @@ def sum_by_pandas(_number: int, url: str, options: dict[str, Any], path: str) ->
 
 
 def digest_of_run(number: int, url: str, options: dict[str, Any], path: str, home: str) -> str:
-    """Open a run, query its database and read a file of it, likewise."""
+    """Open a run, query its database and read a file of it, in the same way."""
     os.environ["XDG_CACHE_HOME"] = home
     with open_result(url, storage_options=options) as result:
         assert result.sql is not None and result.sql.list_variables()

@@ -363,7 +363,7 @@ def _perform(future: Future[Any], fn: Callable[..., Any], args: Any, kwargs: Any
         future.set_result(result)
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Selector(selectors.DefaultSelector):
     """Says when the loop waits."""
 
     actor: Actor
@@ -473,7 +473,7 @@ def _gate_step(operation: str, function: Callable[..., Any]) -> Callable[..., An
 
 
 class _Clock:
-    """The local cache's clock: who waits for another thread of its actor to fetch a file stands still."""
+    """The local cache's clock: a thread that waits for another one of its actor to fetch a file does not move."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)

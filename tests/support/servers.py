@@ -4,7 +4,7 @@ Each one yields a `Store`: how to reach the server through fsspec, and a raw cli
 that a test can put things where the code under test does not expect them and see what it really wrote. Imports of the
 clients are inside the functions: a session that tests one store needs to install only that store's client.
 
-Which server checks credentials, as seen with boto3 (a HEAD, as in s3fs's `exists`, is told no code, only the status):
+Which server checks credentials, as seen with boto3 (a HEAD, as in s3fs's `exists`, gets no code, only the status):
 
 | server | wrong key | wrong secret | right key, garbage session token | no credentials |
 |---|---|---|---|---|
@@ -66,7 +66,7 @@ class RawStore(Protocol):
     """A client of one bucket that goes around fsspec. Keys are literal and relative to the bucket."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, replacing one that is there."""
+        """Write an object, replacing one that exists."""
         ...
 
     def get(self, key: str) -> bytes:
@@ -137,7 +137,7 @@ class S3Raw:
         self._client = boto_client("s3", endpoint, key, secret)
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, replacing one that is there."""
+        """Write an object, replacing one that exists."""
         self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
 
     def get(self, key: str) -> bytes:
@@ -199,7 +199,7 @@ class GcsRaw:
         self._http = urllib3.PoolManager(retries=False, timeout=60.0)
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, replacing one that is there."""
+        """Write an object, replacing one that exists."""
         query = urlencode({"uploadType": "media", "name": key})
         self._call("POST", f"/upload/storage/v1/b/{self._bucket}/o?{query}", data)
 
@@ -251,7 +251,7 @@ class AzureRaw:
         self._container = service.get_container_client(container)
 
     def put(self, key: str, data: bytes) -> None:
-        """Write a blob, replacing one that is there."""
+        """Write a blob, replacing one that exists."""
         self._container.upload_blob(key, data, overwrite=True)
 
     def get(self, key: str) -> bytes:
@@ -283,7 +283,7 @@ def moto_server(*, check_auth: bool = False) -> Iterator[Store]:
     """Run moto, the AWS-like reference.
 
     Moto's state belongs to the process: two servers in one process share their buckets, and switching on its checks
-    would do so for both. Hence `check_auth` runs a process of its own, with one IAM user who may do everything.
+    would do so for both. So `check_auth` runs a process of its own, with one IAM user who may do everything.
 
     Args:
         check_auth: Check signatures, keys and session tokens; else any credentials will do.
@@ -666,7 +666,7 @@ def _temporary_directory() -> Iterator[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody uses now; what is to listen on one needs `held_ports`."""
+    """Return ports of 127.0.0.1 that are free now; what is to listen on one needs `held_ports`."""
     with ExitStack() as stack:
         return [bound(stack).getsockname()[1] for _ in range(count)]
 
@@ -675,8 +675,8 @@ def free_ports(count: int) -> list[int]:
 def held_ports(count: int) -> Iterator[list[int]]:
     """Ports of 127.0.0.1 that no other program is given while the context is open, though one may listen on them.
 
-    Linux gives a port that somebody has bound to nobody who asks for any port; but whoever names it may listen on it,
-    as servers do that are restarted (SO_REUSEADDR), if the other one does not listen. Other systems are not so kind.
+    Linux gives a port that is bound to no program that asks for any port; but one that names it may listen on it, as
+    servers do that are restarted (SO_REUSEADDR), if the other one does not listen. Other systems are not so kind.
     """
     with ExitStack() as stack:
         numbers = [bound(stack).getsockname()[1] for _ in range(count)]

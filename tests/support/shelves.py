@@ -41,10 +41,10 @@ class Tally:
         self.reads += 1
         if got not in right:
             self.wrong_reads += 1
-            pytest.fail(f"{len(got)} bytes that nobody ever wrote so; right: {[len(data) for data in right]}")
+            pytest.fail(f"{len(got)} bytes that were never written so; right: {[len(data) for data in right]}")
 
     def digests(self, got: list[str], *right: str) -> None:
-        """Likewise, for what other processes read; one right hash for each, or one for all."""
+        """The same, for what other processes read; one right hash for each, or one for all."""
         expected = right * len(got) if len(right) == 1 else right
         assert len(got) == len(expected)
         wrong = [digest for digest, known in zip(got, expected, strict=True) if digest != known]

@@ -228,7 +228,7 @@ def differences(raw: Any, study: str) -> tuple[list[str], list[str]]:
     records = {}
     for key in keys:
         if key.endswith("/run.json"):
-            with contextlib.suppress(RecordError):  # a claim, which nobody should have left
+            with contextlib.suppress(RecordError):  # a claim, which no client should have left
                 records[key] = RunRecord.from_json(raw.get(key), key)
     named = {f"{study}/_study/study.json", *records}
     for key, record in records.items():

@@ -49,7 +49,7 @@ def at_terminal(
     while True:
         try:
             data = os.read(ours, 65536)
-        except OSError:  # nobody holds the terminal any more
+        except OSError:  # no process holds the terminal any more
             break
         if not data:
             break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from idfkit import IDFDocument
 from small_office import failing_model, one_zone, small_office
 
@@ -31,10 +33,10 @@ def endless() -> IDFDocument:
     return small_office(storeys=3, timestep=60)
 
 
-def cases(count: int, weather: object) -> list[Case]:
+def cases(count: int, weather: str | Path) -> list[Case]:
     """Cases of different models, the thickness of the insulation as their parameter."""
     thicknesses = [round(0.05 + 0.01 * number, 2) for number in range(count)]
     return [
-        Case(f"case-{number:02}", variant(thickness), weather, {"insulation_m": thickness})  # type: ignore[arg-type]  # a path
+        Case(f"case-{number:02}", variant(thickness), weather, {"insulation_m": thickness})
         for number, thickness in enumerate(thicknesses)
     ]

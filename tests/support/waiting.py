@@ -16,7 +16,7 @@ def wait_until(condition: Callable[[], _T], what: str, seconds: float = 300.0) -
     """Repeat a question until the answer is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"waited too long for {what}"
         time.sleep(0.05)
     return found
 

@@ -1,4 +1,4 @@
-"""The contract on a backend that somebody wrote themselves: the example's own tests, and what runs do beyond it."""
+"""The contract on a backend that a user wrote: the example's own tests, and what runs do beyond it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""idfkit's own filesystems under the same contract: what they keep, and the faults that the drop-ins mend."""
+"""idfkit's own filesystems under the same contract: what they keep, and the faults that the drop-ins fix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAVES_BASE = "a glob pattern may climb out of its base"
 NO_SUCH_KEY = "a missing key raises botocore's own class"
 REMOVES_NOTHING = "removing what is not there says nothing"
 ANY_KEY = "whatever was asked for becomes a key: dots, doubled slashes and backslashes stay in it"
-# A session of botocore parses a megabyte of JSON anew, and idfkit's async class makes one for each filesystem.
+# A session of botocore parses a megabyte of JSON again, and idfkit's async class makes one for each filesystem.
 create_loader = functools.cache(botocore.loaders.create_loader)
 CROSSES = "glob's * crosses directories, and **/ needs one; keys come in the store's order"
 
