@@ -137,7 +137,7 @@ def servers(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Test bad days: faults on each store, workers that are killed, thousands of cases."""
+    """Test bad days: faults on each store, workers that are killed, interrupts, thousands of cases."""
     install_wheel(session, "all", *groups("test"))
     session.run("pytest", "-m", "faults and not azurite", *SIDE_BY_SIDE, *session.posargs)
 

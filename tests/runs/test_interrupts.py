@@ -37,7 +37,10 @@ from idfkit_fs import Study, async_simulate, open_result, publish
 from idfkit_fs._util import interrupts
 from idfkit_fs._util.interrupts import Stop, sheltered, stopped_by, unless_stopped
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="no signals for one process alone")
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(os.name == "nt", reason="no signals for one process alone"),
+]
 
 MIB = 2**20
 

@@ -199,6 +199,7 @@ def test_a_row_that_changed_is_another_case(study: Study) -> None:
         study.add_table([{"north": 1, "heating": 2}], bare, metrics=heating)
 
 
+@pytest.mark.faults
 def test_a_thousand_rows_are_never_in_memory_at_once(tmp_path: Path) -> None:
     study = Study(tmp_path)
     most = 0

@@ -146,6 +146,7 @@ def gate(eplus: EnergyPlusConfig, tmp_path: Path) -> Iterator[Gate]:
     gate.open()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
 def test_a_pool_whose_worker_is_killed_is_reported_and_the_study_goes_on(
     method: str, local_study: Study, gate: Gate
@@ -169,6 +170,7 @@ def test_a_pool_whose_worker_is_killed_is_reported_and_the_study_goes_on(
     assert local_study.status().ok == ("case-0", "case-1") and local_study.verify(deep=True).ok
 
 
+@pytest.mark.faults
 def test_dask_runs_the_case_of_a_killed_worker_again(dask_executor: Executor, local_study: Study, gate: Gate) -> None:
     client: Any = dask_executor._client  # type: ignore[attr-defined]  # that of Dask's executor
     client.run(gate.use)

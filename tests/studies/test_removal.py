@@ -108,6 +108,7 @@ def test_names_are_taken_literally(place: Place, by_batches: bool, monkeypatch: 
     assert study.fs.glob("", "**") == ["_study/study.json"]
 
 
+@pytest.mark.faults
 def test_a_thousand_cases(tmp_path: Path) -> None:
     study = Study(tmp_path)
     written: dict[str, bytes] = {}
