@@ -106,10 +106,12 @@ class Obstore(OnServer):
         return self.adapter(store, place)
 
 
+@pytest.mark.servers
 class TestObstore(Obstore, Sync):
     pass
 
 
+@pytest.mark.servers
 class TestObstoreAsync(Obstore, AsyncAlone):
     pass
 

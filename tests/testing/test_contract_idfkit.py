@@ -127,10 +127,12 @@ class S3(OnServer):
         )
 
 
+@pytest.mark.servers
 class TestIdfkitS3(S3, FileSystemContract):
     own = S3FileSystem
 
 
+@pytest.mark.servers
 class TestIdfkitS3Async(S3, AsyncFileSystemContract):
     own = AsyncS3FileSystem
     deviations: ClassVar[dict[str, str]] = {**S3.deviations, "test_one_failure_of_many_leaves_the_others": NO_SUCH_KEY}
