@@ -124,7 +124,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def servers(session: nox.Session) -> None:
-    """Test other servers: for Google's and Azure's (Azurite needs node), rclone, SFTP, FTP; and other classes for S3."""
+    """Test other servers: for Google's and Azure's (Azurite needs node), rclone, SFTP, FTP; other classes for S3."""
     install_wheel(session, "all", *groups("test"))
     modules = Path(session.create_tmp()).resolve()
     executable = modules / "node_modules" / ".bin" / "azurite-blob"
