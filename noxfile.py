@@ -23,7 +23,7 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 # Each worker starts the servers that its tests need. Four on two processors too, because tests wait.
 SIDE_BY_SIDE = ["--numprocesses=4", "--dist=worksteal"]
 AZURITE = "azurite@3.35.0"
-# The tests that need nothing but packages of Python, no large ones, and not much time; without and with more servers.
+# The tests that need no servers but moto, and not much time; and those that need others too, but not node.
 ORDINARY = "not servers and not engines and not slurm and not faults"
 WITH_SERVERS = "not azurite and not engines and not slurm and not faults"
 ENGINES = ["kubernetes>=37", "loky", "mpi4py", "mpich", "parsl", "ray", "submitit"]
@@ -124,7 +124,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def servers(session: nox.Session) -> None:
-    """Test other servers: for Google's and Azure's (Azurite needs node), rclone, SFTP, FTP; other classes for S3."""
+    """Test on SeaweedFS, rclone, Google's and Azure's emulators (Azurite needs node), SFTP, FTP; other classes for S3."""
     install_wheel(session, "all", *groups("test"))
     modules = Path(session.create_tmp()).resolve()
     executable = modules / "node_modules" / ".bin" / "azurite-blob"

@@ -54,9 +54,9 @@ settings.register_profile("quick", max_examples=60, deadline=None, suppress_heal
 settings.load_profile("quick")
 
 
-# Servers of other kinds than Amazon's, by the names of their fixtures: what needs them has a session of its own.
+# Servers beside moto, by the names of their fixtures: what needs them has a session of its own.
 _AZURITE = {"azurite_blob", "durable_azurite"}
-_SERVERS = {*_AZURITE, "durable_gcs", "ftp", "gcs", "other_gcs", "rclone_s3", "sftp"}
+_SERVERS = {*_AZURITE, "durable_gcs", "ftp", "gcs", "other_gcs", "rclone_s3", "seaweed", "sftp"}
 
 
 @pytest.hookimpl(tryfirst=True)

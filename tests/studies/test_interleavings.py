@@ -77,7 +77,7 @@ def _runner(seed: Seed, index: int) -> Actor:
     return Actor(f"{index}", lambda _actor: run_case(f"{seed.base}/study", "a"), {"index": index})
 
 
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("kind", ["kill", "break"])
 def test_a_slower_worker_that_dies_takes_nothing_from_the_winner(explorer: Explorer, kind: Kind, every: int) -> None:
     """It is overtaken at each of its steps, and dies at each, or every fourth, of those that are left."""
