@@ -124,7 +124,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def servers(session: nox.Session) -> None:
-    """Test on SeaweedFS, rclone, Google's and Azure's emulators (Azurite needs node), SFTP, FTP; other classes for S3."""
+    """Test on SeaweedFS, rclone, Google's and Azure's emulators (Azurite needs node), SFTP and FTP."""
     install_wheel(session, "all", *groups("test"))
     modules = Path(session.create_tmp()).resolve()
     executable = modules / "node_modules" / ".bin" / "azurite-blob"

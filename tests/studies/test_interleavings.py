@@ -80,7 +80,7 @@ def _runner(seed: Seed, index: int) -> Actor:
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("kind", ["kill", "break"])
 def test_a_slower_worker_that_dies_takes_nothing_from_the_winner(explorer: Explorer, kind: Kind, every: int) -> None:
-    """It is overtaken at each of its steps, and dies at each, or every fourth, of those that are left."""
+    """It is overtaken at each of its steps, and dies at each, or every eighth, of those that are left."""
     tried = 0
     for overtaken_at in range(1, 14):
         for dies_at in range(overtaken_at + overtaken_at % every, 30, every):
