@@ -131,7 +131,7 @@ def servers(session: nox.Session) -> None:
     if not executable.exists():
         quiet = ["--no-save", "--no-audit", "--no-fund", f"--prefix={modules}"]
         session.run("npm", "install", *quiet, AZURITE, external=True)
-    selected = ("-m", "azurite or (servers and not faults)")
+    selected = ("-m", "azurite or (servers and not faults and not engines and not slurm)")
     session.run("pytest", *selected, *SIDE_BY_SIDE, *session.posargs, env={"AZURITE_BIN": str(executable)})
 
 
