@@ -6,9 +6,10 @@ study = Study("s3://my-bucket/tutorial")
 windows = study.tabular("InputVerification*", "Window-Wall Ratio", "Gross Window-Wall Ratio", "Total")
 print(windows[["number", "units"]].to_string())
 
-# A time series, from every case: one column per case, in °C
-series = study.timeseries("Zone Mean Air Temperature", keys="OFFICE PERIMETER_SOUTH", frequency="hourly")
-(heading,) = series.columns
+# A time series of every zone, from every case; of the last zone, one column per case, in °C
+series = study.timeseries("Zone Mean Air Temperature", frequency="hourly")
+heading = series.columns[-1]
 temperatures = series[heading].unstack("case")
 print(heading)
-print(temperatures.loc["2007-07-02 03:00":"2007-07-02 07:00"].round(1).to_string())
+morning = temperatures[temperatures.index.dayofyear == 183].between_time("03:00", "07:00")  # 2 July
+print(morning.round(1).to_string())

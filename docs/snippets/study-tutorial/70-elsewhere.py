@@ -7,4 +7,4 @@ result = study.result("wwr-0.4")  # the same as open_result("s3://my-bucket/tuto
 print(result.success, result.url)
 
 again = open_result("s3://my-bucket/tutorial/wwr-0.4")
-print(again.timeseries("Zone Mean Air Temperature", keys="OFFICE CORE").max().round(1).to_string())
+print(again.timeseries("Zone Mean Air Temperature").max().round(1).to_string())
