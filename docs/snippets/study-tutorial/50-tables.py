@@ -11,5 +11,5 @@ series = study.timeseries("Zone Mean Air Temperature", frequency="hourly")
 heading = series.columns[-1]
 temperatures = series[heading].unstack("case")
 print(heading)
-morning = temperatures[temperatures.index.dayofyear == 183].between_time("03:00", "07:00")  # 2 July
+morning = temperatures[temperatures.index.day_of_year == 183].between_time("03:00", "07:00")  # 2 July
 print(morning.round(1).to_string())
