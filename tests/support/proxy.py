@@ -26,6 +26,8 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
+from support.ports import bound
+
 _CHUNK = 64 * 1024
 _REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
 # `100 Continue` and its like: invitations to send the body, not yet the reply. moto sends two of them at once.
@@ -230,17 +232,9 @@ class FaultProxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._accept, sock=self._closed or self._bound())
+            self._server = await asyncio.start_server(self._accept, sock=self._closed or bound(self.port))
             self._closed = None
             self.port = self._server.sockets[0].getsockname()[1]
-
-    def _bound(self) -> socket.socket:
-        """A socket that has the port, or any free one the first time, and refuses connections as long as it does not listen."""
-        sock = socket.socket()
-        if os.name != "nt":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", self.port))
-        return sock
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._count(connections=1)
@@ -263,7 +257,7 @@ class FaultProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-            self._closed = self._bound()  # or another program might be given the port
+            self._closed = bound(self.port)  # or another program might be given the port
         await self._drop()
 
     async def _stop(self) -> None:

@@ -23,7 +23,7 @@ PROGRAM, MEMORY = {program!r}, {memory!r}
 
 def files():
     found = (os.path.join(place, name) for place, _, names in os.walk(".") for name in names)
-    return sorted(filter(os.path.isfile, found))  # a pipe could be read for ever
+    return sorted(filter(os.path.isfile, found))  # a pipe could be read forever
 
 
 def copied(source, target):

@@ -27,7 +27,6 @@ import json
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -42,7 +41,8 @@ from typing import Any, Protocol, TypeVar
 from unittest.mock import patch
 from urllib.parse import quote, urlencode
 
-HOST = "127.0.0.1"
+from support.ports import HOST, bound
+
 BUCKET = "test-bucket"
 START_SECONDS = 300.0
 # After which clients give up waiting: no test waits for that, and a busy machine may let a server wait for long.
@@ -668,7 +668,7 @@ def _temporary_directory() -> Iterator[str]:
 def free_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that are free now; what is to listen on one needs `held_ports`."""
     with ExitStack() as stack:
-        return [bound(stack).getsockname()[1] for _ in range(count)]
+        return [stack.enter_context(bound()).getsockname()[1] for _ in range(count)]
 
 
 @contextmanager
@@ -679,18 +679,10 @@ def held_ports(count: int) -> Iterator[list[int]]:
     servers do that are restarted (SO_REUSEADDR), if the other one does not listen. Other systems are not so kind.
     """
     with ExitStack() as stack:
-        numbers = [bound(stack).getsockname()[1] for _ in range(count)]
+        numbers = [stack.enter_context(bound()).getsockname()[1] for _ in range(count)]
         if sys.platform != "linux":
             stack.close()
         yield numbers
-
-
-def bound(stack: ExitStack, port: int = 0) -> socket.socket:
-    """A socket that has a port of 127.0.0.1, any free one by default, on which it does not listen."""
-    sock = stack.enter_context(socket.socket())
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((HOST, port))
-    return sock
 
 
 def _s3_store(name: str, endpoint: str, key: str, secret: str) -> Store:
